@@ -1,0 +1,57 @@
+// Configuration files: YAML text in, a frozen typed value out, or one Fault that names every wrong key by its path.
+
+import { parseDocument } from "yaml";
+import type { z } from "zod";
+import { Fault } from "./fault.ts";
+
+/** Configuration files are small; anything larger is a mistake. */
+export const configSizeMaxBytes = 1024 * 1024;
+
+/** Problems listed in one message; the rest is counted. */
+const problemsShownMax = 20;
+
+/**
+ * Parses `text` as YAML and checks it against `schema`.
+ * `file` is only named in messages. Gives the parsed value, frozen to its depth.
+ * @throws Fault "bad-config" with one line per problem, each beginning with the key's path.
+ */
+export function parseConfig<S extends z.ZodType>(schema: S, text: string, file: string): Readonly<z.output<S>> {
+  if (Buffer.byteLength(text) > configSizeMaxBytes) {
+    throw new Fault("bad-config", `${file} is larger than ${configSizeMaxBytes} bytes; is it the right file?`);
+  }
+  const document = parseDocument(text, { prettyErrors: true, uniqueKeys: true, maxAliasCount: 10 } as never);
+  const [error] = document.errors;
+  if (error !== undefined) throw new Fault("bad-config", `${file} is not valid YAML: ${error.message}`);
+  const parsed = schema.safeParse(toPlain(document, file) ?? {});
+  if (!parsed.success) {
+    const problems = parsed.error.issues.map(problemLine);
+    const shown = problems.slice(0, problemsShownMax).join("\n  ");
+    const more = problems.length > problemsShownMax ? `\n  and ${problems.length - problemsShownMax} more` : "";
+    throw new Fault("bad-config", `${file} has ${problems.length} problem(s):\n  ${shown}${more}`, { data: { problems } });
+  }
+  return freeze(parsed.data);
+}
+
+function toPlain(document: ReturnType<typeof parseDocument>, file: string): unknown {
+  try {
+    return document.toJS({ maxAliasCount: 10 });
+  } catch (cause) {
+    throw new Fault("bad-config", `${file} cannot be read as YAML`, { cause });
+  }
+}
+
+function problemLine(issue: z.core.$ZodIssue): string {
+  const path = issue.path
+    .map((part) => (typeof part === "number" ? `[${part}]` : `.${String(part)}`))
+    .join("")
+    .replace(/^\./, "");
+  return `${path === "" ? "(top level)" : path}: ${issue.message}`;
+}
+
+function freeze<T>(value: T): Readonly<T> {
+  if (typeof value === "object" && value !== null) {
+    for (const member of Object.values(value)) freeze(member);
+    Object.freeze(value);
+  }
+  return value;
+}

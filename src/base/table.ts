@@ -1,0 +1,18 @@
+// The one table printer: columns aligned for people, nothing else.
+
+/** Gives rows under headings as aligned text, one line each, no trailing spaces. Cells are plain text without line breaks. */
+export function formatTable(headings: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = headings.map((heading, column) =>
+    Math.max(displayWidth(heading), ...rows.map((row) => displayWidth(row[column] ?? ""))),
+  );
+  const line = (cells: readonly string[]): string =>
+    cells
+      .map((cell, column) => cell + " ".repeat(Math.max(0, (widths[column] ?? 0) - displayWidth(cell))))
+      .join("   ")
+      .trimEnd();
+  return [line(headings), ...rows.map(line)].join("\n");
+}
+
+function displayWidth(text: string): number {
+  return [...text].length;
+}
