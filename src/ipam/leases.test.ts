@@ -1,0 +1,127 @@
+// Choosing addresses: tables for the rules, properties against a plain model.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { present } from "../base/assert.ts";
+import { isFault } from "../base/fault.ts";
+import { type Cidr, cidrContains, parseCidr } from "../net/cidr.ts";
+import type { Ip } from "../net/ip.ts";
+import { isUsable, usableAddresses } from "./blocks.ts";
+import { chooseAddress, cooled, emptyBook, lease, nextCooledInMs, unlease, usage } from "./leases.ts";
+
+const cidr = (text: string): Cidr => present(parseCidr(text), text);
+
+test("usable addresses of a block", () => {
+  const cases: [string, bigint, string | undefined, string | undefined][] = [
+    ["10.4.1.0/24", 254n, "10.4.1.0", "10.4.1.255"],
+    ["10.4.1.8/30", 2n, "10.4.1.8", "10.4.1.11"],
+    ["10.4.1.8/31", 2n, undefined, undefined],
+    ["10.4.1.8/32", 1n, undefined, undefined],
+    ["fd00:4:1::/64", 2n ** 64n - 1n, "fd00:4:1::", undefined],
+    ["fd00:4:1::/126", 3n, "fd00:4:1::", undefined],
+    ["fd00:4:1::/127", 2n, undefined, undefined],
+    ["fd00:4:1::5/128", 1n, undefined, undefined],
+  ];
+  for (const [text, count, lowest, highest] of cases) {
+    assert.equal(usableAddresses(cidr(text)).count, count, text);
+    if (lowest !== undefined) assert.equal(isUsable(cidr(text), lowest as Ip), false, `${lowest} of ${text}`);
+    if (highest !== undefined) assert.equal(isUsable(cidr(text), highest as Ip), false, `${highest} of ${text}`);
+  }
+});
+
+test("next-fit: a released address rests until the block has come round", () => {
+  const book = emptyBook([cidr("10.4.1.0/29")]);
+  const take = (): Ip => {
+    const address = chooseAddress(book, 4, 0);
+    lease(book, address);
+    return address;
+  };
+  assert.deepEqual([take(), take(), take()], ["10.4.1.1", "10.4.1.2", "10.4.1.3"]);
+  unlease(book, "10.4.1.1" as Ip);
+  assert.deepEqual([take(), take(), take(), take()], ["10.4.1.4", "10.4.1.5", "10.4.1.6", "10.4.1.1"]);
+});
+
+test("the oldest block is filled first", () => {
+  const book = emptyBook([cidr("10.4.9.0/30"), cidr("10.4.1.0/30")]);
+  const given = Array.from({ length: 4 }, () => {
+    const address = chooseAddress(book, 4, 0);
+    lease(book, address);
+    return address;
+  });
+  assert.deepEqual(given, ["10.4.9.1", "10.4.9.2", "10.4.1.1", "10.4.1.2"]);
+});
+
+test("an empty pool says how many are in use, how many cool and when the next is free", () => {
+  const book = emptyBook([cidr("10.4.1.0/30")]);
+  lease(book, "10.4.1.1" as Ip);
+  lease(book, "10.4.1.2" as Ip);
+  unlease(book, "10.4.1.2" as Ip, 20_500);
+  assert.equal(nextCooledInMs(book, 4, 7000), 13_500);
+  assert.throws(
+    () => chooseAddress(book, 4, 7000),
+    (error) =>
+      isFault(error, "pool-empty") && error.message.includes("1 in use, 1 cooling, next free in 14 s (10.4.1.0/30)"),
+  );
+  assert.throws(() => chooseAddress(book, 6, 7000), /no IPv6 block/);
+});
+
+test("a cooling address is listed only when its time has come", () => {
+  const book = emptyBook([cidr("10.4.1.0/30")]);
+  unlease(book, "10.4.1.1" as Ip, 100);
+  unlease(book, "10.4.1.2" as Ip, 200);
+  assert.deepEqual(cooled(book, 99), []);
+  assert.deepEqual(cooled(book, 100), ["10.4.1.1"]);
+  assert.deepEqual(cooled(book, 500), ["10.4.1.1", "10.4.1.2"]);
+});
+
+test("against a model: never an address twice, never a cooling one, and empty only when all are taken", () => {
+  const blocks = [cidr("10.4.1.0/28"), cidr("10.4.2.0/30"), cidr("fd00:4::/125")];
+  const step = fc.record({
+    what: fc.constantFrom("take4", "take6", "drop", "cool", "thaw"),
+    pick: fc.nat(1000),
+  });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
+      const book = emptyBook(blocks);
+      const taken = new Set<Ip>();
+      const cold = new Set<Ip>();
+      for (const { what, pick } of steps) {
+        const chosen = [...taken][pick % Math.max(1, taken.size)];
+        if (what === "take4" || what === "take6") {
+          const family = what === "take4" ? 4 : 6;
+          const total = family === 4 ? 14 + 2 : 7;
+          const busy = [...taken, ...cold].filter((address) => address.includes(":") === (family === 6)).length;
+          if (busy === total) {
+            assert.throws(() => chooseAddress(book, family, 0), /no free/);
+            continue;
+          }
+          const address = chooseAddress(book, family, 0);
+          assert.ok(!taken.has(address) && !cold.has(address), `${address} given twice`);
+          assert.ok(blocks.some((block) => cidrContains(block, address) && isUsable(block, address)));
+          lease(book, address);
+          taken.add(address);
+        } else if (chosen !== undefined && what === "drop") {
+          unlease(book, chosen);
+          taken.delete(chosen);
+        } else if (chosen !== undefined && what === "cool") {
+          unlease(book, chosen, 50);
+          taken.delete(chosen);
+          cold.add(chosen);
+        } else if (what === "thaw") {
+          for (const address of cooled(book, 60)) book.cooling.delete(address);
+          cold.clear();
+        }
+      }
+      const counted = usage(book).reduce((sum, { live, cooling }) => sum + live + cooling, 0);
+      assert.equal(counted, taken.size + cold.size);
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test("a wide IPv6 block is searched no longer than what is taken", () => {
+  const book = emptyBook([cidr("fd00:4::/64")]);
+  for (let index = 0; index < 1000; index += 1) lease(book, chooseAddress(book, 6, 0));
+  assert.equal(book.leased.size, 1000);
+});

@@ -1,0 +1,105 @@
+// Book and store change together: what the pool says is what a new process reads.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { testAttachment } from "../../test/store.contract.ts";
+import { present } from "../base/assert.ts";
+import { Fault } from "../base/fault.ts";
+import { parseCidr } from "../net/cidr.ts";
+import { createMemoryStore } from "./memory-store.ts";
+import { openPool, type Pool } from "./pool.ts";
+import type { Store } from "./store.ts";
+
+const blocks = ["10.4.1.0/29", "fd00:4:1::/64"].map((text) => present(parseCidr(text), text));
+
+function openTestPool({ store = createMemoryStore(), nowMs = 1000 }: { store?: Store; nowMs?: number } = {}): {
+  pool: Pool;
+  store: Store;
+  clock: { nowMs: number };
+} {
+  const clock = { nowMs };
+  return { pool: openPool({ blocks, store, coolMs: 60_000, now: () => clock.nowMs }), store, clock };
+}
+
+const draft = (containerId: string): ReturnType<typeof testAttachment> => testAttachment({ containerId });
+
+test("an attachment gets one address of each family", () => {
+  const { pool } = openTestPool();
+  assert.deepEqual(pool.reserve(draft("a")).addresses, ["10.4.1.1", "fd00:4:1::1"]);
+  assert.deepEqual(pool.reserve(draft("b")).addresses, ["10.4.1.2", "fd00:4:1::2"]);
+});
+
+test("a released address cools, is free only when freed, and the next process knows", () => {
+  const { pool, store, clock } = openTestPool();
+  for (const id of ["a", "b", "c", "d", "e", "f"]) pool.reserve(draft(id));
+  pool.release(draft("a"), { cool: true });
+  assert.throws(() => pool.reserve(draft("g")), /5 in use, 1 cooling, next free in 60 s/);
+  clock.nowMs += 60_000;
+  assert.throws(() => pool.reserve(draft("g")), /no free/, "cooled is not yet free");
+  assert.throws(() => openTestPool({ store, nowMs: clock.nowMs }).pool.reserve(draft("g")), /no free/);
+  pool.free(pool.cooled());
+  assert.equal(pool.reserve(draft("g")).addresses[0], "10.4.1.1");
+});
+
+test("an attachment that never served gives its addresses back at once", () => {
+  const { pool } = openTestPool();
+  const ids = ["a", "b", "c", "d", "e", "f"];
+  for (const id of ids) pool.reserve(draft(id));
+  pool.release(draft("f"), { cool: false });
+  assert.equal(pool.reserve(draft("g")).addresses[0], "10.4.1.6");
+});
+
+test("a store that fails leaves the pool as it was", () => {
+  const { pool, store } = openTestPool();
+  const plan = store.plan;
+  store.plan = () => {
+    throw new Fault("store-failed", "disk full");
+  };
+  assert.throws(() => pool.reserve(draft("a")), /disk full/);
+  assert.deepEqual(pool.all(), []);
+  store.plan = plan;
+  assert.equal(pool.reserve(draft("b")).addresses[0], "10.4.1.1");
+  store.release = () => {
+    throw new Fault("store-failed", "disk full");
+  };
+  assert.throws(() => pool.release(draft("b"), { cool: true }), /disk full/);
+  assert.notEqual(pool.find(draft("b")), undefined, "what could not be forgotten is still held");
+});
+
+test("a clock that went back does not keep an address cold for longer than a cooling", () => {
+  const { pool, store } = openTestPool({ nowMs: 1_000_000_000 });
+  pool.reserve(draft("a"));
+  pool.release(draft("a"), { cool: true });
+  const { pool: later, clock } = openTestPool({ store, nowMs: 5000 });
+  clock.nowMs = 5000 + 60_000;
+  assert.deepEqual(later.cooled(), ["10.4.1.1", "fd00:4:1::1"]);
+});
+
+test("who waits for an address is woken by a free, by time, and by abort", async () => {
+  const { pool } = openTestPool();
+  pool.reserve(draft("a"));
+  const never = new AbortController();
+  const woken = pool.whenFreed(60_000, never.signal);
+  pool.release(draft("a"), { cool: false });
+  await woken;
+  await pool.whenFreed(1, never.signal);
+  const aborted = pool.whenFreed(60_000, never.signal);
+  never.abort();
+  await aborted;
+});
+
+test("a restarted pool goes on after the address given last", () => {
+  const { pool, store } = openTestPool();
+  pool.reserve(draft("a"));
+  pool.reserve(draft("b"));
+  pool.confirm(draft("b"));
+  const { pool: next } = openTestPool({ store });
+  assert.deepEqual(
+    next.all().map(({ attachment, state }) => [attachment.containerId, state]),
+    [
+      ["a", "planned"],
+      ["b", "ready"],
+    ],
+  );
+  assert.equal(next.reserve(draft("c")).addresses[0], "10.4.1.3");
+});

@@ -1,0 +1,131 @@
+// The node's addresses and attachments in use: the pure lease book and the store, always changed together.
+
+import { present } from "../base/assert.ts";
+import { Fault } from "../base/fault.ts";
+import type { Ip } from "../net/ip.ts";
+import * as leases from "./leases.ts";
+import {
+  type Attachment,
+  type AttachmentId,
+  type AttachmentState,
+  attachmentKey,
+  type Blocks,
+  type Store,
+} from "./store.ts";
+
+/** Attachments a node can hold at most: the hard limit of pods on a node. */
+export const attachmentsMax = 1024;
+
+/** How long a released address rests before it is given again, in `routes` and `ranges` mode. */
+export const coolDefaultMs = 60_000;
+
+export interface PoolOptions {
+  blocks: Blocks;
+  store: Store;
+  coolMs?: number;
+  /** Wall clock in ms; tests pass their own. */
+  now?: () => number;
+}
+
+export interface Pool {
+  /** Journals an attachment as planned with one free address of every family that the blocks serve. @throws Fault "pool-empty", "store-failed" */
+  reserve(draft: Omit<Attachment, "addresses" | "createdMs">): Attachment;
+  /** The attachment has all it needs. */
+  confirm(id: AttachmentId): void;
+  /** Ends an attachment. `cool`: false only where no packet can have used its addresses. */
+  release(id: AttachmentId, options: { cool: boolean }): void;
+  find(id: AttachmentId): { attachment: Attachment; state: AttachmentState } | undefined;
+  all(): { attachment: Attachment; state: AttachmentState }[];
+  /** Addresses whose cooling has ended; they are still not given out. */
+  cooled(): Ip[];
+  /** Makes cooled addresses free to give again, and wakes who waits for one. */
+  free(addresses: readonly Ip[]): void;
+  usage(): leases.FamilyUsage[];
+  /** When the next cooling address ends, in ms; undefined where none cools. */
+  nextCooledInMs(): number | undefined;
+  /** Settles when an address has become free, `timeoutMs` has passed or `signal` aborts, whichever is first. */
+  whenFreed(timeoutMs: number, signal: AbortSignal): Promise<void>;
+  facts(): Readonly<Record<string, string>>;
+  setFacts(facts: Readonly<Record<string, string>>): void;
+}
+
+/** Reads the store and takes charge of it. */
+export function openPool({ blocks, store, coolMs = coolDefaultMs, now = Date.now }: PoolOptions): Pool {
+  const contents = store.read();
+  const book = leases.emptyBook(blocks);
+  const attachments = new Map(contents.attachments.map((stored) => [attachmentKey(stored.attachment), stored]));
+  let facts = contents.facts;
+  const waiters = new Set<() => void>();
+
+  for (const { attachment } of contents.attachments) {
+    for (const address of attachment.addresses) leases.lease(book, address);
+  }
+  // A clock that went back must not keep an address cold for hours.
+  for (const { address, untilMs } of contents.cooling) book.cooling.set(address, Math.min(untilMs, now() + coolMs));
+
+  const wake = (): void => {
+    for (const end of [...waiters]) end();
+  };
+
+  return {
+    reserve: (draft) => {
+      if (attachments.size >= attachmentsMax) {
+        throw new Fault("pool-empty", `this node holds ${attachmentsMax} attachments, the most it may; use more nodes`);
+      }
+      const nowMs = now();
+      const addresses = leases.familiesOf(blocks).map((family) => leases.chooseAddress(book, family, nowMs));
+      const attachment: Attachment = { ...draft, addresses, createdMs: nowMs };
+      store.plan(attachment);
+      attachments.set(attachmentKey(attachment), { attachment, state: "planned" });
+      for (const address of addresses) leases.lease(book, address);
+      return attachment;
+    },
+    confirm: (id) => {
+      const stored = present(attachments.get(attachmentKey(id)), `attachment ${attachmentKey(id)}`);
+      store.ready(id);
+      stored.state = "ready";
+    },
+    release: (id, { cool }) => {
+      const stored = attachments.get(attachmentKey(id));
+      if (stored === undefined) return;
+      const { addresses } = stored.attachment;
+      const untilMs = cool ? now() + coolMs : undefined;
+      store.release(id, untilMs === undefined ? [] : addresses.map((address) => ({ address, untilMs })));
+      attachments.delete(attachmentKey(id));
+      for (const address of addresses) leases.unlease(book, address, untilMs);
+      if (!cool) wake();
+    },
+    find: (id) => attachments.get(attachmentKey(id)),
+    all: () => [...attachments.values()],
+    cooled: () => leases.cooled(book, now()),
+    free: (addresses) => {
+      store.free(addresses);
+      for (const address of addresses) book.cooling.delete(address);
+      if (addresses.length > 0) wake();
+    },
+    usage: () => leases.usage(book),
+    nextCooledInMs: () => {
+      const times = leases.familiesOf(blocks).map((family) => leases.nextCooledInMs(book, family, now()));
+      const known = times.filter((timeMs) => timeMs !== undefined);
+      return known.length === 0 ? undefined : Math.min(...known);
+    },
+    whenFreed: (timeoutMs, signal) =>
+      new Promise((resolve) => {
+        if (signal.aborted) return resolve();
+        const end = (): void => {
+          clearTimeout(timer);
+          signal.removeEventListener("abort", end);
+          waiters.delete(end);
+          resolve();
+        };
+        const timer = setTimeout(end, timeoutMs);
+        signal.addEventListener("abort", end, { once: true });
+        waiters.add(end);
+      }),
+    facts: () => facts,
+    setFacts: (more) => {
+      store.setFacts(more);
+      facts = { ...facts, ...more };
+    },
+  };
+}

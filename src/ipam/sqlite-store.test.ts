@@ -1,0 +1,94 @@
+// The SQLite store under the contract suite, and what only a file can get wrong.
+
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { test, type TestContext } from "node:test";
+import { isFault } from "../base/fault.ts";
+import { testAttachment, testStore } from "../../test/store.contract.ts";
+import { openSqliteStore } from "./sqlite-store.ts";
+
+function freshFile(t: TestContext): string {
+  const directory = mkdtempSync(join(tmpdir(), "fairlead-store-"));
+  t.after(() => rmSync(directory, { recursive: true }));
+  return join(directory, "state", "fairlead.db");
+}
+
+const files = new WeakMap<object, string>();
+
+testStore(
+  "sqlite store",
+  (t) => {
+    const file = freshFile(t);
+    const store = openSqliteStore(file);
+    files.set(store, file);
+    t.after(() => store.close());
+    return store;
+  },
+  (store, t) => {
+    store.close();
+    const again = openSqliteStore(files.get(store) ?? "");
+    t.after(() => again.close());
+    return again;
+  },
+);
+
+test("the file and its directory are root's alone, whatever the umask", (t) => {
+  const before = process.umask(0);
+  t.after(() => process.umask(before));
+  const file = freshFile(t);
+  openSqliteStore(file).close();
+  assert.equal(statSync(file).mode & 0o777, 0o600);
+  assert.equal(statSync(join(file, "..")).mode & 0o777, 0o700);
+});
+
+test("a store that was never closed is whole for the next process", (t) => {
+  const file = freshFile(t);
+  const killed = openSqliteStore(file);
+  killed.plan(testAttachment());
+  const next = openSqliteStore(file);
+  assert.equal(next.read().attachments.length, 1);
+  next.close();
+  killed.close();
+});
+
+test("a file of a newer version is refused and left as it is", (t) => {
+  const file = freshFile(t);
+  openSqliteStore(file).close();
+  const database = new DatabaseSync(file);
+  database.exec("PRAGMA user_version = 99");
+  database.close();
+  assert.throws(
+    () => openSqliteStore(file),
+    (error) => isFault(error, "store-failed") && /schema version 99/.test(String(error.cause)),
+  );
+});
+
+test("a damaged file is refused with its name", (t) => {
+  const file = freshFile(t);
+  openSqliteStore(file).close();
+  writeFileSync(file, "this is not a database, but long enough to look at".repeat(100));
+  assert.throws(
+    () => openSqliteStore(file),
+    (error) => isFault(error, "store-failed") && error.message.includes(file),
+  );
+});
+
+test("a foreign lock fails the call in bounded time and changes nothing", (t) => {
+  const file = freshFile(t);
+  const store = openSqliteStore(file);
+  const other = new DatabaseSync(file);
+  other.exec("BEGIN IMMEDIATE");
+  const startedMs = performance.now();
+  assert.throws(
+    () => store.plan(testAttachment()),
+    (error) => isFault(error, "store-failed"),
+  );
+  assert.ok(performance.now() - startedMs < 10_000);
+  other.exec("ROLLBACK");
+  other.close();
+  store.plan(testAttachment());
+  store.close();
+});

@@ -1,0 +1,151 @@
+// The Store contract on SQLite: one small file beside the agent, write-ahead log, one transaction a call.
+
+import { chmodSync, mkdirSync } from "node:fs";
+import { dirname } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { Fault, isFault } from "../base/fault.ts";
+import type { Ip } from "../net/ip.ts";
+import { type Attachment, type AttachmentState, attachmentKey, type Store } from "./store.ts";
+
+/** Grows with every change of the tables; a file of a newer version is refused, never guessed at. */
+const schemaVersion = 1;
+
+const schema = `
+  CREATE TABLE attachment (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    key      TEXT NOT NULL UNIQUE,
+    state    TEXT NOT NULL CHECK (state IN ('planned', 'ready')),
+    record   TEXT NOT NULL
+  ) STRICT;
+  CREATE TABLE lease (
+    address          TEXT PRIMARY KEY,
+    attachment       TEXT REFERENCES attachment (key),
+    cooling_until_ms INTEGER,
+    CHECK ((attachment IS NULL) <> (cooling_until_ms IS NULL))
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX lease_of_attachment ON lease (attachment) WHERE attachment IS NOT NULL;
+  CREATE TABLE fact (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  PRAGMA user_version = ${schemaVersion};
+`;
+
+/** How long a write waits for another process that holds the file, for instance an operator's sqlite3. */
+const lockWaitMs = 2000;
+
+/**
+ * Opens or makes the file, readable by root alone.
+ * @throws Fault "store-failed" where it cannot be opened, is damaged, or was written by a newer version.
+ */
+export function openSqliteStore(file: string): Store {
+  const database = guarded(`cannot open the state file ${file}`, () => open(file));
+  const insert = database.prepare("INSERT INTO attachment (key, state, record) VALUES (?, 'planned', ?)");
+  const lease = database.prepare("INSERT INTO lease (address, attachment) VALUES (?, ?)");
+  const setReady = database.prepare("UPDATE attachment SET state = 'ready' WHERE key = ?");
+  const unlease = database.prepare("DELETE FROM lease WHERE attachment = ? RETURNING address");
+  const remove = database.prepare("DELETE FROM attachment WHERE key = ?");
+  const cool = database.prepare("INSERT INTO lease (address, cooling_until_ms) VALUES (?, ?)");
+  const free = database.prepare("DELETE FROM lease WHERE address = ? AND cooling_until_ms IS NOT NULL");
+  const setFact = database.prepare("INSERT OR REPLACE INTO fact (name, value) VALUES (?, ?)");
+
+  const transact = (what: string, change: () => void): void =>
+    guarded(what, () => {
+      database.exec("BEGIN IMMEDIATE");
+      try {
+        change();
+        database.exec("COMMIT");
+      } catch (error) {
+        if (database.isTransaction) database.exec("ROLLBACK");
+        throw error;
+      }
+    });
+
+  return {
+    read: () => guarded("cannot read the state file", () => read(database)),
+    plan: (attachment) => {
+      const key = attachmentKey(attachment);
+      transact(`cannot journal attachment ${key} with ${attachment.addresses.join(", ")}`, () => {
+        insert.run(key, JSON.stringify(attachment));
+        for (const address of attachment.addresses) lease.run(address, key);
+      });
+    },
+    ready: (id) => {
+      const key = attachmentKey(id);
+      guarded(`cannot mark attachment ${key} ready`, () => {
+        if (setReady.run(key).changes !== 1) throw new Error("it is not journalled");
+      });
+    },
+    release: (id, cooling) => {
+      const key = attachmentKey(id);
+      transact(`cannot release attachment ${key}`, () => {
+        const held = new Set(unlease.all(key).map((row) => String(row["address"])));
+        remove.run(key);
+        for (const { address, untilMs } of cooling) if (held.has(address)) cool.run(address, untilMs);
+      });
+    },
+    free: (addresses) => {
+      if (addresses.length === 0) return;
+      transact("cannot free cooled addresses", () => {
+        for (const address of addresses) free.run(address);
+      });
+    },
+    setFacts: (facts) =>
+      transact("cannot write facts", () => {
+        for (const [name, value] of Object.entries(facts)) setFact.run(name, value);
+      }),
+    close: () => {
+      if (database.isOpen) database.close();
+    },
+  };
+}
+
+function open(file: string): DatabaseSync {
+  mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+  const database = new DatabaseSync(file, { timeout: lockWaitMs, enableForeignKeyConstraints: true });
+  try {
+    chmodSync(file, 0o600);
+    database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA trusted_schema = OFF");
+    const version = Number(database.prepare("PRAGMA user_version").get()?.["user_version"]);
+    if (version === 0) database.exec(`BEGIN IMMEDIATE; ${schema} COMMIT`);
+    else if (version !== schemaVersion) {
+      throw new Error(`it has schema version ${version}, this program knows ${schemaVersion}; use the version that wrote it`);
+    }
+    return database;
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
+function read(database: DatabaseSync): ReturnType<Store["read"]> {
+  return {
+    attachments: database
+      .prepare("SELECT state, record FROM attachment ORDER BY position")
+      .all()
+      .map((row) => ({
+        // Only this file writes these columns, and the schema checks the state.
+        attachment: JSON.parse(String(row["record"])) as Attachment,
+        state: String(row["state"]) as AttachmentState,
+      })),
+    cooling: database
+      .prepare("SELECT address, cooling_until_ms FROM lease WHERE cooling_until_ms IS NOT NULL")
+      .all()
+      .map((row) => ({ address: String(row["address"]) as Ip, untilMs: Number(row["cooling_until_ms"]) })),
+    facts: Object.fromEntries(
+      database
+        .prepare("SELECT name, value FROM fact")
+        .all()
+        .map((row) => [String(row["name"]), String(row["value"])]),
+    ),
+  };
+}
+
+function guarded<T>(what: string, act: () => T): T {
+  try {
+    return act();
+  } catch (cause) {
+    if (isFault(cause)) throw cause;
+    throw new Fault("store-failed", what, { cause });
+  }
+}

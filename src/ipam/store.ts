@@ -1,0 +1,75 @@
+// What the node remembers across restarts: attachments, their leases, and addresses that cool. SQLite and memory pass one contract suite (test/store.contract.ts).
+
+import type { Cidr } from "../net/cidr.ts";
+import type { Ip } from "../net/ip.ts";
+import type { Mac } from "../net/mac.ts";
+
+/** What names an attachment for the runtime: one interface of one container in one network. */
+export interface AttachmentId {
+  network: string;
+  containerId: string;
+  ifname: string;
+}
+
+/** Everything about one attachment that DEL, CHECK and a restart need to know. */
+export interface Attachment extends AttachmentId {
+  addresses: Ip[];
+  netnsPath: string;
+  /** "device:inode" of the pod's namespace at ADD: a path can come to mean another namespace. */
+  netnsId: string;
+  hostLink: string;
+  hostMac: Mac;
+  podMac: Mac;
+  mtu: number;
+  /** Kubernetes identity as the runtime gave it; absent outside Kubernetes. */
+  pod?: { namespace: string; name: string; uid?: string };
+  createdMs: number;
+}
+
+/** `planned`: journalled, the kernel may hold any part of it. `ready`: ADD has succeeded. */
+export type AttachmentState = "planned" | "ready";
+
+export interface StoredAttachment {
+  attachment: Attachment;
+  state: AttachmentState;
+}
+
+/** An address that was released and may not be given again before `untilMs` (wall clock, since it outlives the process). */
+export interface CoolingAddress {
+  address: Ip;
+  untilMs: number;
+}
+
+export interface StoreContents {
+  /** In the order in which they were planned. */
+  attachments: StoredAttachment[];
+  cooling: CoolingAddress[];
+  /** Small facts that must match on the next start, such as the boot id. */
+  facts: Readonly<Record<string, string>>;
+}
+
+/**
+ * Each method is one transaction: done wholly when it returns, or not at all when it throws.
+ * @throws Fault "store-failed" with the cause; nothing has changed then.
+ */
+export interface Store {
+  read(): StoreContents;
+  /** Journals a new attachment as `planned`, and its addresses as leased. Refuses a known attachment and an address that is leased or cooling. */
+  plan(attachment: Attachment): void;
+  /** Marks it `ready`. Refuses an unknown attachment. */
+  ready(id: AttachmentId): void;
+  /** Forgets the attachment, and sets `cooling` for those of its addresses that were in use. An unknown attachment is no error. */
+  release(id: AttachmentId, cooling: readonly CoolingAddress[]): void;
+  /** Forgets cooled addresses. */
+  free(addresses: readonly Ip[]): void;
+  setFacts(facts: Readonly<Record<string, string>>): void;
+  close(): void;
+}
+
+/** One string for an attachment; its parts hold no "/" (the CNI names forbid it). */
+export function attachmentKey({ network, containerId, ifname }: AttachmentId): string {
+  return `${network}/${containerId}/${ifname}`;
+}
+
+/** The blocks that a node owns, oldest first. */
+export type Blocks = readonly Cidr[];
