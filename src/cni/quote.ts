@@ -1,0 +1,23 @@
+// Text from outside inside our own messages: cut to a bound, and with nothing in it that a terminal or a log line would obey.
+
+/** Longest piece of foreign text that a message quotes, in characters. */
+export const quoteLengthMax = 64;
+
+/** `text` in double quotes, cut to `quoteLengthMax` characters, control characters escaped. */
+export function quote(text: string): string {
+  return `"${escapeControls(cut(text, quoteLengthMax).replaceAll(/["\\]/g, String.raw`\$&`))}"`;
+}
+
+/** `text` with control characters escaped, cut to `lengthMax` characters. */
+export function clip(text: string, lengthMax: number): string {
+  return cut(escapeControls(cut(text, lengthMax)), lengthMax);
+}
+
+function cut(text: string, lengthMax: number): string {
+  return text.length > lengthMax ? `${text.slice(0, lengthMax - 1)}…` : text;
+}
+
+/** Escapes what is no visible character: controls, direction marks, line separators, halves of characters. */
+function escapeControls(text: string): string {
+  return text.replaceAll(/[\p{C}\p{Zl}\p{Zp}]/gu, (hidden) => `\\u{${(hidden.codePointAt(0) ?? 0).toString(16)}}`);
+}

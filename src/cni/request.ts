@@ -1,0 +1,60 @@
+// One request as a whole: environment first, then standard input, in the order in which callers expect to hear of errors.
+
+import { Fault } from "../base/fault.ts";
+import { parseEnvironment } from "./environment.ts";
+import { own } from "./json.ts";
+import { badConfig, parseNetConfig, parseValidAttachments, replyVersion } from "./netconf.ts";
+import { parseResult } from "./prev-result.ts";
+import type { AttachmentResult, CniRequest, NetConfig, VersionRequest } from "./types.ts";
+
+/** Longest "network/container/interface" in bytes: 15 less than the alias of a link holds, which is where it is written. */
+export const attachmentNameLengthMax = 240;
+
+export interface RawRequest {
+  env: ReadonlyMap<string, string>;
+  stdin: Uint8Array;
+}
+
+/**
+ * Reads and checks a whole request. Touches nothing: whether paths lead anywhere is for the caller to see.
+ * @throws Fault "bad-environment", "unsupported-value", "bad-json", "bad-network-config", "cni-version"
+ */
+export function parseRequest({ env, stdin }: RawRequest): CniRequest | VersionRequest {
+  const environment = parseEnvironment(env);
+  const { verb } = environment;
+  if (verb === "VERSION") return { verb, cniVersion: replyVersion(stdin) };
+  const config = parseNetConfig(stdin, verb);
+  const request: CniRequest = { ...environment, verb, config };
+  if (request.containerId !== "") checkNameLength(request);
+  const prevResult = parsePrevResult(verb, config);
+  if (prevResult !== undefined) request.prevResult = prevResult;
+  const validAttachments = verb === "GC" ? parseValidAttachments(config.raw) : undefined;
+  if (validAttachments !== undefined) request.validAttachments = validAttachments;
+  return request;
+}
+
+function checkNameLength({ config, containerId, ifname }: CniRequest): void {
+  const length = new TextEncoder().encode(`${config.name}/${containerId}/${ifname}`).length;
+  if (length > attachmentNameLengthMax) {
+    throw new Fault(
+      "bad-environment",
+      `network name, CNI_CONTAINERID and CNI_IFNAME have ${length} bytes together; at most ${attachmentNameLengthMax} fit the alias of a link`,
+    );
+  }
+}
+
+/** ADD passes it on, CHECK compares with it, DEL must succeed whatever it holds, GC and STATUS have none. */
+function parsePrevResult(verb: CniRequest["verb"], { raw }: NetConfig): AttachmentResult | undefined {
+  if (verb === "GC" || verb === "STATUS") return undefined;
+  const value = own(raw, "prevResult") ?? undefined;
+  if (value === undefined) {
+    if (verb === "CHECK") throw badConfig("prevResult is missing, and CHECK compares with it");
+    return undefined;
+  }
+  try {
+    return parseResult(value);
+  } catch (error) {
+    if (verb === "DEL" && error instanceof Fault) return undefined;
+    throw error;
+  }
+}
