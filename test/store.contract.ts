@@ -19,7 +19,6 @@ export function testAttachment(part: Partial<Attachment> = {}): Attachment {
     ifname: "eth0",
     addresses: [testIp("10.4.1.1"), testIp("fd00:4:1::1")],
     netnsPath: "/run/netns/p1",
-    netnsId: "4:4026532000",
     hostLink: "fl0123456789abc",
     hostMac: mac,
     podMac: mac,
@@ -32,7 +31,11 @@ export function testAttachment(part: Partial<Attachment> = {}): Attachment {
 const storeFailed = (error: unknown): boolean => isFault(error, "store-failed");
 
 /** Registers the suite. `make` gives an empty store; `reopen` gives what a new process would see, where the store can outlive one. */
-export function testStore(name: string, make: (t: TestContext) => Store, reopen?: (store: Store, t: TestContext) => Store): void {
+export function testStore(
+  name: string,
+  make: (t: TestContext) => Store,
+  reopen?: (store: Store, t: TestContext) => Store,
+): void {
   const id: AttachmentId = { network: "fairlead", containerId: "c1", ifname: "eth0" };
 
   test(`${name}: a new store is empty`, (t) => {

@@ -10,7 +10,8 @@ import { formatTable } from "./table.ts";
 
 test("CNI codes below 100 are only those of the specification, and ours do not repeat", () => {
   const codes = Object.values(faults).map(({ cni }) => cni);
-  for (const code of codes) assert.ok([1, 2, 3, 4, 5, 6, 7, 8, 11, 50, 51, 999].includes(code) || code >= 100, String(code));
+  for (const code of codes)
+    assert.ok([1, 2, 3, 4, 5, 6, 7, 8, 11, 50, 51, 999].includes(code) || code >= 100, String(code));
   const own = codes.filter((code) => code >= 100);
   assert.equal(new Set(own).size, own.length);
 });
@@ -76,7 +77,12 @@ test("an empty file, broken YAML, doubled keys and alias bombs are one clear fau
   assert.match(String(bad("")), /node: /);
   assert.match(String(bad("node: {name: [")), /not valid YAML/);
   assert.match(String(bad("node: {name: a, name: b}")), /not valid YAML.*unique/);
-  const bomb = ["a: &a [x,x,x,x,x,x,x,x,x]", ...[..."bcdefgh"].map((key, index) => `${key}: &${key} [${Array(9).fill(`*${"abcdefgh"[index]}`).join(",")}]`)];
+  const bomb = [
+    "a: &a [x,x,x,x,x,x,x,x,x]",
+    ...Array.from("bcdefgh").map(
+      (key, index) => `${key}: &${key} [${Array(9).fill(`*${"abcdefgh"[index]}`).join(",")}]`,
+    ),
+  ];
   assert.match(String(bad(bomb.join("\n"))), /cannot be read as YAML|problem/);
   assert.match(String(bad("x".repeat(1024 * 1024 + 1))), /larger than/);
 });

@@ -7,6 +7,9 @@ import { Fault } from "./fault.ts";
 /** Configuration files are small; anything larger is a mistake. */
 export const configSizeMaxBytes = 1024 * 1024;
 
+/** How often one alias may be expanded: more is an attack, not a configuration. */
+const aliasesMax = 10;
+
 /** Problems listed in one message; the rest is counted. */
 const problemsShownMax = 20;
 
@@ -19,7 +22,7 @@ export function parseConfig<S extends z.ZodType>(schema: S, text: string, file: 
   if (Buffer.byteLength(text) > configSizeMaxBytes) {
     throw new Fault("bad-config", `${file} is larger than ${configSizeMaxBytes} bytes; is it the right file?`);
   }
-  const document = parseDocument(text, { prettyErrors: true, uniqueKeys: true, maxAliasCount: 10 } as never);
+  const document = parseDocument(text, { prettyErrors: true, uniqueKeys: true });
   const [error] = document.errors;
   if (error !== undefined) throw new Fault("bad-config", `${file} is not valid YAML: ${error.message}`);
   const parsed = schema.safeParse(toPlain(document, file) ?? {});
@@ -27,14 +30,16 @@ export function parseConfig<S extends z.ZodType>(schema: S, text: string, file: 
     const problems = parsed.error.issues.map(problemLine);
     const shown = problems.slice(0, problemsShownMax).join("\n  ");
     const more = problems.length > problemsShownMax ? `\n  and ${problems.length - problemsShownMax} more` : "";
-    throw new Fault("bad-config", `${file} has ${problems.length} problem(s):\n  ${shown}${more}`, { data: { problems } });
+    throw new Fault("bad-config", `${file} has ${problems.length} problem(s):\n  ${shown}${more}`, {
+      data: { problems },
+    });
   }
   return freeze(parsed.data);
 }
 
 function toPlain(document: ReturnType<typeof parseDocument>, file: string): unknown {
   try {
-    return document.toJS({ maxAliasCount: 10 });
+    return document.toJS({ maxAliasCount: aliasesMax });
   } catch (cause) {
     throw new Fault("bad-config", `${file} cannot be read as YAML`, { cause });
   }

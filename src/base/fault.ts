@@ -72,8 +72,7 @@ export function isFault(error: unknown, ...codes: FaultCode[]): error is Fault {
 /** Gives any thrown value as a Fault: what is not one already is a bug of ours and says so. */
 export function asFault(error: unknown): Fault {
   if (error instanceof Fault) return error;
-  const text = error instanceof Error ? error.message : String(error);
-  return new Fault("bug", `unexpected failure: ${text}`, { cause: error });
+  return new Fault("bug", `unexpected failure: ${messageOf(error)}`, { cause: error });
 }
 
 /** The message of `error` and of its causes, outermost first, in one line. At most 8 causes are followed. */
@@ -81,8 +80,13 @@ export function describe(error: unknown): string {
   const parts: string[] = [];
   let current: unknown = error;
   for (let depth = 0; depth < 8 && current !== undefined; depth += 1) {
-    parts.push(current instanceof Error ? current.message : String(current));
+    parts.push(messageOf(current));
     current = current instanceof Error ? current.cause : undefined;
   }
   return parts.join(": ");
+}
+
+function messageOf(error: unknown): string {
+  if (error instanceof Error) return error.message;
+  return typeof error === "string" ? error : JSON.stringify(error);
 }

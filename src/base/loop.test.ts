@@ -11,7 +11,9 @@ async function settle(): Promise<void> {
   for (let turn = 0; turn < 10; turn += 1) await Promise.resolve();
 }
 
-async function passes(work: (tick: (ms: number) => Promise<void>, stop: AbortController) => Promise<void>): Promise<void> {
+async function passes(
+  work: (tick: (ms: number) => Promise<void>, stop: AbortController) => Promise<void>,
+): Promise<void> {
   mock.timers.enable({ apis: ["setTimeout"] });
   const stop = new AbortController();
   try {

@@ -14,5 +14,5 @@ export function formatTable(headings: readonly string[], rows: readonly (readonl
 }
 
 function displayWidth(text: string): number {
-  return [...text].length;
+  return Array.from(text).length;
 }

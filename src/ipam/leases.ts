@@ -108,7 +108,8 @@ export function nextCooledInMs(book: LeaseBook, family: 4 | 6, nowMs: number): n
 
 function poolEmpty(book: LeaseBook, family: 4 | 6, nowMs: number): Fault {
   const blocks = book.blocks.filter((block) => cidrFamily(block) === family);
-  if (blocks.length === 0) return new Fault("pool-empty", `this node has no IPv${family} block; add one to addresses.blocks`);
+  if (blocks.length === 0)
+    return new Fault("pool-empty", `this node has no IPv${family} block; add one to addresses.blocks`);
   const used = usage(book).find((row) => row.family === family);
   const nextMs = nextCooledInMs(book, family, nowMs);
   const next = nextMs === undefined ? "" : `, next free in ${Math.ceil(nextMs / 1000)} s`;

@@ -64,7 +64,7 @@ export function openPool({ blocks, store, coolMs = coolDefaultMs, now = Date.now
   for (const { address, untilMs } of contents.cooling) book.cooling.set(address, Math.min(untilMs, now() + coolMs));
 
   const wake = (): void => {
-    for (const end of [...waiters]) end();
+    for (const end of waiters) end(); // ending takes it out of the set, which iteration allows
   };
 
   return {

@@ -4,8 +4,8 @@ import { chmodSync, mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { Fault, isFault } from "../base/fault.ts";
-import type { Ip } from "../net/ip.ts";
-import { type Attachment, type AttachmentState, attachmentKey, type Store } from "./store.ts";
+import { decodeIp, decodeRecord, encodeRecord } from "./record.ts";
+import { attachmentKey, type Store } from "./store.ts";
 
 /** Grows with every change of the tables; a file of a newer version is refused, never guessed at. */
 const schemaVersion = 1;
@@ -66,7 +66,7 @@ export function openSqliteStore(file: string): Store {
     plan: (attachment) => {
       const key = attachmentKey(attachment);
       transact(`cannot journal attachment ${key} with ${attachment.addresses.join(", ")}`, () => {
-        insert.run(key, JSON.stringify(attachment));
+        insert.run(key, encodeRecord(attachment));
         for (const address of attachment.addresses) lease.run(address, key);
       });
     },
@@ -109,7 +109,9 @@ function open(file: string): DatabaseSync {
     const version = Number(database.prepare("PRAGMA user_version").get()?.["user_version"]);
     if (version === 0) database.exec(`BEGIN IMMEDIATE; ${schema} COMMIT`);
     else if (version !== schemaVersion) {
-      throw new Error(`it has schema version ${version}, this program knows ${schemaVersion}; use the version that wrote it`);
+      throw new Error(
+        `it has schema version ${version}, this program knows ${schemaVersion}; use the version that wrote it`,
+      );
     }
     return database;
   } catch (error) {
@@ -124,14 +126,13 @@ function read(database: DatabaseSync): ReturnType<Store["read"]> {
       .prepare("SELECT state, record FROM attachment ORDER BY position")
       .all()
       .map((row) => ({
-        // Only this file writes these columns, and the schema checks the state.
-        attachment: JSON.parse(String(row["record"])) as Attachment,
-        state: String(row["state"]) as AttachmentState,
+        attachment: decodeRecord(String(row["record"])),
+        state: row["state"] === "ready" ? "ready" : "planned", // the schema lets no other in
       })),
     cooling: database
       .prepare("SELECT address, cooling_until_ms FROM lease WHERE cooling_until_ms IS NOT NULL")
       .all()
-      .map((row) => ({ address: String(row["address"]) as Ip, untilMs: Number(row["cooling_until_ms"]) })),
+      .map((row) => ({ address: decodeIp(row["address"]), untilMs: Number(row["cooling_until_ms"]) })),
     facts: Object.fromEntries(
       database
         .prepare("SELECT name, value FROM fact")

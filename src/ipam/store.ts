@@ -15,8 +15,6 @@ export interface AttachmentId {
 export interface Attachment extends AttachmentId {
   addresses: Ip[];
   netnsPath: string;
-  /** "device:inode" of the pod's namespace at ADD: a path can come to mean another namespace. */
-  netnsId: string;
   hostLink: string;
   hostMac: Mac;
   podMac: Mac;

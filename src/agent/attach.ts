@@ -1,0 +1,207 @@
+// ADD: decides everything, journals it, makes it in the kernel, and undoes it all where a step fails.
+
+import { describe, Fault, isFault } from "../base/fault.ts";
+import { present } from "../base/assert.ts";
+import type { AttachmentResult, CniRequest } from "../cni/types.ts";
+import type { Attachment, AttachmentId } from "../ipam/store.ts";
+import { applyAll } from "../kernel/apply.ts";
+import type { Kernel, Netns, Op, OpResult } from "../kernel/contract.ts";
+import { ipFamily } from "../net/ip.ts";
+import { detach, type DetachDeps } from "./detach.ts";
+import {
+  attachmentOfAlias,
+  attachmentResult,
+  derivedNames,
+  doomOps,
+  guardEntries,
+  hostOps,
+  pairOp,
+  podOps,
+} from "./plan.ts";
+import type { Uplink } from "./uplink.ts";
+
+/** Longest wait for an address before ADD fails with what is wrong. */
+export const poolWaitMs = 10_000;
+
+/** Metric of the routes of a pod's second and later interfaces, less the link's index. */
+const laterMetric = 1_000_000;
+
+export interface AttachDeps extends DetachDeps {
+  uplink: () => Uplink;
+  signal: AbortSignal;
+}
+
+/**
+ * Attaches a pod. When it returns, its addresses work in both directions; when it throws, nothing is left of it.
+ * @throws Fault "interface-exists", "netns-missing", "bad-netns", "pool-empty", "kernel-…", "store-failed"
+ */
+export async function attach(request: CniRequest, deps: AttachDeps): Promise<AttachmentResult> {
+  const { kernel, pool } = deps;
+  const id: AttachmentId = { network: request.config.name, containerId: request.containerId, ifname: request.ifname };
+  const netnsPath = present(request.netns, "CNI_NETNS of ADD");
+  const netns = kernel.openNetns(netnsPath);
+  try {
+    if (netns.id === kernel.node.id) {
+      throw new Fault(
+        "bad-netns",
+        `CNI_NETNS ${netnsPath} is the node's own network namespace; a pod needs one of its own`,
+      );
+    }
+    await refuseLiveInterface(id, netns, deps);
+    const attachment = await reserve({ id, netnsPath, pod: podOf(request) }, deps);
+    try {
+      await build(attachment, netns, deps);
+      pool.confirm(id);
+      return attachmentResult(attachment);
+    } catch (error) {
+      await undo(attachment, deps);
+      throw error;
+    }
+  } finally {
+    netns.close();
+  }
+}
+
+function podOf({ args }: CniRequest): Attachment["pod"] {
+  const { K8S_POD_NAMESPACE: namespace, K8S_POD_NAME: name, K8S_POD_UID: uid } = args;
+  if (namespace === undefined || name === undefined) return undefined;
+  return { namespace, name, ...(uid === undefined ? {} : { uid }) };
+}
+
+/** The specification wants an error where the interface exists; a journalled attachment without one is a leftover and goes. */
+async function refuseLiveInterface(id: AttachmentId, netns: Netns, deps: AttachDeps): Promise<void> {
+  const known = deps.pool.find(id);
+  if (known === undefined) return;
+  if ((await netns.link(id.ifname)) !== undefined) {
+    throw new Fault(
+      "interface-exists",
+      `${id.ifname} of container ${id.containerId} is attached already; DEL it first`,
+    );
+  }
+  deps.log.warn({ attachment: id }, "attachment was journalled but its interface is gone: released and made anew");
+  await detach(id, deps);
+}
+
+interface Draft {
+  id: AttachmentId;
+  netnsPath: string;
+  pod: Attachment["pod"];
+}
+
+async function reserve({ id, netnsPath, pod }: Draft, { pool, uplink, signal }: AttachDeps): Promise<Attachment> {
+  const deadlineMs = performance.now() + poolWaitMs;
+  const draft = {
+    ...id,
+    ...derivedNames(id),
+    netnsPath,
+    mtu: uplink().mtu,
+    ...(pod === undefined ? {} : { pod }),
+  };
+  for (;;) {
+    try {
+      return pool.reserve(draft);
+    } catch (error) {
+      const leftMs = deadlineMs - performance.now();
+      // Waiting helps only where something is about to become free.
+      const hopeless = (pool.nextCooledInMs() ?? Infinity) > leftMs;
+      if (!isFault(error, "pool-empty") || hopeless || signal.aborted) throw error;
+      await pool.whenFreed(leftMs, signal);
+    }
+  }
+}
+
+async function build(attachment: Attachment, netns: Netns, deps: AttachDeps): Promise<void> {
+  const { kernel, uplink } = deps;
+  const hasIpv6 = attachment.addresses.some((address) => ipFamily(address) === 6);
+  // Namespaces can start with IPv6 off; an address could not be added then. Queued first on the same kernel thread as the pair.
+  const enabled = hasIpv6
+    ? netns.writeSysctls({ "ipv6/conf/all/disable_ipv6": "0", "ipv6/conf/default/disable_ipv6": "0" })
+    : Promise.resolve();
+  // The guard needs names and addresses only, so it is committed beside the links, on the other thread.
+  const [, , { index, peerIndex }] = await settled([
+    enabled,
+    kernel.guard.admit(guardEntries(attachment)),
+    makePair(attachment, netns, deps),
+  ]);
+  await settled([
+    buildPodSide(attachment, netns, peerIndex),
+    applyAll(kernel.node, hostOps(attachment, index, uplink().addresses)),
+  ]);
+}
+
+/** A second interface of a pod finds the routes of the first: its own then rank behind them. */
+async function buildPodSide(attachment: Attachment, netns: Netns, link: number): Promise<void> {
+  const ops = podOps(attachment, link);
+  const results = await netns.apply(ops);
+  const failed = results.flatMap(({ fault }, index) => (fault === undefined ? [] : [{ fault, op: ops[index] }]));
+  const isSecond = failed.some(({ op, fault }) => op?.op === "route.add" && isFault(fault, "kernel-exists"));
+  const behind: Op[] = [];
+  for (const { op, fault } of failed) {
+    // Where the route to the next hop was there already, the routes through it could not be made either.
+    if (!isSecond || op?.op !== "route.add") throw fault;
+    behind.push({ op: "route.add", route: { ...op.route, metric: laterMetric + link } });
+  }
+  await applyAll(netns, behind);
+}
+
+async function makePair(
+  attachment: Attachment,
+  netns: Netns,
+  deps: AttachDeps,
+): Promise<{ index: number; peerIndex: number }> {
+  const { kernel, log } = deps;
+  const create = async (): Promise<OpResult> =>
+    present((await kernel.node.apply([pairOp(attachment, netns)]))[0], "answer");
+  let made = await create();
+  if (isFault(made.fault, "kernel-exists") && (await doomStranger(attachment, deps))) {
+    log.warn({ link: attachment.hostLink }, "a leftover link of the same name was put aside");
+    made = await create();
+  }
+  if (isFault(made.fault, "kernel-exists") && (await netns.link(attachment.ifname)) !== undefined) {
+    throw new Fault(
+      "interface-exists",
+      `${attachment.ifname} exists in ${attachment.netnsPath} already and is not ours; it was left as it is`,
+      {
+        cause: made.fault,
+      },
+    );
+  }
+  if (made.fault !== undefined) throw made.fault;
+  return { index: present(made.index, "host link index"), peerIndex: present(made.peerIndex, "pod link index") };
+}
+
+/** A link with our name and alias that no journal knows (the state file was lost). */
+async function doomStranger({ hostLink }: Attachment, { kernel, onDoomed }: AttachDeps): Promise<boolean> {
+  const link = await kernel.node.link(hostLink);
+  if (link === undefined || attachmentOfAlias(link.alias) === undefined) return false;
+  await applyAll(kernel.node, doomOps(link.index));
+  onDoomed();
+  return true;
+}
+
+/** Takes back whatever exists of an attachment that never served; its addresses carried nothing and need no cooling. */
+async function undo(attachment: Attachment, { kernel, pool, log }: AttachDeps): Promise<void> {
+  const outcomes = await Promise.allSettled([
+    kernel.guard.withdraw(guardEntries(attachment)),
+    removeOwnLink(attachment, kernel),
+  ]);
+  const failed = outcomes.filter((outcome) => outcome.status === "rejected");
+  for (const { reason } of failed)
+    log.error({ attachment: attachment.hostLink, error: describe(reason) }, "undo failed");
+  // With a link possibly alive its address must not go to another pod: the attachment stays planned, for DEL or the next start.
+  if (failed.length === 0) pool.release(attachment, { cool: false });
+}
+
+/** Only a link that carries this attachment's own name and hardware address is ours to remove. */
+async function removeOwnLink({ hostLink, hostMac }: Attachment, kernel: Kernel): Promise<void> {
+  const link = await kernel.node.link(hostLink);
+  if (link?.mac === hostMac) await applyAll(kernel.node, [{ op: "link.remove", link: link.index }]);
+}
+
+/** As Promise.all, but waits for every one before it throws: an undo must not run beside work that is still under way. */
+async function settled<T extends readonly unknown[]>(
+  work: readonly [...T],
+): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
+  await Promise.allSettled(work);
+  return Promise.all(work);
+}

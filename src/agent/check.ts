@@ -1,0 +1,145 @@
+// CHECK: compares what ADD made with what the kernel and the store hold now, and names everything that differs.
+
+import { Fault, isFault } from "../base/fault.ts";
+import type { AttachmentResult, CniRequest } from "../cni/types.ts";
+import type { Pool } from "../ipam/pool.ts";
+import { type Attachment, attachmentKey } from "../ipam/store.ts";
+import type { Kernel, Link, Netns, Route } from "../kernel/contract.ts";
+import { guardEntries, hostRoutes, openGroup, podNeighbours, podRoutes } from "./plan.ts";
+import type { Uplink } from "./uplink.ts";
+
+export interface CheckDeps {
+  kernel: Kernel;
+  pool: Pool;
+  uplink: () => Uplink;
+}
+
+/** Problems named in one message; the rest is counted. */
+const problemsShownMax = 10;
+
+/**
+ * Compares links, addresses, routes, neighbours, guard and lease of one attachment.
+ * @throws Fault "check-failed" that names each difference; "netns-missing" where the namespace is gone.
+ */
+export async function check(request: CniRequest, { kernel, pool, uplink }: CheckDeps): Promise<void> {
+  const id = { network: request.config.name, containerId: request.containerId, ifname: request.ifname };
+  const stored = pool.find(id);
+  if (stored === undefined || stored.state !== "ready") {
+    throw new Fault(
+      "check-failed",
+      `no attachment ${attachmentKey(id)} is known on this node: its address is not reserved`,
+    );
+  }
+  const { attachment } = stored;
+  const netns = openPodNetns(request.netns ?? attachment.netnsPath, kernel);
+  try {
+    const problems = [
+      ...previousProblems(request.prevResult, attachment),
+      ...(await podProblems(attachment, netns)),
+      ...(await hostProblems(attachment, kernel, uplink())),
+      ...(await guardProblems(attachment, kernel)),
+    ];
+    if (problems.length > 0) throw checkFailed(attachment, problems);
+  } finally {
+    netns.close();
+  }
+}
+
+function openPodNetns(path: string, kernel: Kernel): Netns {
+  try {
+    return kernel.openNetns(path);
+  } catch (error) {
+    if (isFault(error, "netns-missing"))
+      throw new Fault("check-failed", `the pod's namespace ${path} is gone`, { cause: error });
+    throw error;
+  }
+}
+
+/** What the runtime believes it was given must still be what we gave; a later plugin may have added to it. */
+function previousProblems(prevResult: AttachmentResult | undefined, attachment: Attachment): string[] {
+  const claimed = new Set(prevResult?.ips.map(({ address }) => address));
+  return attachment.addresses
+    .filter((address) => !claimed.has(address))
+    .map((address) => `prevResult does not list ${address}, which this attachment holds`);
+}
+
+async function podProblems(attachment: Attachment, netns: Netns): Promise<string[]> {
+  const [link, addresses, routes, neighbours] = await Promise.all([
+    netns.link(attachment.ifname),
+    netns.addresses(),
+    netns.routes(),
+    netns.neighbours(),
+  ]);
+  if (link === undefined) return [`interface ${attachment.ifname} is missing in the pod`];
+  const where = `${attachment.ifname} in the pod`;
+  return [
+    ...linkProblems(link, { where, mac: attachment.podMac, mtu: attachment.mtu }),
+    ...attachment.addresses.flatMap((wanted) => {
+      const held = addresses.find(({ link: on, address }) => on === link.index && address === wanted);
+      if (held === undefined) return [`address ${wanted} is missing on ${where}`];
+      return held.tentative ? [`address ${wanted} on ${where} is tentative`] : [];
+    }),
+    ...routeProblems(podRoutes(attachment, link.index), routes, "in the pod"),
+    ...podNeighbours(attachment).flatMap((address) =>
+      neighbours.some((entry) => entry.address === address && entry.mac === attachment.hostMac && entry.permanent)
+        ? []
+        : [`the permanent neighbour ${address} is missing on ${where}`],
+    ),
+  ];
+}
+
+async function hostProblems(attachment: Attachment, kernel: Kernel, uplink: Uplink): Promise<string[]> {
+  const [link, routes, neighbours] = await Promise.all([
+    kernel.node.link(attachment.hostLink),
+    kernel.node.routes(),
+    kernel.node.neighbours(),
+  ]);
+  if (link === undefined) return [`host link ${attachment.hostLink} is missing on the node`];
+  const where = `${attachment.hostLink} on the node`;
+  return [
+    ...linkProblems(link, { where, mac: attachment.hostMac, mtu: attachment.mtu }),
+    ...(link.group === openGroup ? [] : [`link group of ${where} is ${link.group}, not ${openGroup}`]),
+    ...routeProblems(hostRoutes(attachment, link.index, uplink.addresses), routes, "on the node"),
+    ...attachment.addresses.flatMap((address) =>
+      neighbours.some((entry) => entry.address === address && entry.mac === attachment.podMac && entry.permanent)
+        ? []
+        : [`the permanent neighbour ${address} is missing on ${where}`],
+    ),
+  ];
+}
+
+async function guardProblems(attachment: Attachment, kernel: Kernel): Promise<string[]> {
+  const held = await kernel.guard.list();
+  if (held === undefined) return ["the source guard table is missing on the node"];
+  return guardEntries(attachment).flatMap(({ link, address }) =>
+    held.some((entry) => entry.link === link && entry.address === address)
+      ? []
+      : [`the source guard does not list ${address} for ${link}`],
+  );
+}
+
+function linkProblems(link: Link, { where, mac, mtu }: { where: string; mac: string; mtu: number }): string[] {
+  return [
+    ...(link.up ? [] : [`${where} is down`]),
+    ...(link.up && !link.running ? [`the other end of ${where} is down or gone`] : []),
+    ...(link.mac === mac ? [] : [`hardware address of ${where} is ${link.mac ?? "none"}, not ${mac}`]),
+    ...(link.mtu === mtu ? [] : [`MTU of ${where} is ${link.mtu}, not ${mtu}`]),
+  ];
+}
+
+function routeProblems(wanted: readonly Route[], held: readonly Route[], where: string): string[] {
+  return wanted.flatMap((want) => {
+    const same = held.filter(
+      (route) => route.to === want.to && route.link === want.link && (route.table ?? 254) === 254,
+    );
+    if (same.some((route) => route.via === want.via)) return [];
+    const via = want.via === undefined ? "" : ` via ${want.via}`;
+    return [`route ${want.to}${via} is missing ${where}`];
+  });
+}
+
+function checkFailed(attachment: Attachment, problems: readonly string[]): Fault {
+  const shown = problems.slice(0, problemsShownMax).join("; ");
+  const more = problems.length > problemsShownMax ? `; and ${problems.length - problemsShownMax} more` : "";
+  return new Fault("check-failed", `attachment ${attachmentKey(attachment)}: ${shown}${more}`, { data: { problems } });
+}

@@ -1,0 +1,76 @@
+// The agent's configuration file: every key, its default and its check.
+
+import { z } from "zod";
+import { cidrFamily, cidrPrefix, cidrsOverlap, parseCidr } from "../net/cidr.ts";
+import { ipFamily, parseIp } from "../net/ip.ts";
+
+/** Blocks a node can own. */
+const blocksMax = 64;
+/** Static routes in one configuration file. */
+const routesMax = 4096;
+/** Longest path of a unix socket (sun_path of unix(7), less the closing zero). */
+const socketPathLenMax = 107;
+
+const cidr = z.string().transform((text, context) => {
+  const parsed = parseCidr(text);
+  if (parsed !== undefined) return parsed;
+  context.addIssue(`"${text}" is not a CIDR such as 10.4.1.0/24 or fd00:4:1::/64 with no bits set after its prefix`);
+  return z.NEVER;
+});
+
+const ip = z.string().transform((text, context) => {
+  const parsed = parseIp(text);
+  if (parsed !== undefined) return parsed;
+  context.addIssue(`"${text}" is not an IP address`);
+  return z.NEVER;
+});
+
+const absolutePath = z.string().startsWith("/", "must be an absolute path").max(4000);
+
+const block = cidr.refine(
+  (value) => cidrPrefix(value) >= (cidrFamily(value) === 4 ? 16 : 48),
+  "is too large for one node: an IPv4 block is /16 or smaller, an IPv6 block /48 or smaller",
+);
+
+const blocks = z
+  .array(block)
+  .min(1, "needs at least one block")
+  .max(blocksMax)
+  .superRefine((values, context) => {
+    for (const [index, value] of values.entries()) {
+      const earlier = values.slice(0, index).find((other) => cidrsOverlap(other, value));
+      if (earlier !== undefined) {
+        context.addIssue({ code: "custom", path: [index], message: `${value} overlaps ${earlier}` });
+      }
+    }
+  });
+
+const route = z
+  .strictObject({ to: cidr, via: ip })
+  .refine(({ to, via }) => cidrFamily(to) === ipFamily(via), "`to` and `via` must be of one family");
+
+/** The schema of `fairlead agent --config FILE`. */
+export const agentConfigSchema = z.strictObject({
+  node: z.strictObject({
+    name: z
+      .string()
+      .max(253)
+      .regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/, "must be a node name: lower-case letters, digits, '-' and '.'"),
+  }),
+  paths: z
+    .strictObject({
+      socket: absolutePath.max(socketPathLenMax).default("/run/fairlead/cni.sock"),
+      state: absolutePath.default("/var/lib/fairlead"),
+      cniConf: absolutePath.default("/etc/cni/net.d"),
+      cniBin: absolutePath.default("/opt/cni/bin"),
+    })
+    .prefault({}),
+  addresses: z.strictObject({ mode: z.literal("routes", 'only "routes" is known'), blocks }),
+  routes: z.array(route).max(routesMax).default([]),
+  mtu: z
+    .union([z.literal("auto"), z.int().min(1280, "must be at least 1280, what IPv6 needs").max(65_535)])
+    .default("auto"),
+  log: z.strictObject({ level: z.enum(["trace", "debug", "info", "warn", "error"]).default("info") }).prefault({}),
+});
+
+export type AgentConfig = Readonly<z.output<typeof agentConfigSchema>>;

@@ -1,0 +1,123 @@
+// What the node itself needs so that pods work: sysctls, routes to other nodes' blocks, an answer for its own unused addresses.
+
+import type { Log } from "../base/log.ts";
+import { startLoop, type Loop, type LoopPass } from "../base/loop.ts";
+import { applyAll } from "../kernel/apply.ts";
+import { type Kernel, type Op, type Route, routeProtocol } from "../kernel/contract.ts";
+import { type Cidr, cidrFamily } from "../net/cidr.ts";
+import type { Ip } from "../net/ip.ts";
+import { hostLinkPrefix } from "./plan.ts";
+
+export interface HostPlan {
+  /** This node's own blocks. */
+  blocks: readonly Cidr[];
+  /** Routes that the configuration names. */
+  routes: readonly { to: Cidr; via: Ip }[];
+  uplinkName: string;
+}
+
+export interface HostDeps {
+  kernel: Kernel;
+  plan: HostPlan;
+  log: Log;
+}
+
+/** Behind every route of a live pod (metric 0), so that packets to unused addresses of a block are answered, not sent out again. */
+const unreachableMetric = 4_000_000;
+
+/** Every kernel setting that the agent owns on a node, but for the uplink's accept_ra (see below), which is written before these. */
+export function hostSysctls({ blocks }: HostPlan): Record<string, string> {
+  return {
+    ...(hasFamily(blocks, 4)
+      ? {
+          "ipv4/ip_forward": "1",
+          // A redirect would make a pod or node bypass the routes we made.
+          "ipv4/conf/all/send_redirects": "0",
+          "ipv4/conf/default/send_redirects": "0",
+          "ipv4/conf/default/accept_redirects": "0",
+        }
+      : {}),
+    ...(hasFamily(blocks, 6) ? { "ipv6/conf/all/forwarding": "1", "ipv6/conf/default/accept_redirects": "0" } : {}),
+  };
+}
+
+/** The routes that should exist with our protocol number, pods' own excepted. */
+export function hostRoutesDesired({ blocks, routes }: HostPlan): Route[] {
+  return [
+    ...blocks.map((to): Route => ({ to, type: "unreachable", metric: unreachableMetric, protocol: routeProtocol })),
+    ...routes.map(({ to, via }): Route => ({ to, via, protocol: routeProtocol })),
+  ];
+}
+
+/** Starts the loop that keeps sysctls and routes. */
+export function startHostLoop(deps: HostDeps, signal: AbortSignal, onPass: (pass: LoopPass) => void): Loop {
+  return startLoop({
+    name: "host",
+    sync: () => syncHost(deps),
+    minMs: 200,
+    retryMs: 500,
+    retryMaxMs: 30_000,
+    maxMs: 30_000,
+    signal,
+    onPass,
+  });
+}
+
+/** One pass: writes what differs, adds what is missing, then removes routes of ours that nobody wants. */
+export async function syncHost({ kernel, plan, log }: HostDeps): Promise<void> {
+  await syncSysctls(kernel, plan, log);
+  const desired = hostRoutesDesired(plan);
+  const held = await ownRoutes(kernel);
+  const missing = desired.filter((want) => !held.some((have) => sameRoute(want, have)));
+  await applyAll(
+    kernel.node,
+    missing.map((route): Op => ({ op: "route.replace", route })),
+  );
+  // Looked at anew: what was replaced just now is gone already.
+  const unwanted = (await ownRoutes(kernel)).filter((have) => !desired.some((want) => sameRoute(want, have)));
+  await applyAll(
+    kernel.node,
+    unwanted.map((route): Op => ({ op: "route.remove", route })),
+  );
+  if (missing.length > 0 || unwanted.length > 0) {
+    log.info({ added: missing.map(({ to }) => to), removed: unwanted.map(({ to }) => to) }, "node routes changed");
+  }
+}
+
+/** Routes with our protocol number, but for those of pods, which their attachments own. */
+async function ownRoutes(kernel: Kernel): Promise<Route[]> {
+  const [routes, links] = await Promise.all([kernel.node.routes(), kernel.node.links()]);
+  const podLinks = new Set(links.filter(({ name }) => name.startsWith(hostLinkPrefix)).map(({ index }) => index));
+  return routes.filter(({ protocol, link }) => protocol === routeProtocol && !podLinks.has(link ?? -1));
+}
+
+async function syncSysctls(kernel: Kernel, plan: HostPlan, log: Log): Promise<void> {
+  const wanted = { ...(await acceptRaWanted(kernel, plan)), ...hostSysctls(plan) };
+  const keys = Object.keys(wanted);
+  const held = await kernel.node.readSysctls(keys);
+  const differing = Object.entries(wanted).filter(([, value], index) => held[index]?.trim() !== value);
+  if (differing.length === 0) return;
+  await kernel.node.writeSysctls(Object.fromEntries(differing));
+  log.info({ sysctls: Object.fromEntries(differing) }, "node settings changed");
+}
+
+/** A forwarding kernel learns routes by advertisements only where this says 2; an uplink that never learned is left so. */
+async function acceptRaWanted(kernel: Kernel, { blocks, uplinkName }: HostPlan): Promise<Record<string, string>> {
+  if (!hasFamily(blocks, 6)) return {};
+  const key = `ipv6/conf/${uplinkName}/accept_ra`;
+  const [held] = await kernel.node.readSysctls([key]);
+  return held?.trim() === "1" ? { [key]: "2" } : {};
+}
+
+function hasFamily(blocks: readonly Cidr[], family: 4 | 6): boolean {
+  return blocks.some((block) => cidrFamily(block) === family);
+}
+
+function sameRoute(want: Route, have: Route): boolean {
+  return (
+    want.to === have.to &&
+    want.via === have.via &&
+    (want.type ?? "unicast") === (have.type ?? "unicast") &&
+    (want.metric === undefined || want.metric === have.metric)
+  );
+}

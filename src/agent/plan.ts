@@ -1,0 +1,180 @@
+// What an attachment looks like in the kernel: names, numbers and operations, all decided before anything is changed. Pure.
+
+import { createHash } from "node:crypto";
+import type { AttachmentResult } from "../cni/types.ts";
+import { type Attachment, attachmentKey, type AttachmentId } from "../ipam/store.ts";
+import type { GuardEntry, Op, Netns, Route } from "../kernel/contract.ts";
+import { routeProtocol } from "../kernel/contract.ts";
+import { type Cidr, hostCidr, parseCidr } from "../net/cidr.ts";
+import { type Ip, ipFamily, parseIp } from "../net/ip.ts";
+import { linkLocalOf, localMac } from "../net/mac.ts";
+import { present } from "../base/assert.ts";
+
+/** Every link of ours on the node begins so; the source guard matches on it. */
+export const hostLinkPrefix = "fl";
+/** Link group of pods without policy. Classes are 100 and up, so that a group says "ours". */
+export const openGroup = 100;
+/** Link group of links that wait to be removed. */
+export const doomedGroup = 99;
+/** Link group of the links in the removal under way: never more than one batch. */
+export const reapingGroup = 98;
+
+/** The pod's next hops: addresses that no network uses, answered by permanent neighbours instead of ARP or discovery. */
+export const gateways: { 4: Ip; 6: Ip } = {
+  4: present(parseIp("169.254.1.1"), "gateway"),
+  6: present(parseIp("fe80::1"), "gateway"),
+};
+
+const everything: { 4: Cidr; 6: Cidr } = {
+  4: present(parseCidr("0.0.0.0/0"), "default route"),
+  6: present(parseCidr("::/0"), "default route"),
+};
+
+/** First word of the alias on our links: which layout the rest follows. */
+const aliasVersion = "fairlead1";
+
+/** Names and addresses that follow from the attachment's name alone, so that they can be found again without any state. */
+export function derivedNames(id: AttachmentId): Pick<Attachment, "hostLink" | "hostMac" | "podMac"> {
+  const hash = createHash("sha256").update(attachmentKey(id)).digest();
+  return {
+    // 13 hexadecimal digits fill the 15 bytes of a link name; no digit is "x", which marks doomed links.
+    hostLink: `${hostLinkPrefix}${hash.toString("hex").slice(0, 13)}`,
+    hostMac: localMac(hash.subarray(8, 14)),
+    podMac: localMac(hash.subarray(16, 22)),
+  };
+}
+
+/** What a doomed link is called: unique while the link exists, and still ours to the source guard. */
+export function doomedName(index: number): string {
+  return `${hostLinkPrefix}x${index.toString(36)}`;
+}
+
+/** The alias on a host link: enough to know its attachment without the state file. */
+export function hostLinkAlias(attachment: AttachmentId): string {
+  return `${aliasVersion} ${attachmentKey(attachment)}`;
+}
+
+/** The attachment that an alias of ours names; undefined for any other text. */
+export function attachmentOfAlias(alias: string): AttachmentId | undefined {
+  const [version, key = ""] = alias.split(" ");
+  const [network, containerId, ifname, ...rest] = key.split("/");
+  if (version !== aliasVersion || !network || !containerId || !ifname || rest.length > 0) return undefined;
+  return { network, containerId, ifname };
+}
+
+export function guardEntries({ hostLink, addresses }: Attachment): GuardEntry[] {
+  return addresses.map((address) => ({ link: hostLink, address }));
+}
+
+/** The veth pair, both ends down. */
+export function pairOp({ hostLink, hostMac, podMac, mtu, ifname }: Attachment, podNetns: Netns): Op {
+  return {
+    op: "link.addVeth",
+    name: hostLink,
+    mac: hostMac,
+    mtu,
+    group: openGroup,
+    peer: { netns: podNetns, name: ifname, mac: podMac, mtu },
+  };
+}
+
+/** Routes inside the pod: the next hop on the link, everything else through it. */
+export function podRoutes(attachment: Attachment, link: number): Route[] {
+  return attachment.addresses.flatMap((address) => {
+    const family = ipFamily(address);
+    const via = gateways[family];
+    const scope = family === 4 ? ({ scope: "link" } as const) : {};
+    return [
+      { to: hostCidr(via), link, ...scope },
+      { to: everything[family], link, via, ...(family === 4 ? { src: address } : {}) },
+    ];
+  });
+}
+
+/** Everything inside the pod's namespace. `link`: index of the pod's end; 1 is always the loopback. */
+export function podOps(attachment: Attachment, link: number): Op[] {
+  const hasIpv6 = attachment.addresses.some((address) => ipFamily(address) === 6);
+  return [
+    { op: "link.set", link: 1, up: true },
+    { op: "link.set", link, linkLocal: "none", up: true },
+    ...(hasIpv6 ? [{ op: "address.add", link, address: linkLocalOf(attachment.podMac), prefix: 64 } as const] : []),
+    ...attachment.addresses.map((address): Op => ({
+      op: "address.add",
+      link,
+      address,
+      prefix: ipFamily(address) === 4 ? 32 : 128,
+    })),
+    ...podNeighbours(attachment).map((address): Op => ({
+      op: "neighbour.set",
+      link,
+      address,
+      mac: attachment.hostMac,
+    })),
+    ...podRoutes(attachment, link).map((route): Op => ({ op: "route.add", route })),
+  ];
+}
+
+/** Next hops that the pod knows for good. */
+export function podNeighbours(attachment: Attachment): Ip[] {
+  return attachment.addresses.map((address) => gateways[ipFamily(address)]);
+}
+
+/** The node's routes to the pod. `sources`: the node's own addresses. */
+export function hostRoutes(attachment: Attachment, link: number, sources: { 4?: Ip; 6?: Ip }): Route[] {
+  return attachment.addresses.map((address) => {
+    const family = ipFamily(address);
+    const src = sources[family];
+    return {
+      to: hostCidr(address),
+      link,
+      protocol: routeProtocol,
+      ...(family === 4 ? ({ scope: "link" } as const) : {}),
+      ...(src === undefined ? {} : { src }),
+    };
+  });
+}
+
+/** Everything on the node's side. `link`: index of the host's end, which gets no address at all. */
+export function hostOps(attachment: Attachment, link: number, sources: { 4?: Ip; 6?: Ip }): Op[] {
+  return [
+    { op: "link.set", link, linkLocal: "none", alias: hostLinkAlias(attachment), up: true },
+    ...attachment.addresses.map((address): Op => ({ op: "neighbour.set", link, address, mac: attachment.podMac })),
+    ...hostRoutes(attachment, link, sources).map((route): Op => ({ op: "route.replace", route })),
+  ];
+}
+
+/** Takes a host link out of use at once; the reaper removes it. Going down takes its routes and neighbours along. */
+export function doomOps(link: number): Op[] {
+  return [
+    { op: "link.set", link, up: false },
+    { op: "link.set", link, rename: doomedName(link), group: doomedGroup },
+  ];
+}
+
+/** Takes the pod's end out of the way, so that the same name can be attached again before the pair is gone. */
+export function podDoomOps(link: number): Op[] {
+  return [
+    { op: "link.set", link, up: false },
+    { op: "link.set", link, rename: doomedName(link) },
+  ];
+}
+
+/** What ADD answers. Interface 0 is the host's end, 1 the pod's. */
+export function attachmentResult(attachment: Attachment): AttachmentResult {
+  return {
+    interfaces: [
+      { name: attachment.hostLink, mac: attachment.hostMac, mtu: attachment.mtu, sandbox: "" },
+      { name: attachment.ifname, mac: attachment.podMac, mtu: attachment.mtu, sandbox: attachment.netnsPath },
+    ],
+    ips: attachment.addresses.map((address) => ({
+      interface: 1,
+      address,
+      prefix: ipFamily(address) === 4 ? 32 : 128,
+      gateway: gateways[ipFamily(address)],
+    })),
+    routes: attachment.addresses.map((address) => ({
+      to: everything[ipFamily(address)],
+      via: gateways[ipFamily(address)],
+    })),
+  };
+}

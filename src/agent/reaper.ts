@@ -1,0 +1,73 @@
+// What DEL leaves for later: doomed links removed in batches, cooled addresses freed.
+
+import type { Log } from "../base/log.ts";
+import { startLoop, type Loop, type LoopPass } from "../base/loop.ts";
+import type { Pool } from "../ipam/pool.ts";
+import { applyAll } from "../kernel/apply.ts";
+import type { Kernel, Link } from "../kernel/contract.ts";
+import { doomedGroup, hostLinkPrefix, reapingGroup } from "./plan.ts";
+
+/** Links removed by one group delete: a batch holds the kernel's rtnl lock for about 50 ms. */
+export const reapBatchMax = 32;
+/** Batches of one pass; the rest waits for the next. */
+const batchesMax = 64;
+
+export interface ReaperDeps {
+  kernel: Kernel;
+  pool: Pool;
+  log: Log;
+}
+
+/** Starts the reaper; trigger it when a link was doomed. */
+export function startReaper(deps: ReaperDeps, signal: AbortSignal, onPass: (pass: LoopPass) => void): Loop {
+  return startLoop({
+    name: "reaper",
+    sync: () => reap(deps),
+    minMs: 20, // lets the DELs of a burst gather
+    retryMs: 200,
+    retryMaxMs: 10_000,
+    maxMs: 5000,
+    signal,
+    onPass,
+  });
+}
+
+/** One pass: removes every doomed link, then frees what has cooled. */
+export async function reap({ kernel, pool, log }: ReaperDeps): Promise<void> {
+  for (let batch = 0; batch < batchesMax; batch += 1) {
+    const reaped = await reapBatch(kernel, log);
+    if (reaped === 0) break;
+  }
+  pool.free(pool.cooled());
+}
+
+async function reapBatch(kernel: Kernel, log: Log): Promise<number> {
+  const links = await kernel.node.links();
+  const doomed = links.filter(({ group }) => group === doomedGroup || group === reapingGroup);
+  const strangers = doomed.filter((link) => !isDoomedOfOurs(link));
+  if (strangers.length > 0) {
+    log.error(
+      { links: strangers.map(({ name }) => name) },
+      `links that are not ours stand in link group ${doomedGroup} or ${reapingGroup}; move them away`,
+    );
+  }
+  // A group delete takes whatever stands in the group: with a stranger in it nothing is removed by group.
+  const groupIsOurs = !strangers.some(({ group }) => group === reapingGroup);
+  const batch = doomed.filter(isDoomedOfOurs).slice(0, reapBatchMax);
+  if (batch.length === 0) return 0;
+  if (!groupIsOurs || batch.length === 1) {
+    await applyAll(
+      kernel.node,
+      batch.map(({ index }) => ({ op: "link.remove", link: index })),
+    );
+    return batch.length;
+  }
+  // Removals of links that vanish in between (their pod's namespace died) fail harmlessly; the next pass sees what is left.
+  await kernel.node.apply(batch.map(({ index }) => ({ op: "link.set", link: index, group: reapingGroup })));
+  await applyAll(kernel.node, [{ op: "link.removeGroup", group: reapingGroup }]);
+  return batch.length;
+}
+
+function isDoomedOfOurs({ kind, name }: Link): boolean {
+  return kind === "veth" && name.startsWith(`${hostLinkPrefix}x`);
+}

@@ -1,0 +1,49 @@
+// What the agent does before it serves: brings journal and kernel back to one story after whatever ended the last agent.
+
+import { readFile } from "node:fs/promises";
+import { describe } from "../base/fault.ts";
+import { attachmentKey } from "../ipam/store.ts";
+import type { Pool } from "../ipam/pool.ts";
+import { detach, type DetachDeps } from "./detach.ts";
+import { guardEntries } from "./plan.ts";
+
+/** Changes with every boot of the machine (proc(5), /proc/sys/kernel/random). */
+export async function readBootId(): Promise<string> {
+  return (await readFile("/proc/sys/kernel/random/boot_id", "utf8")).trim();
+}
+
+export interface RecoverDeps extends DetachDeps {
+  bootId: string;
+}
+
+/**
+ * After a reboot every attachment is gone with the machine's links. Otherwise half-made attachments are taken back, those
+ * whose host link is gone are released, and the source guard is made to list exactly the rest.
+ */
+export async function recover(deps: RecoverDeps): Promise<void> {
+  const { pool, kernel, log, bootId } = deps;
+  const known = pool.facts()["bootId"];
+  if (known !== undefined && known !== bootId) {
+    log.warn({ attachments: pool.all().length }, "the machine was rebooted: all attachments are released");
+    for (const { attachment } of pool.all()) pool.release(attachment, { cool: true });
+  }
+  const links = new Set((await kernel.node.links()).map(({ name }) => name));
+  for (const { attachment, state } of pool.all()) {
+    if (state === "ready" && links.has(attachment.hostLink)) continue;
+    log.warn(
+      { attachment: attachmentKey(attachment), state },
+      state === "ready" ? "its host link is gone: released" : "its ADD was cut off: taken back",
+    );
+    await detach(attachment, deps).catch((error: unknown) =>
+      log.error({ attachment: attachmentKey(attachment), error: describe(error) }, "not taken back; DEL will"),
+    );
+  }
+  await syncGuard(pool, deps);
+  pool.setFacts({ bootId });
+}
+
+/** Makes the guard list exactly the addresses of the attachments at hand. */
+export async function syncGuard(pool: Pool, { kernel, log }: Pick<DetachDeps, "kernel" | "log">): Promise<void> {
+  const changed = await kernel.guard.ensure(pool.all().flatMap(({ attachment }) => guardEntries(attachment)));
+  if (changed) log.info("source guard loaded or repaired");
+}

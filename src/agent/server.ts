@@ -1,0 +1,116 @@
+// One CNI call from frame to answer: parses it, waits its turn, runs the verb, and makes an error object of whatever went wrong.
+
+import { unreachable } from "../base/assert.ts";
+import { asFault, describe, type Fault, faults } from "../base/fault.ts";
+import type { Log } from "../base/log.ts";
+import type { Metrics } from "../base/metrics.ts";
+import { replyVersion } from "../cni/netconf.ts";
+import { parseRequest } from "../cni/request.ts";
+import { errorObject, resultObject, versionObject } from "../cni/result.ts";
+import type { CniRequest, CniVersion, VersionRequest } from "../cni/types.ts";
+import type { WireRequest } from "../cni/wire.ts";
+import { type AttachmentId, attachmentKey } from "../ipam/store.ts";
+import { attach, type AttachDeps } from "./attach.ts";
+import { check } from "./check.ts";
+import { collect } from "./collect.ts";
+import type { Reply } from "./connection.ts";
+import { detach } from "./detach.ts";
+import type { Gate } from "./gate.ts";
+
+export interface CallDeps extends AttachDeps {
+  gate: Gate;
+  metrics: Metrics;
+  log: Log;
+}
+
+/** Answers one request of a shim; whatever happens becomes an answer. */
+export async function answer(frame: WireRequest, deps: CallDeps): Promise<Reply> {
+  const startedMs = performance.now();
+  let request: CniRequest | VersionRequest | undefined;
+  try {
+    request = parseRequest(frame);
+    const stdout = await runVerb(request, deps);
+    record(deps, { request, startedMs, outcome: "ok" });
+    return { exitCode: 0, stdout };
+  } catch (error) {
+    const fault = asFault(error);
+    record(deps, { request, startedMs, outcome: fault.code, error });
+    return refusal(fault, replyVersion(frame.stdin));
+  }
+}
+
+/** The answer to a call that failed. `version`: the one that the request speaks, where that is known. */
+export function refusal(fault: Fault, version?: CniVersion): Reply {
+  return { exitCode: 1, stdout: `${JSON.stringify(errorObject(fault, version))}\n` };
+}
+
+/** Runs a verb and gives what it prints. */
+async function runVerb(request: CniRequest | VersionRequest, deps: CallDeps): Promise<string> {
+  switch (request.verb) {
+    case "ADD": {
+      const result = await inTurn(request, deps, () => attach(request, deps));
+      return `${JSON.stringify(resultObject(result, request.config.cniVersion, request.config.prevResult))}\n`;
+    }
+    case "DEL":
+      await inTurn(request, deps, () => detach(idOf(request), deps));
+      return "";
+    case "CHECK":
+      await inTurn(request, deps, () => check(request, deps));
+      return "";
+    case "GC":
+      await collect(request, deps);
+      return "";
+    case "STATUS": // an agent that answers at all can serve
+      return "";
+    case "VERSION":
+      return `${JSON.stringify(versionObject(request.cniVersion))}\n`;
+    default:
+      return unreachable(request, "verb");
+  }
+}
+
+/** Calls for one container run one after the other. */
+function inTurn<T>(request: CniRequest, { gate }: CallDeps, work: () => Promise<T>): Promise<T> {
+  return gate.run(request.containerId, work);
+}
+
+/**
+ * The caller left before it had the answer of an ADD, and takes the pod for not attached: so it must not be.
+ * A DEL whose answer was lost is done all the same.
+ */
+export async function rollBack(frame: WireRequest, reply: Reply, deps: CallDeps): Promise<void> {
+  const request = parseRequest(frame);
+  if (request.verb !== "ADD" || reply.exitCode !== 0) return;
+  const id = idOf(request);
+  deps.log.warn({ attachment: attachmentKey(id) }, "the caller of ADD went away: taken back");
+  await inTurn(request, deps, () => detach(id, deps));
+}
+
+function idOf({ config, containerId, ifname }: CniRequest): AttachmentId {
+  return { network: config.name, containerId, ifname };
+}
+
+interface Outcome {
+  request: CniRequest | VersionRequest | undefined;
+  startedMs: number;
+  outcome: string;
+  error?: unknown;
+}
+
+function record({ log, metrics }: CallDeps, { request, startedMs, outcome, error }: Outcome): void {
+  const durationMs = performance.now() - startedMs;
+  const verb = request?.verb ?? "unknown";
+  metrics.verb(verb, outcome, durationMs);
+  const facts = {
+    verb,
+    ...(request === undefined || request.verb === "VERSION"
+      ? {}
+      : { containerId: request.containerId, ifname: request.ifname }),
+    durationMs: Math.round(durationMs * 1000) / 1000,
+  };
+  if (error === undefined) log.info(facts, "done");
+  else {
+    const level = asFault(error).code === "bug" ? "error" : "warn";
+    log[level]({ ...facts, code: outcome, cni: faults[asFault(error).code].cni, error: describe(error) }, "failed");
+  }
+}

@@ -1,0 +1,122 @@
+// The agent's read-only socket: what the command-line tool and health checks ask, as JSON over HTTP.
+
+import { createServer } from "node:http";
+import { dirname, join } from "node:path";
+import { describe } from "../base/fault.ts";
+import type { LoopStatus } from "../base/loop.ts";
+import type { Metrics } from "../base/metrics.ts";
+import type { Pool } from "../ipam/pool.ts";
+import { listen, prepareSocketPath, type StopListening } from "./connection.ts";
+import type { Uplink } from "./uplink.ts";
+
+export interface StatusDeps {
+  /** The CNI socket; this one lies beside it. */
+  socket: string;
+  nodeName: string;
+  version: string;
+  startedMs: number;
+  pool: Pool;
+  uplink: () => Uplink;
+  blocks: readonly string[];
+  loops: () => LoopStatus[];
+  gateDepth: () => { working: number; waiting: number };
+  metrics: Metrics;
+}
+
+/** Where the read-only socket of an agent lies. */
+export function statusSocket(cniSocket: string): string {
+  return join(dirname(cniSocket), "status.sock");
+}
+
+/** Starts to answer GET /status, /pods, /metrics and /healthz. */
+export async function serveStatus(deps: StatusDeps): Promise<StopListening> {
+  const server = createServer(
+    { requestTimeout: 5000, headersTimeout: 5000, maxHeaderSize: 8192 },
+    (request, response) => {
+      const answer = async (): Promise<void> => {
+        const route = request.method === "GET" ? routes.get(request.url) : undefined;
+        if (route === undefined) {
+          response.writeHead(404, { "content-type": "application/json" });
+          response.end(JSON.stringify({ code: "not-found", msg: `ask GET ${[...routes.keys()].join(", ")}` }));
+          return;
+        }
+        const { type, body } = await route(deps);
+        response.writeHead(200, { "content-type": type });
+        response.end(body);
+      };
+      answer().catch((error: unknown) => response.destroy(error instanceof Error ? error : undefined));
+    },
+  );
+  const path = statusSocket(deps.socket);
+  await prepareSocketPath(path);
+  await listen(server, path);
+  return () =>
+    new Promise((done) => {
+      server.close(() => done());
+      server.closeAllConnections();
+    });
+}
+
+interface Answer {
+  type: string;
+  body: string;
+}
+
+type Route = (deps: StatusDeps) => Promise<Answer> | Answer;
+
+const json = (value: unknown): Answer => ({ type: "application/json", body: `${JSON.stringify(value)}\n` });
+
+const routes = new Map<string | undefined, Route>([
+  ["/status", (deps) => json(nodeStatus(deps))],
+  ["/pods", ({ pool }) => json(pool.all().map(({ attachment, state }) => ({ ...attachment, state })))],
+  ["/metrics", metricsText],
+  ["/healthz", () => ({ type: "text/plain", body: "ok\n" })],
+]);
+
+async function metricsText({ metrics, pool }: StatusDeps): Promise<Answer> {
+  for (const { family, total, live, cooling } of pool.usage()) {
+    metrics.leases(family, "live", live);
+    metrics.leases(family, "cooling", cooling);
+    metrics.leases(family, "free", Number(total) - live - cooling);
+  }
+  return { type: "text/plain; version=0.0.4", body: await metrics.text() };
+}
+
+/** What GET /status answers. Counts of addresses are strings: an IPv6 block holds more than a number can say. */
+export interface NodeStatus {
+  node: string;
+  version: string;
+  upSeconds: number;
+  uplink: { name: string; mtu: number; addresses: string[] };
+  blocks: string[];
+  addresses: { family: 4 | 6; total: string; live: number; cooling: number }[];
+  attachments: { ready: number; planned: number };
+  calls: { working: number; waiting: number };
+  loops: { name: string; passes: number; failures: number; lastError?: string }[];
+}
+
+function nodeStatus({ nodeName, version, startedMs, pool, uplink, blocks, loops, gateDepth }: StatusDeps): NodeStatus {
+  const { link, addresses, mtu } = uplink();
+  const all = pool.all();
+  return {
+    node: nodeName,
+    version,
+    upSeconds: Math.round((performance.now() - startedMs) / 1000),
+    uplink: { name: link.name, mtu, addresses: Object.values(addresses) },
+    blocks: [...blocks],
+    addresses: pool
+      .usage()
+      .map(({ family, total, live, cooling }) => ({ family, total: String(total), live, cooling })),
+    attachments: {
+      ready: all.filter(({ state }) => state === "ready").length,
+      planned: all.filter(({ state }) => state === "planned").length,
+    },
+    calls: gateDepth(),
+    loops: loops().map(({ name, passes, failures, lastPass }) => ({
+      name,
+      passes,
+      failures,
+      ...(lastPass?.error === undefined ? {} : { lastError: describe(lastPass.error) }),
+    })),
+  };
+}

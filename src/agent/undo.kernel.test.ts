@@ -1,0 +1,85 @@
+// Every kernel call of ADD and DEL fails once, before and after its work: nothing is left, nothing is lost, and the next try works.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { reaped, startTestAgent } from "../../test/agent.ts";
+import { type FailurePlan, failingKernel } from "../../test/failing-kernel.ts";
+import { makeNetns } from "../../test/netns.ts";
+import { present } from "../base/assert.ts";
+
+/** More calls than ADD or DEL makes: the search for the last one ends there. */
+const callsMax = 40;
+
+for (const when of ["before", "after"] as const) {
+  test(`ADD: each kernel call fails ${when} its work`, async (t) => {
+    let plan: FailurePlan | undefined;
+    const agent = await startTestAgent(t, {
+      wrap: (kernel) => {
+        const failing = failingKernel(kernel);
+        plan = failing.plan;
+        return failing.kernel;
+      },
+    });
+    const steer = present(plan, "failure plan");
+    const pod = makeNetns(t);
+    let failed = 0;
+    for (let at = 1; at <= callsMax; at += 1) {
+      Object.assign(steer, { at, when, seen: 0 });
+      const { exitCode, stdout } = await agent.cni("ADD", { netns: pod.path });
+      const calls = steer.seen;
+      steer.at = undefined;
+      if (exitCode !== 0) {
+        failed += 1;
+        assert.match(stdout, /planned failure/, `call ${at}`);
+        assert.doesNotMatch(pod.run("ip", "link"), /eth0/, `call ${at}: the pod has no interface`);
+        const held = await agent.kernel().guard.list();
+        assert.deepEqual(held, [], `call ${at}: the guard has no entry`);
+        const links = (await agent.kernel().node.links()).filter(({ name }) => name.startsWith("fl"));
+        assert.deepEqual(links, [], `call ${at}: the node has no link`);
+        assert.equal((await agent.cni("DEL", { netns: pod.path })).exitCode, 0, `call ${at}: DEL after a failed ADD`);
+        continue;
+      }
+      assert.equal((await agent.cni("DEL", { netns: pod.path })).exitCode, 0);
+      if (calls < at) break;
+    }
+    assert.ok(failed >= 5, `ADD makes at least five kernel calls, ${failed} failed`);
+    await agent.add({ netns: pod.path });
+    pod.run("ping", "-c1", "-W1", "172.30.0.11");
+  });
+
+  test(`DEL: each kernel call fails ${when} its work, and the next DEL finishes`, async (t) => {
+    let plan: FailurePlan | undefined;
+    const agent = await startTestAgent(t, {
+      wrap: (kernel) => {
+        const failing = failingKernel(kernel);
+        plan = failing.plan;
+        return failing.kernel;
+      },
+    });
+    const steer = present(plan, "failure plan");
+    let failed = 0;
+    for (let at = 1; at <= callsMax; at += 1) {
+      const pod = makeNetns(t);
+      const call = { containerId: `c${at}`, netns: pod.path };
+      await agent.add(call);
+      await reaped(agent); // the reaper's own calls would be counted
+      Object.assign(steer, { at, when, seen: 0 });
+      const { exitCode, stdout } = await agent.cni("DEL", call);
+      const calls = steer.seen;
+      steer.at = undefined;
+      if (exitCode !== 0) {
+        failed += 1;
+        assert.match(stdout, /DEL again.*planned failure/);
+        assert.equal((await agent.cni("DEL", call)).exitCode, 0, `call ${at}`);
+      }
+      await reaped(agent);
+      assert.deepEqual(await agent.kernel().guard.list(), []);
+      assert.deepEqual(
+        (await agent.kernel().node.links()).filter(({ name }) => name.startsWith("fl")),
+        [],
+      );
+      if (exitCode === 0 && calls < at) break;
+    }
+    assert.ok(failed >= 3, `DEL makes at least three kernel calls, ${failed} failed`);
+  });
+}

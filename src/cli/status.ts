@@ -1,0 +1,47 @@
+// `fairlead status`: one node at a glance.
+
+import { formatTable } from "../base/table.ts";
+import { askAgent } from "./agent-client.ts";
+import { readAnswer, statusAnswer } from "./answers.ts";
+import { formatAge } from "./age.ts";
+
+/** Gives the text to print. @throws Fault where no agent answers. */
+export async function showStatus({ socket, output }: { socket: string; output: "table" | "json" }): Promise<string> {
+  const answer = await askAgent(socket, "/status");
+  if (output === "json") return JSON.stringify(answer, null, 2);
+  const status = readAnswer(statusAnswer, answer);
+  const { uplink, attachments, calls } = status;
+  return [
+    `node ${status.node}, fairlead ${status.version}, up ${formatAge(status.upSeconds)}`,
+    `uplink ${uplink.name}, MTU ${uplink.mtu}, ${uplink.addresses.join(" ")}`,
+    `${attachments.ready} attachments ready, ${attachments.planned} in the making; ${calls.working} calls at work, ${calls.waiting} waiting`,
+    "",
+    formatTable(
+      ["FAMILY", "BLOCKS", "ADDRESSES", "IN USE", "COOLING"],
+      status.addresses.map(({ family, total, live, cooling }) => [
+        `IPv${family}`,
+        status.blocks.filter((block) => block.includes(":") === (family === 6)).join(" "),
+        shortCount(total),
+        String(live),
+        String(cooling),
+      ]),
+    ),
+    "",
+    formatTable(
+      ["LOOP", "PASSES", "FAILING", "LAST ERROR"],
+      status.loops.map(({ name, passes, failures, lastError }) => [
+        name,
+        String(passes),
+        failures === 0 ? "no" : `${failures} times`,
+        lastError ?? "",
+      ]),
+    ),
+  ].join("\n");
+}
+
+/** Numbers beyond a million, as IPv6 blocks have them, rounded to a power of two. */
+function shortCount(count: string): string {
+  const value = BigInt(count);
+  if (value < 1_000_000n) return count;
+  return `about 2^${(value + 1n).toString(2).length - 1}`;
+}

@@ -1,0 +1,52 @@
+// Attachments as text in the state file: written as JSON, and checked when read, since a file can be damaged or foreign.
+
+import { z } from "zod";
+import { type Ip, parseIp } from "../net/ip.ts";
+import { type Mac, parseMac } from "../net/mac.ts";
+import type { Attachment } from "./store.ts";
+
+const ip = z.string().transform((text, context): Ip => {
+  const parsed = parseIp(text);
+  if (parsed !== undefined) return parsed;
+  context.addIssue(`"${text}" is not an IP address`);
+  return z.NEVER;
+});
+
+const mac = z.string().transform((text, context): Mac => {
+  const parsed = parseMac(text);
+  if (parsed !== undefined) return parsed;
+  context.addIssue(`"${text}" is not a hardware address`);
+  return z.NEVER;
+});
+
+// Keys of a later version are kept away, not refused: the file stays readable for the version before.
+const schema = z.object({
+  network: z.string(),
+  containerId: z.string(),
+  ifname: z.string(),
+  addresses: z.array(ip),
+  netnsPath: z.string(),
+  hostLink: z.string(),
+  hostMac: mac,
+  podMac: mac,
+  mtu: z.number(),
+  pod: z.object({ namespace: z.string(), name: z.string(), uid: z.string().optional() }).optional(),
+  createdMs: z.number(),
+});
+
+export function encodeRecord(attachment: Attachment): string {
+  return JSON.stringify(attachment);
+}
+
+/** @throws Error that says what is wrong with the text */
+export function decodeRecord(text: string): Attachment {
+  const { pod, ...rest } = schema.parse(JSON.parse(text));
+  if (pod === undefined) return rest;
+  const { uid, ...named } = pod;
+  return { ...rest, pod: uid === undefined ? named : { ...named, uid } };
+}
+
+/** An address as the state file holds it. @throws Error where it is none */
+export function decodeIp(value: unknown): Ip {
+  return ip.parse(value);
+}

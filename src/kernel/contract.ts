@@ -1,0 +1,176 @@
+// What the rest of the program may ask of the kernel: plain operations in, plain observations out. The real kernel and the fake both pass test/kernel.contract.ts.
+
+import type { Fault } from "../base/fault.ts";
+import type { Cidr } from "../net/cidr.ts";
+import type { Ip } from "../net/ip.ts";
+import type { Mac } from "../net/mac.ts";
+
+/** A link by its index, or by its name in that namespace. Routes, addresses and neighbours need the index. */
+export type LinkRef = number | string;
+
+/** One change to a namespace. Every "remove" of what is gone already succeeds; every "add" of what is there fails with "kernel-exists". */
+export type Op =
+  /** A veth pair: this end in the namespace at hand, the peer directly in another. Both ends are down; `link.set linkLocal: "none"` before, or as, each comes up. */
+  | { op: "link.addVeth"; name: string; mac: Mac; mtu: number; group: number; peer: VethPeer }
+  | ({ op: "link.set"; link: LinkRef } & LinkChange)
+  | { op: "link.remove"; link: LinkRef }
+  /** Removes every link of a group at once: one wait for the kernel's grace period whatever their number. Group 0 is refused. */
+  | { op: "link.removeGroup"; group: number }
+  /** Usable at once: no duplicate address detection, no prefix route made by the kernel. */
+  | { op: "address.add"; link: number; address: Ip; prefix: number }
+  | { op: "address.remove"; link: number; address: Ip; prefix: number }
+  | { op: "route.add"; route: Route }
+  /** Adds the route or changes the one to the same destination, table and metric. */
+  | { op: "route.replace"; route: Route }
+  | { op: "route.remove"; route: RouteKey }
+  | { op: "rule.add"; rule: Rule }
+  | { op: "rule.remove"; rule: Rule }
+  /** A permanent neighbour entry, added or changed. */
+  | { op: "neighbour.set"; link: number; address: Ip; mac: Mac }
+  | { op: "neighbour.remove"; link: number; address: Ip };
+
+export interface VethPeer {
+  netns: Netns;
+  name: string;
+  mac: Mac;
+  mtu: number;
+}
+
+export interface LinkChange {
+  up?: boolean;
+  rename?: string;
+  group?: number;
+  mtu?: number;
+  /** Free text on the link, at most 255 bytes. */
+  alias?: string;
+  /** "none": the kernel makes no IPv6 link-local address when the link comes up. */
+  linkLocal?: "none" | "eui64";
+}
+
+/** Answer to one Op, at the same place in the list. */
+export interface OpResult {
+  fault?: Fault;
+  /** link.addVeth: index of this end, and of the peer in its own namespace. */
+  index?: number;
+  peerIndex?: number;
+}
+
+export interface Link {
+  index: number;
+  name: string;
+  /** "veth", "bridge", … ; "" for hardware and loopback. */
+  kind: string;
+  mac?: Mac;
+  mtu: number;
+  up: boolean;
+  /** Carrier present: for a veth, both ends are up. */
+  running: boolean;
+  group: number;
+  alias: string;
+  /** Index of the other end of a veth, in the namespace of that end. */
+  peerIndex?: number;
+}
+
+export interface Address {
+  link: number;
+  address: Ip;
+  prefix: number;
+  /** "global", "link" (fe80::/10, 169.254/16 …) or "host" (loopback). */
+  scope: "global" | "link" | "host" | "site" | "nowhere";
+  /** Not yet usable: duplicate address detection runs or failed. */
+  tentative: boolean;
+}
+
+export interface RouteKey {
+  to: Cidr;
+  /** Output link index; none for unreachable routes and where `via` decides alone. */
+  link?: number;
+  metric?: number;
+  /** Routing table, main (254) if absent. */
+  table?: number;
+  /** Who made it: `routeProtocol`, ours, if absent; 2 kernel, 3 boot, 4 static. Only a route of this protocol is removed. Always given on what is read. */
+  protocol?: number;
+}
+
+export interface Route extends RouteKey {
+  via?: Ip;
+  /** Preferred source address. */
+  src?: Ip;
+  /** IPv4: "link" = directly reachable; "global" if absent. IPv6 has no such scope in the kernel. */
+  scope?: "link" | "global" | "host";
+  /** "unicast" if absent; "other" is only read. */
+  type?: "unicast" | "unreachable" | "blackhole" | "local" | "broadcast" | "multicast" | "anycast" | "other";
+  mtu?: number;
+}
+
+export interface Rule {
+  family: 4 | 6;
+  priority: number;
+  table: number;
+  from?: Cidr;
+  to?: Cidr;
+  mark?: number;
+  mask?: number;
+  protocol?: number;
+}
+
+export interface Neighbour {
+  link: number;
+  address: Ip;
+  mac?: Mac;
+  permanent: boolean;
+}
+
+/** The protocol number on every route and rule that is ours (rtnetlink(7) leaves 5-255 to programs). */
+export const routeProtocol = 142;
+
+/** A network namespace that is held open. Close it: it keeps the namespace alive. */
+export interface Netns {
+  /** "device:inode" of the namespace: tells two open ones apart. Meaningless once it is closed, since the kernel gives inodes again. */
+  readonly id: string;
+  /** Makes the changes in order, in one batch; each has its own answer and a failed one does not stop the rest. */
+  apply(ops: readonly Op[]): Promise<OpResult[]>;
+  links(): Promise<Link[]>;
+  /** One link, or undefined where there is none. */
+  link(ref: LinkRef): Promise<Link | undefined>;
+  addresses(): Promise<Address[]>;
+  /** Routes of every table. */
+  routes(): Promise<Route[]>;
+  rules(): Promise<Rule[]>;
+  neighbours(): Promise<Neighbour[]>;
+  /** Writes values under /proc/sys/net as this namespace sees it; keys such as "ipv6/conf/all/forwarding". The first that fails stops the rest. */
+  writeSysctls(values: Readonly<Record<string, string>>): Promise<void>;
+  /** Gives the values, undefined for a key that this kernel or namespace does not have. */
+  readSysctls(keys: readonly string[]): Promise<(string | undefined)[]>;
+  close(): void;
+}
+
+/** One allowed (host link, source address) pair. */
+export interface GuardEntry {
+  link: string;
+  address: Ip;
+}
+
+/** The source guard: packets that enter by one of our links must carry an address listed for that link. */
+export interface Guard {
+  /** Loads the table if it is missing or not as it should be, and makes its entries exactly `entries`, in one transaction. True if anything had to change. */
+  ensure(entries: readonly GuardEntry[]): Promise<boolean>;
+  /** Adds entries; those already there are no error. */
+  admit(entries: readonly GuardEntry[]): Promise<void>;
+  /** Removes entries; those already gone are no error. */
+  withdraw(entries: readonly GuardEntry[]): Promise<void>;
+  /** What the kernel holds; undefined where the table is missing. */
+  list(): Promise<GuardEntry[] | undefined>;
+  /** Removes the whole table. */
+  prune(): Promise<void>;
+}
+
+export interface Kernel {
+  /** The node's own namespace. */
+  readonly node: Netns;
+  readonly guard: Guard;
+  /** @throws Fault "netns-missing" where the path leads to no network namespace. */
+  openNetns(path: string): Netns;
+  /** Stops the kernel threads and closes every socket. Calls still under way fail. */
+  close(): void;
+}
