@@ -54,6 +54,68 @@ program
     print(await showPods(options));
   });
 
+const lab = program
+  .command("lab")
+  .description("machines as network namespaces, with real agents: try Fairlead on one computer (root)");
+
+const wholeNumber = (text: string): number => {
+  if (!/^[1-9][0-9]{0,2}$/.test(text)) throw new InvalidArgumentError("a whole number from 1 to 999");
+  return Number(text);
+};
+
+lab
+  .command("up [name]")
+  .description("make a lab that stays up: nodes with agents, and some pods")
+  .option("--nodes <n>", "machines", wholeNumber, 2)
+  .option("--pods <n>", "pods on each node", wholeNumber, 1)
+  .addOption(new Option("--family <family>", "address families").choices(["dual", "v4", "v6"]).default("dual"))
+  .action(async (name: string | undefined, options: { nodes: number; pods: number; family: "dual" | "v4" | "v6" }) => {
+    const { labUp } = await import("../lab/commands.ts");
+    process.exitCode = await labUp({ ...(name === undefined ? {} : { name }), ...options }, print);
+  });
+
+lab
+  .command("exec <place> <command...>")
+  .description("run a command in the network of a node or pod; write -- before options of the command")
+  .option("--lab <name>", "which lab, where there are several")
+  .action(async (place: string, command: string[], { lab: name }: { lab?: string }) => {
+    const { labExec } = await import("../lab/commands.ts");
+    process.exitCode = await labExec({ ...(name === undefined ? {} : { name }), place, command });
+  });
+
+lab
+  .command("status [name]")
+  .description("what is in a lab, or in all of them")
+  .action(async (name?: string) => {
+    const { labStatus } = await import("../lab/commands.ts");
+    process.exitCode = labStatus(name === undefined ? {} : { name }, print);
+  });
+
+lab
+  .command("down [name]")
+  .description("remove exactly what `up` made, also after a crash")
+  .action(async (name?: string) => {
+    const { labDown } = await import("../lab/commands.ts");
+    process.exitCode = await labDown(name === undefined ? {} : { name }, print);
+  });
+
+lab
+  .command("run [files...]")
+  .description("run scenarios, each in a lab of its own; all of them without files")
+  .option("--keep", "leave the lab up where a scenario fails, and stop there")
+  .action(async (files: string[], { keep = false }: { keep?: boolean }) => {
+    const { labRun } = await import("../lab/commands.ts");
+    process.exitCode = await labRun({ files, keep }, print);
+  });
+
+lab
+  .command("demo")
+  .description("show that the Kubernetes network model holds, in about 15 seconds")
+  .action(async () => {
+    const { labDemo } = await import("../lab/commands.ts");
+    process.exitCode = await labDemo(print);
+  });
+
 try {
   await program.parseAsync();
 } catch (error) {

@@ -162,6 +162,9 @@ function send(socket: Socket, { exitCode, stdout }: Reply): Promise<boolean> {
   return new Promise((done) => {
     if (socket.destroyed) return done(false);
     socket.once("close", () => done(false));
-    socket.end(encodeReply({ exitCode, stdout: Buffer.from(stdout) }), () => done(true));
+    socket.write(encodeReply({ exitCode, stdout: Buffer.from(stdout) }), (error) => {
+      done(error === undefined || error === null);
+      socket.end();
+    });
   });
 }

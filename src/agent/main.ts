@@ -6,15 +6,16 @@ import { fileURLToPath } from "node:url";
 import { parseConfig } from "../base/config.ts";
 import { describe, Fault } from "../base/fault.ts";
 import { createLog, type Log } from "../base/log.ts";
-import { type Loop, startLoop } from "../base/loop.ts";
-import { createMetrics } from "../base/metrics.ts";
-import { openPool } from "../ipam/pool.ts";
+import { type Loop, type LoopPass, startLoop } from "../base/loop.ts";
+import { createMetrics, type Metrics } from "../base/metrics.ts";
+import { within } from "../base/pause.ts";
+import { openPool, type Pool } from "../ipam/pool.ts";
 import { openSqliteStore } from "../ipam/sqlite-store.ts";
 import { loadAddon } from "../kernel/addon.ts";
 import type { Kernel } from "../kernel/contract.ts";
 import { openKernel } from "../kernel/kernel.ts";
 import { type AgentConfig, agentConfigSchema } from "./config.ts";
-import { listenForShims } from "./connection.ts";
+import { listenForShims, type StopListening } from "./connection.ts";
 import { detach } from "./detach.ts";
 import { createGate } from "./gate.ts";
 import { type HostPlan, startHostLoop, syncHost } from "./host.ts";
@@ -24,10 +25,12 @@ import { startReaper } from "./reaper.ts";
 import { startReleases } from "./releases.ts";
 import { answer, type CallDeps, refusal, rollBack } from "./server.ts";
 import { serveStatus } from "./status.ts";
-import { findUplink } from "./uplink.ts";
+import { findUplink, type Uplink } from "./uplink.ts";
 
 /** Longest wait for calls under way when the agent is told to stop. */
 const drainMs = 10_000;
+
+const guardLoop = { name: "guard", minMs: 200, retryMs: 500, retryMaxMs: 30_000, maxMs: 30_000 };
 
 export interface AgentOptions {
   config: AgentConfig;
@@ -71,97 +74,105 @@ export async function runAgent({ configFile, version }: { configFile: string; ve
 /** Serves pods until `signal` aborts; pods stay as they are then. The order of the steps is the order in which they may fail. */
 export async function serve(options: AgentOptions): Promise<void> {
   const { config, kernel, log, signal } = options;
-  const startedMs = performance.now();
   const { blocks } = config.addresses;
   const uplink = await findUplink(kernel, { blocks, vias: config.routes.map(({ via }) => via), mtu: config.mtu });
   const plan: HostPlan = { blocks, routes: config.routes, uplinkName: uplink.link.name };
   await syncHost({ kernel, plan, log });
   const store = openSqliteStore(join(config.paths.state, "fairlead.db"));
+  const loopStop = new AbortController();
+  const loops: Loop[] = [];
   try {
-    const pool = openPool({ blocks, store });
     const metrics = createMetrics();
-    const gate = createGate();
-    const loops: Loop[] = [];
-    const onPass = (pass: Parameters<typeof metrics.loop>[0]): void => {
-      metrics.loop(pass);
-      if (!pass.ok) log.error({ loop: pass.name, error: describe(pass.error) }, "pass failed; it is tried again");
-    };
-    const loopStop = new AbortController();
-    const deps: CallDeps = {
-      kernel,
-      pool,
-      uplink: () => uplink,
-      log,
-      signal,
-      gate,
-      metrics,
-      onDoomed: () => reaper.trigger(),
-    };
+    const pool = openPool({ blocks, store });
+    const deps = createDeps({ options, pool, uplink, metrics, onDoomed: () => reaper.trigger() });
+    const onPass = reportPasses(metrics, log);
     const reaper = startReaper({ kernel, pool, log }, loopStop.signal, onPass);
     loops.push(reaper);
     await recover({ ...deps, bootId: await readBootId() });
-    loops.push(startHostLoop({ kernel, plan, log }, loopStop.signal, onPass));
     loops.push(
+      startHostLoop({ kernel, plan, log }, loopStop.signal, onPass),
       startLoop({ ...guardLoop, sync: () => syncGuard(pool, deps), signal: loopStop.signal, onPass }),
       await startReleases(
         {
           socket: config.paths.socket,
-          release: (id) => gate.run(id.containerId, () => detach(id, deps)),
+          release: (id) => deps.gate.run(id.containerId, () => detach(id, deps)),
           log,
         },
         loopStop.signal,
         onPass,
       ),
     );
-    const stopStatus = await serveStatus({
-      socket: config.paths.socket,
-      nodeName: config.node.name,
-      version: options.version,
-      startedMs,
-      pool,
-      uplink: () => uplink,
-      blocks,
-      loops: () => loops.map((loop) => loop.status()),
-      gateDepth: () => gate.depth(),
-      metrics,
-    });
-    const stopListening = await listenForShims({
-      path: config.paths.socket,
-      peerCred: options.peerCred,
-      handle: (frame) => answer(frame, deps),
-      refuse: (fault) => refusal(fault),
-      undelivered: (frame, reply) => rollBack(frame, reply, deps),
-      log,
-    });
+    const stopSockets = await openSockets(options, deps, loops);
     await install({ shim: options.shim, cniBin: config.paths.cniBin, cniConf: config.paths.cniConf });
     log.info({ socket: config.paths.socket, uplink: uplink.link.name, mtu: uplink.mtu }, "serving");
     options.onServing?.();
+
     await aborted(signal);
     log.info({ reason: String(signal.reason) }, "stopping; pods keep running");
-    const listening = stopListening();
-    await within(drainMs, gate.close());
-    await within(drainMs, listening);
-    await stopStatus();
+    await stopSockets();
+  } finally {
     loopStop.abort();
     await Promise.all(loops.map((loop) => loop.done));
-    log.info("stopped");
-  } finally {
     store.close();
   }
+  log.info("stopped");
 }
 
-const guardLoop = { name: "guard", minMs: 200, retryMs: 500, retryMaxMs: 30_000, maxMs: 30_000 };
+interface Parts {
+  options: AgentOptions;
+  pool: Pool;
+  uplink: Uplink;
+  metrics: Metrics;
+  onDoomed: () => void;
+}
+
+function createDeps({ options, pool, uplink, metrics, onDoomed }: Parts): CallDeps {
+  const { kernel, log, signal } = options;
+  return { kernel, pool, uplink: () => uplink, log, signal, gate: createGate(), metrics, onDoomed };
+}
+
+function reportPasses(metrics: Metrics, log: Log): (pass: LoopPass) => void {
+  return (pass) => {
+    metrics.loop(pass);
+    if (!pass.ok) log.error({ loop: pass.name, error: describe(pass.error) }, "pass failed; it is tried again");
+  };
+}
+
+/** Opens both sockets; the result closes them, after the calls under way have ended. */
+async function openSockets(options: AgentOptions, deps: CallDeps, loops: readonly Loop[]): Promise<StopListening> {
+  const { config, log, peerCred, version } = options;
+  const stopStatus = await serveStatus({
+    socket: config.paths.socket,
+    nodeName: config.node.name,
+    version,
+    startedMs: performance.now(),
+    pool: deps.pool,
+    uplink: deps.uplink,
+    blocks: config.addresses.blocks,
+    loops: () => loops.map((loop) => loop.status()),
+    gateDepth: () => deps.gate.depth(),
+    metrics: deps.metrics,
+  });
+  const stopCni = await listenForShims({
+    path: config.paths.socket,
+    peerCred,
+    handle: (frame) => answer(frame, deps),
+    refuse: (fault) => refusal(fault),
+    undelivered: (frame, reply) => rollBack(frame, reply, deps),
+    log,
+  });
+  return async () => {
+    const closed = stopCni();
+    if (!(await within(drainMs, deps.gate.close())))
+      log.error("calls were still under way; the next start takes them back");
+    await within(drainMs, closed);
+    await stopStatus();
+  };
+}
 
 function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((done) => {
     if (signal.aborted) return done();
     signal.addEventListener("abort", () => done(), { once: true });
   });
-}
-
-/** Waits for `work`, but not longer. */
-async function within(ms: number, work: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  await Promise.race([work, new Promise<void>((done) => (timer = setTimeout(done, ms)))]);
-  clearTimeout(timer);
 }

@@ -1,5 +1,7 @@
 // One background activity: coalesces triggers, runs one pass at a time, backs off on failure, makes a full pass when quiet too long.
 
+import { pause } from "./pause.ts";
+
 export interface LoopOptions {
   name: string;
   /** One idempotent pass: bring what is observed to what is desired. Throwing means "try again later". */
@@ -48,17 +50,8 @@ export function startLoop({ name, sync, minMs, retryMs, retryMaxMs, maxMs, signa
   let wake: (() => void) | undefined; // set only while a trigger may cut the wait short
 
   const wait = (ms: number, wakeable: boolean): Promise<void> =>
-    new Promise((resolve) => {
-      if (signal.aborted) return resolve();
-      const end = (): void => {
-        clearTimeout(timer);
-        signal.removeEventListener("abort", end);
-        wake = undefined;
-        resolve();
-      };
-      const timer = setTimeout(end, Math.max(0, ms));
-      signal.addEventListener("abort", end, { once: true });
-      if (wakeable) wake = end;
+    pause(ms, signal, (end) => {
+      wake = wakeable ? end : undefined;
     });
 
   async function pass(): Promise<void> {

@@ -27,9 +27,9 @@ interface Variable {
 const ofOneContainer: readonly Verb[] = ["ADD", "DEL", "CHECK"];
 
 /**
- * In the order in which the common library looks at them; CNI_COMMAND stands before them all. CNI_PATH is demanded only where the specification does; we
- * run no other plugin. CNI_NETNS_OVERRIDE is deliberately not read: it would let a caller have us set up the node's own
- * namespace as if it were a pod's.
+ * In the order in which the common library looks at them; CNI_COMMAND stands before them all. CNI_PATH is demanded only
+ * where the specification does: we run no other plugin. CNI_NETNS_OVERRIDE is deliberately not read: it would let a
+ * caller have us set up the node's own namespace as if it were a pod's.
  */
 const variables: readonly Variable[] = [
   { name: "CNI_CONTAINERID", neededBy: ofOneContainer, checkedFor: ofOneContainer, check: checkContainerId },
@@ -41,7 +41,8 @@ const variables: readonly Variable[] = [
 ];
 
 /**
- * Reads the environment: first what is there must be good, then nothing that the verb needs may be missing. An empty variable counts as missing.
+ * Reads the environment: first what is there must be good, then nothing that the verb needs may be missing. An empty
+ * variable counts as missing.
  * @throws Fault "bad-environment"; "unsupported-value" for a pair in CNI_ARGS that asks for what we cannot give.
  */
 export function parseEnvironment(env: ReadonlyMap<string, string>): CniEnvironment {
@@ -58,7 +59,8 @@ export function parseEnvironment(env: ReadonlyMap<string, string>): CniEnvironme
   return {
     verb,
     containerId: about("CNI_CONTAINERID"),
-    ...(netns === "" ? {} : { netns }),
+    // DEL gets by without a path, and so without a bad one.
+    ...(netnsProblem(netns) === undefined ? { netns } : {}),
     ifname: about("CNI_IFNAME"),
     args: verb === "ADD" || verb === "CHECK" ? parseArgs(env.get("CNI_ARGS") ?? "") : {},
   };
@@ -92,10 +94,15 @@ function checkContainerId(value: string): void {
 }
 
 function checkNetns(value: string): void {
+  const problem = netnsProblem(value);
+  if (problem !== undefined) throw bad("CNI_NETNS", value, problem);
+}
+
+function netnsProblem(path: string): string | undefined {
   // The path is opened by the agent, whose working directory is not the caller's.
-  if (!value.startsWith("/")) throw bad("CNI_NETNS", value, "must be an absolute path");
-  if (value.length > netnsLengthMax) throw bad("CNI_NETNS", value, `is longer than ${netnsLengthMax} characters`);
-  if (value.includes("\0")) throw bad("CNI_NETNS", value, "has a zero byte in it");
+  if (!path.startsWith("/")) return "must be an absolute path";
+  if (path.length > netnsLengthMax) return `is longer than ${netnsLengthMax} characters`;
+  return path.includes("\0") ? "has a zero byte in it" : undefined;
 }
 
 function checkIfname(value: string): void {

@@ -60,6 +60,8 @@ void test("nesting is bounded, brackets within strings do not count", () => {
   assert.ok(parseJsonObject(bytes(nested(jsonDepthMax)), "it"));
   refuses(bytes(nested(jsonDepthMax + 1)), /nested deeper than 64/);
   refuses(bytes("[".repeat(jsonLengthMax)), /nested deeper/);
+  refuses(bytes(`{"a":[${"[],".repeat(100)}[]],${nested(jsonDepthMax + 1).slice(1)}`), /nested deeper/);
+  assert.ok(parseJsonObject(bytes(`{"a":[${"[{}],".repeat(100)}[]]}`), "it"));
   const strings = { a: "[".repeat(200), b: `\\"${"{".repeat(200)}`, c: "\\" };
   assert.deepEqual({ ...parseJsonObject(bytes(JSON.stringify(strings)), "it") }, strings);
 });

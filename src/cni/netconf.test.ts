@@ -133,18 +133,20 @@ void test("no list, or null, is no list: not the empty one, which removes everyt
 
 void test("a list that is not wholly readable is refused, never half used", () => {
   const good = { containerID: "a", ifname: "eth0" };
+  const many = (length: number): unknown[] => Array.from({ length }, () => good);
+  const most = parseValidAttachments({ "cni.dev/valid-attachments": many(validAttachmentsMax) });
+  assert.equal(most?.length, validAttachmentsMax);
   const bad = [
     {},
     "x",
     1,
-    {},
     [null],
     [good, {}],
     [good, "x"],
     [{ ...good, ifname: 1 }],
     [{ ...good, containerID: undefined }],
   ];
-  for (const list of [...bad, Array.from({ length: validAttachmentsMax + 1 }, () => good)]) {
+  for (const list of [...bad, many(validAttachmentsMax + 1)]) {
     assert.throws(
       () => parseValidAttachments({ "cni.dev/valid-attachments": list }),
       (error) => isFault(error, "bad-network-config"),

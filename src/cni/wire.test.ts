@@ -136,6 +136,7 @@ void test("the size is bounded when a frame is made, too", () => {
   assert.ok(encodeRequest({ env, stdin: new Uint8Array(bodyLengthMax) }));
   refuses(() => encodeRequest({ env, stdin: new Uint8Array(bodyLengthMax + 1) }), /at most 1048576/);
   refuses(() => encodeReply({ exitCode: 0, stdout: new Uint8Array(bodyLengthMax + 1) }), /at most 1048576/);
+  assert.ok(encodeRequest({ env: new Map([["a".repeat(0xffff), ""]]), stdin: new Uint8Array() }));
   refuses(() => encodeRequest({ env: new Map([["a".repeat(0x10000), ""]]), stdin: new Uint8Array() }), /65536 bytes/);
 });
 

@@ -2,6 +2,7 @@
 
 import { present } from "../base/assert.ts";
 import { Fault } from "../base/fault.ts";
+import { pause } from "../base/pause.ts";
 import type { Ip } from "../net/ip.ts";
 import * as leases from "./leases.ts";
 import {
@@ -64,7 +65,7 @@ export function openPool({ blocks, store, coolMs = coolDefaultMs, now = Date.now
   for (const { address, untilMs } of contents.cooling) book.cooling.set(address, Math.min(untilMs, now() + coolMs));
 
   const wake = (): void => {
-    for (const end of waiters) end(); // ending takes it out of the set, which iteration allows
+    for (const end of waiters) end();
   };
 
   return {
@@ -109,19 +110,14 @@ export function openPool({ blocks, store, coolMs = coolDefaultMs, now = Date.now
       const known = times.filter((timeMs) => timeMs !== undefined);
       return known.length === 0 ? undefined : Math.min(...known);
     },
-    whenFreed: (timeoutMs, signal) =>
-      new Promise((resolve) => {
-        if (signal.aborted) return resolve();
-        const end = (): void => {
-          clearTimeout(timer);
-          signal.removeEventListener("abort", end);
-          waiters.delete(end);
-          resolve();
-        };
-        const timer = setTimeout(end, timeoutMs);
-        signal.addEventListener("abort", end, { once: true });
+    whenFreed: async (timeoutMs, signal) => {
+      let wake: (() => void) | undefined;
+      await pause(timeoutMs, signal, (end) => {
+        wake = end;
         waiters.add(end);
-      }),
+      });
+      if (wake !== undefined) waiters.delete(wake);
+    },
     facts: () => facts,
     setFacts: (more) => {
       store.setFacts(more);

@@ -19,7 +19,7 @@ import {
   parseCidr,
   parseInterfaceAddress,
 } from "./cidr.ts";
-import { type Ip, ipFromNumber, parseIp } from "./ip.ts";
+import { type Ip, ipFromBytes, ipFromNumber, parseIp } from "./ip.ts";
 
 function ip(text: string): Ip {
   const parsed = parseIp(text);
@@ -118,6 +118,26 @@ void test("two networks overlap exactly where their numbers do", () => {
       );
     }),
     { numRuns: 3000 },
+  );
+});
+
+void test("an address that differs in one bit is inside exactly where that bit is a host bit", () => {
+  const bytes = fc.oneof(
+    fc.uint8Array({ minLength: 4, maxLength: 4 }),
+    fc.uint8Array({ minLength: 16, maxLength: 16 }),
+  );
+  fc.assert(
+    fc.property(bytes, fc.nat(127), fc.nat(128), (bytes, bitSeed, prefixSeed) => {
+      const bits = bytes.length * 8;
+      const bit = bitSeed % bits;
+      const prefix = prefixSeed % (bits + 1);
+      const other = Uint8Array.from(bytes);
+      other[bit >>> 3] = (other[bit >>> 3] ?? 0) ^ (0x80 >>> (bit & 7));
+      const network = cidrOf(ipFromBytes(bytes), prefix);
+      assert.equal(cidrContains(network, ipFromBytes(other)), bit >= prefix);
+      assert.equal(cidrsOverlap(network, hostCidr(ipFromBytes(other))), bit >= prefix);
+    }),
+    { numRuns: 2000 },
   );
 });
 

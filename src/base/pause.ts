@@ -1,0 +1,34 @@
+// Waiting: the one place with a timer, so that every wait is bounded, can be woken and ends with its signal.
+
+/**
+ * Settles when `ms` have passed, when `signal` aborts, or when the function that `wakeable` is handed gets called,
+ * whichever is first. Calling that function later, or twice, does nothing.
+ */
+export function pause(ms: number, signal: AbortSignal, wakeable?: (wake: () => void) => void): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    const end = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", end);
+      resolve();
+    };
+    const timer = setTimeout(end, Math.max(0, ms));
+    signal.addEventListener("abort", end, { once: true });
+    wakeable?.(end);
+  });
+}
+
+/** Settles with `work`, or after `ms` without it; `work` goes on then. True if it was in time. */
+export async function within(ms: number, work: Promise<unknown>): Promise<boolean> {
+  const inTime = new AbortController();
+  let done = false;
+  const finished = work.then(() => {
+    done = true;
+  });
+  try {
+    await Promise.race([finished, pause(ms, inTime.signal)]);
+  } finally {
+    inTime.abort();
+  }
+  return done;
+}
