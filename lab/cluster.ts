@@ -1,0 +1,179 @@
+// A running cluster of a lab: machines, agents, pods and their containers, and the steps that change them.
+
+import { present } from "../src/base/assert.ts";
+import { Fault } from "../src/base/fault.ts";
+import type { Daemon } from "./daemon.ts";
+import { placeholder } from "./forms.ts";
+import type { Addresses, ClusterLayout } from "./layout.ts";
+import { makeMachines } from "./machines.ts";
+import { createNode, type LabNode } from "./node.ts";
+import { type Endpoint, startServer } from "./probing.ts";
+import type { Lab } from "./record.ts";
+import type { Sandbox } from "./runtime.ts";
+import { all } from "./waiting.ts";
+
+/** A pod, which is its first container too. */
+export interface Pod extends Endpoint {
+  node: LabNode;
+  hostNetwork: boolean;
+}
+
+/** A sandbox that is no more: what it had must not be found anywhere. */
+export interface FormerSandbox {
+  sandbox: Sandbox;
+  node: LabNode;
+}
+
+export interface Cluster {
+  readonly lab: Lab;
+  readonly layout: ClusterLayout;
+  readonly nodes: ReadonlyMap<string, LabNode>;
+  readonly pods: ReadonlyMap<string, Pod>;
+  /** Sandboxes that were deleted, oldest first. */
+  readonly former: readonly FormerSandbox[];
+  node(name: string): LabNode;
+  pod(name: string): Pod;
+  /** A node, pod or container by its name. */
+  endpoint(name: string): Endpoint;
+  /** Puts addresses in place of `{v4}`, `{v6}` (those of `place`) and `{NAME.v4}`, `{NAME.v6}`. */
+  expand(text: string, place: string): string;
+  addPod(name: string, node: string, hostNetwork: boolean): Promise<void>;
+  /** A second process in the pod's network namespace: all that containers of one pod are to the network. */
+  addContainer(name: string, pod: string): Promise<void>;
+  /** Ends the containers, then the sandbox, in kubelet's order. */
+  deletePod(name: string): Promise<void>;
+  /** The same pod (its uid stays) with a new sandbox. */
+  restartPod(name: string): Promise<void>;
+  /** DEL once more for the latest former sandbox of the pod. */
+  deleteAgain(name: string): Promise<void>;
+}
+
+/** Every echo server of a cluster has ports of its own, so that containers of one pod and hostNetwork pods never collide. */
+const portFirst = 7_001;
+const localPortOffset = 10_000;
+const serversMax = 2_000;
+
+interface Container {
+  endpoint: Endpoint;
+  pod: string;
+  server: Daemon;
+}
+
+/**
+ * Makes the machines of `layout` and starts an agent and an echo server in each; on return all nodes are ready for pods.
+ * `program`: the `fairlead` whose agents run; that of this project if absent.
+ */
+export async function startCluster(lab: Lab, layout: ClusterLayout, program?: string): Promise<Cluster> {
+  const nodes = new Map<string, LabNode>();
+  const machines = new Map<string, Endpoint>();
+  const pods = new Map<string, Pod>();
+  const containers = new Map<string, Container>();
+  const former: FormerSandbox[] = [];
+  let servers = 0;
+
+  function newEndpoint(name: string, netns: string, addresses: Addresses): Endpoint {
+    if (servers >= serversMax) throw new Fault("lab-failed", `a lab starts at most ${serversMax} containers`);
+    const port = portFirst + servers;
+    servers += 1;
+    return { name, netns, addresses, port, localPort: port + localPortOffset };
+  }
+
+  function node(name: string): LabNode {
+    return present(nodes.get(name), `node ${name}`);
+  }
+
+  function pod(name: string): Pod {
+    return present(pods.get(name), `pod ${name}`);
+  }
+
+  async function startContainer(endpoint: Endpoint, podName: string): Promise<void> {
+    containers.set(endpoint.name, { endpoint, pod: podName, server: await startServer(lab, endpoint) });
+  }
+
+  async function endContainers(podName: string): Promise<void> {
+    const mine = [...containers.values()].filter((container) => container.pod === podName);
+    await all(mine.map(({ server }) => server.end(0)));
+    for (const { endpoint } of mine) containers.delete(endpoint.name);
+  }
+
+  async function start(name: string, on: LabNode, uid?: string): Promise<void> {
+    const sandbox = await on.runtime.add(name, uid);
+    const endpoint = newEndpoint(name, sandbox.netns, present(sandbox.result, "result of ADD").addresses);
+    pods.set(name, { ...endpoint, node: on, hostNetwork: false });
+    await startContainer(endpoint, name);
+  }
+
+  /** Gives the sandbox that is no more. */
+  async function stop(name: string): Promise<FormerSandbox> {
+    const on = pod(name).node;
+    const sandbox = on.runtime.sandbox(name);
+    await endContainers(name);
+    await on.runtime.del(name);
+    pods.delete(name);
+    const gone = { sandbox, node: on };
+    former.push(gone);
+    return gone;
+  }
+
+  function endpointOf(name: string): Endpoint {
+    const found = machines.get(name) ?? containers.get(name)?.endpoint ?? pods.get(name);
+    return present(found, `node, pod or container ${name}`);
+  }
+
+  await makeMachines(lab, layout);
+  await all(
+    layout.nodes.map(async (nodeLayout) => {
+      const made = createNode(lab, nodeLayout, program);
+      const machine = newEndpoint(nodeLayout.name, nodeLayout.netns, nodeLayout.addresses);
+      nodes.set(nodeLayout.name, made);
+      machines.set(nodeLayout.name, machine);
+      await all([made.startAgent(), startServer(lab, machine)]);
+    }),
+  );
+
+  return {
+    lab,
+    layout,
+    nodes,
+    pods,
+    former,
+    node,
+    pod,
+    endpoint: endpointOf,
+    expand: (text, place) =>
+      text.replaceAll(placeholder, (_, name: string | undefined, family: string) => {
+        const { addresses } = endpointOf(name ?? place);
+        return present(addresses[family === "4" ? 4 : 6], `IPv${family} address of ${name ?? place}`);
+      }),
+    addPod: async (name, nodeName, hostNetwork) => {
+      const on = node(nodeName);
+      if (!hostNetwork) return start(name, on);
+      const endpoint = newEndpoint(name, on.layout.netns, on.layout.addresses);
+      pods.set(name, { ...endpoint, node: on, hostNetwork });
+      await startContainer(endpoint, name);
+    },
+    addContainer: async (name, podName) => {
+      const { netns, addresses } = pod(podName);
+      await startContainer(newEndpoint(name, netns, addresses), podName);
+    },
+    deletePod: async (name) => {
+      if (!pod(name).hostNetwork) {
+        await stop(name);
+        return;
+      }
+      await endContainers(name);
+      pods.delete(name);
+    },
+    restartPod: async (name) => {
+      const { sandbox, node: on } = await stop(name);
+      await start(name, on, sandbox.uid);
+    },
+    deleteAgain: async (name) => {
+      const last = present(
+        former.findLast(({ sandbox }) => sandbox.pod === name),
+        `a former sandbox of ${name}`,
+      );
+      await last.node.runtime.delAgain(last.sandbox);
+    },
+  };
+}

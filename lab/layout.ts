@@ -1,0 +1,107 @@
+// Which name, address, block and route every machine of a lab has: plain arithmetic, no machine is touched.
+
+import { present } from "../src/base/assert.ts";
+import { Fault } from "../src/base/fault.ts";
+import { type Cidr, parseCidr } from "../src/net/cidr.ts";
+import { type Ip, parseIp } from "../src/net/ip.ts";
+import { labDirectory, netnsPrefix } from "./record.ts";
+
+export type Family = 4 | 6;
+
+/** At most one address of each family. */
+export type Addresses = Readonly<Partial<Record<Family, Ip>>>;
+
+/** Machines in one lab. */
+export const nodesMax = 16;
+
+/** Prefix lengths of the segment that joins the machines. */
+export const wirePrefix = { 4: 24, 6: 64 } as const;
+
+export interface LayoutOptions {
+  lab: string;
+  nodes: number;
+  families: readonly Family[];
+  /** True where the machines get a default route (to an address that answers but leads nowhere). */
+  gateway: boolean;
+  /** Blocks that hold two pods (/30 and /126) instead of the usual /24 and /64. */
+  smallBlocks?: boolean;
+}
+
+export interface NodeLayout {
+  name: string;
+  netns: string;
+  /** Everything of this node lies here: configuration, sockets, state, logs. */
+  directory: string;
+  addresses: Addresses;
+  /** The blocks that its pods get addresses from, one a family. */
+  blocks: Readonly<Partial<Record<Family, Cidr>>>;
+  /** The way to the other nodes' blocks. */
+  routes: readonly { to: Cidr; via: Ip }[];
+}
+
+export interface ClusterLayout {
+  lab: string;
+  families: readonly Family[];
+  /** Namespace that holds the bridge between the machines. */
+  wireNetns: string;
+  /** The wire's own addresses; default routes lead there. Empty without a gateway. */
+  gateway: Addresses;
+  nodes: readonly NodeLayout[];
+}
+
+/**
+ * Plans a cluster in mode "routes": node N has 172.30.0.(10+N) and fd00:30::(10+N), and the blocks 10.4.N.0/24 and fd00:10:4:N::/64.
+ * @throws Fault "lab-failed" where the number of nodes is out of bounds.
+ */
+export function planCluster({ lab, nodes, families, gateway, smallBlocks = false }: LayoutOptions): ClusterLayout {
+  if (!Number.isInteger(nodes) || nodes < 1 || nodes > nodesMax) {
+    throw new Fault("lab-failed", `a lab has 1 to ${nodesMax} nodes, not ${nodes}`);
+  }
+  const numbers = Array.from({ length: nodes }, (_, index) => index + 1);
+  return {
+    lab,
+    families,
+    wireNetns: `${netnsPrefix}${lab}-wire`,
+    gateway: gateway ? byFamily(families, (family) => address(family === 4 ? "172.30.0.1" : "fd00:30::1")) : {},
+    nodes: numbers.map((number) => ({
+      name: `node-${number}`,
+      netns: nodeNetns(lab, `node-${number}`),
+      directory: `${labDirectory(lab)}/node-${number}`,
+      addresses: byFamily(families, (family) => nodeAddress(number, family)),
+      blocks: byFamily(families, (family) => nodeBlock(number, family, smallBlocks)),
+      routes: numbers
+        .filter((other) => other !== number)
+        .flatMap((other) =>
+          families.map((family) => ({ to: nodeBlock(other, family, smallBlocks), via: nodeAddress(other, family) })),
+        ),
+    })),
+  };
+}
+
+/** The namespace of a node's machine. */
+export function nodeNetns(lab: string, node: string): string {
+  return `${netnsPrefix}${lab}-${node}`;
+}
+
+/** The namespace of a pod. */
+export function podNetns(lab: string, pod: string): string {
+  return `${netnsPrefix}${lab}-pod-${pod}`;
+}
+
+function nodeAddress(number: number, family: Family): Ip {
+  return address(family === 4 ? `172.30.0.${10 + number}` : `fd00:30::${10 + number}`);
+}
+
+function nodeBlock(number: number, family: Family, small: boolean): Cidr {
+  const prefix = { 4: small ? 30 : 24, 6: small ? 126 : 64 }[family];
+  const text = `${family === 4 ? `10.4.${number}.0` : `fd00:10:4:${number.toString(16)}::`}/${prefix}`;
+  return present(parseCidr(text), text);
+}
+
+function address(text: string): Ip {
+  return present(parseIp(text), text);
+}
+
+function byFamily<T>(families: readonly Family[], make: (family: Family) => T): Partial<Record<Family, T>> {
+  return Object.fromEntries(families.map((family) => [family, make(family)]));
+}

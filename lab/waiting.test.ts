@@ -1,0 +1,44 @@
+// Waiting by condition, and for many things.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { all, until } from "./waiting.ts";
+
+void test("waiting ends as soon as nothing is wrong", async () => {
+  let asked = 0;
+  await until(async () => ((asked += 1) < 3 ? "not yet" : undefined), { what: "third", withinMs: 10_000, everyMs: 1 });
+  assert.equal(asked, 3);
+});
+
+void test("waiting ends with the last answer when the time is up", async () => {
+  await assert.rejects(
+    until(async () => "still wrong", { what: "it", withinMs: 30, everyMs: 10 }),
+    {
+      code: "lab-failed",
+      message: "it: not within 0.03 s: still wrong",
+    },
+  );
+});
+
+void test("waiting ends when it is interrupted, and when asking itself fails", async () => {
+  const stop = new AbortController();
+  const waiting = until(async () => (stop.abort(), "wrong"), { what: "it", withinMs: 60_000, signal: stop.signal });
+  await assert.rejects(waiting, /it: interrupted/);
+  await assert.rejects(
+    until(() => Promise.reject(new Error("cannot look")), { what: "it", withinMs: 60_000 }),
+    /cannot look/,
+  );
+});
+
+void test("all: the first failure is thrown only after everything has settled", async () => {
+  let settled = false;
+  const slow = new Promise<number>((resolve) => {
+    setImmediate(() => {
+      settled = true;
+      resolve(1);
+    });
+  });
+  await assert.rejects(all([slow, Promise.reject(new Error("first")), Promise.reject(new Error("second"))]), /first/);
+  assert.ok(settled);
+  assert.deepEqual(await all([slow, Promise.resolve("two")]), [1, "two"]);
+});

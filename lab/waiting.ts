@@ -1,0 +1,49 @@
+// Waiting: by condition until the answer is right or the time is up, never a blind sleep; and for many things at once.
+
+import { Fault } from "../src/base/fault.ts";
+
+export interface UntilOptions {
+  /** What is waited for, for the message. */
+  what: string;
+  withinMs: number;
+  /** Pause between two questions. */
+  everyMs?: number;
+  signal?: AbortSignal;
+}
+
+const everyDefaultMs = 20;
+
+/**
+ * Calls `ask` until it gives undefined ("as it should be"); a string is what is still wrong.
+ * Asks at least once, and once more at the end of the time.
+ * @throws Fault "lab-failed" with the last answer where the time is up, or where `signal` aborts.
+ */
+export async function until(ask: () => Promise<string | undefined>, options: UntilOptions): Promise<void> {
+  const { what, withinMs, everyMs = everyDefaultMs, signal } = options;
+  const endMs = performance.now() + withinMs;
+  let last = false;
+  for (;;) {
+    if (signal?.aborted === true) throw new Fault("lab-failed", `${what}: interrupted`);
+    const wrong = await ask();
+    if (wrong === undefined) return;
+    if (last) throw new Fault("lab-failed", `${what}: not within ${withinMs / 1000} s: ${wrong}`);
+    const leftMs = endMs - performance.now();
+    last = leftMs <= everyMs;
+    await pause(Math.max(0, Math.min(everyMs, leftMs)));
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/**
+ * Waits until every one of `promises` has settled, then gives their values or throws the first failure in their order.
+ * Unlike Promise.all alone it leaves nothing under way behind: a lab may be taken down right after.
+ */
+export async function all<T extends readonly unknown[] | []>(
+  promises: T,
+): Promise<{ -readonly [P in keyof T]: Awaited<T[P]> }> {
+  await Promise.allSettled(promises);
+  return Promise.all(promises);
+}
