@@ -9,8 +9,8 @@ export interface Descriptor {
   readonly __descriptor: unique symbol;
 }
 
-/** Which of the addon's own two threads does the work: 0 rtnetlink and sysctls, 1 nfnetlink. */
-export type Lane = 0 | 1;
+/** Which of the addon's own threads does the work: 0 rtnetlink and sysctls, 1 nfnetlink, 2 removing links, which waits long. */
+export type Lane = 0 | 1 | 2;
 
 /** Most calls of one lane that are not yet settled; one more fails with EAGAIN. */
 export const laneQueueLenMax = 1024;

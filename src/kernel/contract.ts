@@ -85,6 +85,7 @@ export interface RouteKey {
   to: Cidr;
   /** Output link index; none for unreachable routes and where `via` decides alone. */
   link?: number;
+  /** The kernel's default if absent: 0 for IPv4, where a removal then takes the route of the lowest metric; 1024 for IPv6. */
   metric?: number;
   /** Routing table, main (254) if absent. */
   table?: number;
@@ -111,6 +112,7 @@ export interface Rule {
   to?: Cidr;
   mark?: number;
   mask?: number;
+  /** `routeProtocol` if absent. Always given on what is read. */
   protocol?: number;
 }
 
@@ -128,19 +130,24 @@ export const routeProtocol = 142;
 export interface Netns {
   /** "device:inode" of the namespace: tells two open ones apart. Meaningless once it is closed, since the kernel gives inodes again. */
   readonly id: string;
-  /** Makes the changes in order, in one batch; each has its own answer and a failed one does not stop the rest. */
+  /**
+   * Makes the changes in order, in one batch; each has its own answer and a failed one does not stop the rest.
+   * Rejects where nothing was sent, with Fault "kernel-refused" naming an operation that no message can say or a closed
+   * namespace, and where the outcome is unknown ("call-timeout", "kernel-busy", "agent-stopping").
+   */
   apply(ops: readonly Op[]): Promise<OpResult[]>;
   links(): Promise<Link[]>;
   /** One link, or undefined where there is none. */
   link(ref: LinkRef): Promise<Link | undefined>;
   addresses(): Promise<Address[]>;
-  /** Routes of every table. */
+  /** Routes of every table, what the kernel would choose by itself left out; of several next hops the first. Not those for certain sources or tos. */
   routes(): Promise<Route[]>;
+  /** Rules that look up a table and that a Rule can say wholly. */
   rules(): Promise<Rule[]>;
   neighbours(): Promise<Neighbour[]>;
   /** Writes values under /proc/sys/net as this namespace sees it; keys such as "ipv6/conf/all/forwarding". The first that fails stops the rest. */
   writeSysctls(values: Readonly<Record<string, string>>): Promise<void>;
-  /** Gives the values, undefined for a key that this kernel or namespace does not have. */
+  /** Gives the values without their line break, undefined for a key that this kernel or namespace does not have. */
   readSysctls(keys: readonly string[]): Promise<(string | undefined)[]>;
   close(): void;
 }
@@ -155,7 +162,7 @@ export interface GuardEntry {
 export interface Guard {
   /** Loads the table if it is missing or not as it should be, and makes its entries exactly `entries`, in one transaction. True if anything had to change. */
   ensure(entries: readonly GuardEntry[]): Promise<boolean>;
-  /** Adds entries; those already there are no error. */
+  /** Adds entries; those already there are no error. @throws Fault "kernel-missing" where the table is missing */
   admit(entries: readonly GuardEntry[]): Promise<void>;
   /** Removes entries; those already gone are no error. */
   withdraw(entries: readonly GuardEntry[]): Promise<void>;

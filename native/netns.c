@@ -1,0 +1,210 @@
+/* Owns what must happen inside a network namespace: enter, one act, come home; and what a namespace file is.
+ */
+#include "core.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/netlink.h>
+#include <linux/nsfs.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#ifndef NETLINK_GET_STRICT_CHK
+#define NETLINK_GET_STRICT_CHK 12
+#endif
+
+static int open_retrying(const char *path, int flags) {
+  int fd;
+  do
+    fd = open(path, flags | O_CLOEXEC);
+  while (fd < 0 && errno == EINTR);
+  return fd;
+}
+
+struct failure netns_open(const char *path, int *fd) {
+  int opened = open_retrying(path, O_RDONLY | O_NOCTTY | O_NONBLOCK);
+  if (opened < 0) return failed(errno, "open");
+  struct statfs filesystem;
+  if (fstatfs(opened, &filesystem) != 0 || (unsigned long)filesystem.f_type != NSFS_MAGIC ||
+      ioctl(opened, NS_GET_NSTYPE) != CLONE_NEWNET) {
+    close_fd(opened);
+    return failed(EINVAL, "not a network namespace");
+  }
+  *fd = opened;
+  return succeeded();
+}
+
+struct failure netns_id(int netns, dev_t *device, ino_t *inode) {
+  struct stat status;
+  if (fstat(netns, &status) != 0) return failed(errno, "fstat");
+  *device = status.st_dev;
+  *inode = status.st_ino;
+  return succeeded();
+}
+
+/* Between enter and leave the thread is abroad: nothing there may start a thread, a process or a callback. */
+static struct failure netns_enter(int netns, int *home) {
+  *home = open_retrying("/proc/thread-self/ns/net", O_RDONLY);
+  if (*home < 0) return failed(errno, "open own namespace");
+  if (setns(netns, CLONE_NEWNET) == 0) return succeeded();
+  int code = errno;
+  close_fd(*home);
+  return failed(code, "setns");
+}
+
+static void netns_leave(int home) {
+  if (setns(home, CLONE_NEWNET) != 0) {
+    /* A thread abroad poisons every later file access and socket of the process: dying is better. */
+    static const char message[] = "fairlead: a thread cannot return to its network namespace\n";
+    ssize_t ignored = write(STDERR_FILENO, message, sizeof message - 1);
+    (void)ignored;
+    abort();
+  }
+  close_fd(home);
+}
+
+static void try_option(int fd, int level, int option, int value) {
+  /* Older kernels lack some; the answers are only less precise then. */
+  (void)setsockopt(fd, level, option, &value, sizeof value);
+}
+
+static void grow_buffer(int fd, int force_option, int option) {
+  int len = socket_buffer_len;
+  if (setsockopt(fd, SOL_SOCKET, force_option, &len, sizeof len) != 0)
+    try_option(fd, SOL_SOCKET, option, len);
+}
+
+struct failure netlink_open(int netns, int protocol, int *fd) {
+  int home;
+  struct failure failure = netns_enter(netns, &home);
+  if (failure.code != 0) return failure;
+  int opened = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
+  int code = errno;
+  netns_leave(home);
+  if (opened < 0) return failed(code, "socket");
+  try_option(opened, SOL_NETLINK, NETLINK_EXT_ACK, 1);
+  try_option(opened, SOL_NETLINK, NETLINK_CAP_ACK, 1);
+  try_option(opened, SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1);
+  grow_buffer(opened, SO_RCVBUFFORCE, SO_RCVBUF);
+  grow_buffer(opened, SO_SNDBUFFORCE, SO_SNDBUF);
+  struct sockaddr_nl address = {.nl_family = AF_NETLINK};
+  if (bind(opened, (struct sockaddr *)&address, sizeof address) != 0) {
+    code = errno;
+    close_fd(opened);
+    return failed(code, "bind");
+  }
+  *fd = opened;
+  return succeeded();
+}
+
+/* Path of a sysctl, or a failure where `key` could lead outside /proc/sys/net. Dots inside names are fine
+ * (eth0.100). */
+static struct failure sysctl_path(const char *key, char *path, size_t path_len) {
+  if (key[0] == '\0' || key[0] == '/' || strlen(key) > sysctl_key_len_max)
+    return failed(EINVAL, "sysctl key");
+  for (const char *step = key; step != NULL; step = strchr(step, '/')) {
+    if (*step == '/') step += 1;
+    if (strncmp(step, "..", 2) == 0 && (step[2] == '/' || step[2] == '\0'))
+      return failed(EINVAL, "sysctl key");
+  }
+  snprintf(path, path_len, "/proc/sys/net/%s", key);
+  return succeeded();
+}
+
+static struct failure sysctl_write(const char *path, const char *value) {
+  int fd = open_retrying(path, O_WRONLY | O_NOFOLLOW);
+  if (fd < 0) return failed(errno, "open sysctl");
+  size_t len = strlen(value);
+  ssize_t written;
+  do
+    written = write(fd, value, len);
+  while (written < 0 && errno == EINTR);
+  int code = errno;
+  close_fd(fd);
+  if (written < 0) return failed(code, "write sysctl");
+  /* The kernel parses what one write brings; a rest would be a second value. */
+  return (size_t)written == len ? succeeded() : failed(EIO, "write sysctl");
+}
+
+static struct failure sysctl_read(const char *path, char **value) {
+  *value = NULL;
+  int fd = open_retrying(path, O_RDONLY | O_NOFOLLOW);
+  if (fd < 0) return errno == ENOENT ? succeeded() : failed(errno, "open sysctl");
+  size_t capacity = 256, len = 0;
+  char *text = malloc(capacity);
+  struct failure failure = succeeded();
+  while (text != NULL) {
+    ssize_t got = read(fd, text + len, capacity - len - 1);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) failure = failed(errno, "read sysctl");
+    if (got <= 0) break;
+    len += (size_t)got;
+    if (len + 1 < capacity) continue;
+    if (capacity >= sysctl_value_len_max) {
+      failure = failed(EMSGSIZE, "read sysctl");
+      break;
+    }
+    capacity *= 2;
+    char *grown = realloc(text, capacity);
+    if (grown == NULL) failure = failed(ENOMEM, "read sysctl");
+    if (grown == NULL) break;
+    text = grown;
+  }
+  close_fd(fd);
+  if (text == NULL) return failed(ENOMEM, "read sysctl");
+  if (failure.code != 0) {
+    free(text);
+    return failure;
+  }
+  if (len > 0 && text[len - 1] == '\n') len -= 1;
+  text[len] = '\0';
+  *value = text;
+  return succeeded();
+}
+
+/* Writes where `read_values` is NULL, reads otherwise. */
+static struct failure sysctls_visit(int netns, size_t count, char *const keys[], char *const values[],
+                                    char *read_values[]) {
+  char path[sizeof "/proc/sys/net/" + sysctl_key_len_max];
+  for (size_t i = 0; i < count; i += 1) {
+    struct failure failure = sysctl_path(keys[i], path, sizeof path);
+    failure.index = i;
+    if (failure.code != 0) return failure;
+  }
+  int home;
+  struct failure failure = netns_enter(netns, &home);
+  if (failure.code != 0) return failure;
+  for (size_t i = 0; failure.code == 0 && i < count; i += 1) {
+    (void)sysctl_path(keys[i], path, sizeof path);
+    failure = read_values == NULL ? sysctl_write(path, values[i]) : sysctl_read(path, &read_values[i]);
+    failure.index = i;
+  }
+  netns_leave(home);
+  return failure;
+}
+
+struct failure sysctls_write(int netns, size_t count, char *const keys[], char *const values[]) {
+  return sysctls_visit(netns, count, keys, values, NULL);
+}
+
+struct failure sysctls_read(int netns, size_t count, char *const keys[], char *values[]) {
+  return sysctls_visit(netns, count, keys, NULL, values);
+}
+
+struct failure peer_cred(int fd, struct ucred *peer) {
+  int domain;
+  socklen_t len = sizeof domain;
+  if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) != 0) return failed(errno, "getsockopt");
+  if (domain != AF_UNIX) return failed(EINVAL, "not a unix socket");
+  len = sizeof *peer;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, peer, &len) != 0) return failed(errno, "getsockopt");
+  /* The pid may be 0 for a peer of another pid namespace; a user is there whenever a peer is. */
+  return peer->uid == (uid_t)-1 ? failed(ENOTCONN, "getsockopt") : succeeded();
+}

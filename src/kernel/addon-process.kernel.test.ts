@@ -1,0 +1,82 @@
+// Holds native/addon.c to its end with the process: what keeps a process alive, exits in the middle of calls, collected descriptors, Node 20.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { statSync } from "node:fs";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { makeNetns } from "../../test/netns.ts";
+import { aboutLink, ack, getLink, request, silent } from "../../test/netlink-bytes.ts";
+
+const run = promisify(execFile);
+const addonPath = fileURLToPath(new URL("../../build/fairlead.node", import.meta.url));
+const bounded = { timeout: 20_000 };
+
+/** Runs JavaScript in a process of its own; `addon`, `home` and `silent` are there. Gives its stdout; a crash or a hang throws. */
+async function inProcess(node: string, flags: string[], script: string): Promise<string> {
+  const begin = `const addon = require(${JSON.stringify(addonPath)}); const home = addon.openNetns("/proc/self/ns/net");
+    const silent = Buffer.from("${silent.toString("hex")}", "hex");`;
+  const { stdout } = await run(node, [...flags, "-e", begin + script], { timeout: 15_000 });
+  return stdout.trim();
+}
+
+test("an idle addon does not keep the process alive, a call under way does", bounded, async () => {
+  const script = `const socket = addon.openNetlink(home, 0);
+    addon.monitor(addon.openNetlink(home, 0), [1], () => {});
+    addon.call(0, socket, silent, 50).catch((error) => console.log(error.code));`;
+  assert.equal(await inProcess(process.execPath, [], script), "ETIMEDOUT");
+});
+
+test("a process and a worker may end in the middle of calls and monitors", bounded, async () => {
+  const script = `const socket = addon.openNetlink(home, 0);
+    addon.monitor(addon.openNetlink(home, 0), [1], () => {});
+    for (let n = 0; n < 50; n += 1) for (const lane of [0, 1]) addon.call(lane, socket, silent, 600000);`;
+  assert.equal(await inProcess(process.execPath, [], `${script} process.exit(0)`), "");
+  const worker = JSON.stringify(
+    `const addon = require(${JSON.stringify(addonPath)}); const home = addon.openNetns("/proc/self/ns/net");
+     const silent = Buffer.from("${silent.toString("hex")}", "hex"); ${script}
+     require("node:worker_threads").parentPort.postMessage("ready");`,
+  );
+  const outer = `const { Worker } = require("node:worker_threads");
+    (async () => { for (let n = 0; n < 5; n += 1) { const worker = new Worker(${worker}, { eval: true });
+      await new Promise((resolve) => worker.once("message", resolve)); await worker.terminate(); }
+      console.log("ended"); })();`;
+  assert.equal(await inProcess(process.execPath, [], outer), "ended");
+});
+
+test("a descriptor that is collected is closed, one that is monitored is kept", bounded, async () => {
+  const script = `const count = () => require("node:fs").readdirSync("/proc/self/fd").length;
+    const before = count(); let events = 0;
+    addon.monitor(addon.openNetlink(home, 0), [1], () => { events += 1; });
+    const kept = count();
+    for (let n = 0; n < 200; n += 1) addon.openNetlink(home, 0);
+    const most = count();
+    setTimeout(() => { gc(); setImmediate(() => console.log(kept - before, most - kept, count() - kept)); }, 10);`;
+  assert.equal(await inProcess(process.execPath, ["--expose-gc"], script), "2 200 0");
+});
+
+test("what a monitor's callback throws ends the process as an uncaught exception does", bounded, async (t) => {
+  const netns = makeNetns(t);
+  const script = `process.on("uncaughtException", (error) => { console.log(error.message); process.exit(0); });
+    const ns = addon.openNetns(${JSON.stringify(netns.path)});
+    addon.monitor(addon.openNetlink(ns, 0), [1], () => { throw new Error("thrown in callback"); });
+    require("node:child_process").execFileSync("ip", ["-n", "${netns.name}", "link", "set", "lo", "up"]);
+    setTimeout(() => console.log("nothing caught"), 5000);`;
+  assert.equal(await inProcess(process.execPath, [], script), "thrown in callback");
+});
+
+test("the same binary works under the node of PATH where that is Node 20", bounded, async (t) => {
+  const { stdout: version } = await run("node", ["--version"]).catch(() => ({ stdout: "none" }));
+  if (!version.startsWith("v20.")) return t.skip(`node of PATH is ${version.trim()}`);
+  const netns = makeNetns(t);
+  const ask = aboutLink(getLink, request | ack, 7, "lo").toString("hex");
+  const script = `(async () => { const ns = addon.openNetns(${JSON.stringify(netns.path)}); const socket = addon.openNetlink(ns, 0);
+    const bytes = await addon.call(0, socket, Buffer.from("${ask}", "hex"), 1000);
+    await addon.writeSysctls(ns, ["ipv4/ip_forward"], ["1"]);
+    const late = addon.call(0, socket, silent, 600000).catch((error) => error.code);
+    addon.stop();
+    console.log(addon.netnsId(ns), bytes.readUInt32LE(8), await addon.readSysctls(ns, ["ipv4/ip_forward"]), await late); })();`;
+  const { dev, ino } = statSync(netns.path, { bigint: true });
+  assert.equal(await inProcess("node", [], script), `${dev}:${ino} 7 [ '1' ] ECANCELED`);
+});
