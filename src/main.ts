@@ -110,7 +110,7 @@ lab
 
 lab
   .command("demo")
-  .description("show that the Kubernetes network model holds, in about 15 seconds")
+  .description("show that the Kubernetes network model holds, in a few seconds")
   .action(async () => {
     const { labDemo } = await import("../lab/commands.ts");
     process.exitCode = await labDemo(print);

@@ -13,7 +13,9 @@ import { openPool, type Pool } from "../ipam/pool.ts";
 import { openSqliteStore } from "../ipam/sqlite-store.ts";
 import { loadAddon } from "../kernel/addon.ts";
 import type { Kernel } from "../kernel/contract.ts";
+import { probeMachine } from "../kernel/features.ts";
 import { openKernel } from "../kernel/kernel.ts";
+import { cidrFamily } from "../net/cidr.ts";
 import { type AgentConfig, agentConfigSchema } from "./config.ts";
 import { listenForShims, type StopListening } from "./connection.ts";
 import { detach } from "./detach.ts";
@@ -55,6 +57,7 @@ export async function runAgent({ configFile, version }: { configFile: string; ve
   log.info({ version, config }, "configuration");
   const stop = new AbortController();
   for (const name of ["SIGTERM", "SIGINT"] as const) process.once(name, () => stop.abort(name));
+  await refuseUnfitMachine(config, log);
   const kernel = openKernel({ log });
   try {
     await serve({
@@ -69,6 +72,15 @@ export async function runAgent({ configFile, version }: { configFile: string; ve
   } finally {
     kernel.close();
   }
+}
+
+/** @throws Fault "machine-unfit": the first thing that this machine lacks, and what to do; what comes after often hangs on it. */
+async function refuseUnfitMachine(config: AgentConfig, log: Log): Promise<void> {
+  const reports = await probeMachine({ ipv6: config.addresses.blocks.some((block) => cidrFamily(block) === 6) });
+  const lacking = reports.filter(({ ok }) => !ok);
+  const first = lacking.find(({ needed }) => needed);
+  if (first !== undefined) throw new Fault("machine-unfit", first.message);
+  for (const { feature, message } of lacking) log.info({ feature }, message);
 }
 
 /** Serves pods until `signal` aborts; pods stay as they are then. The order of the steps is the order in which they may fail. */

@@ -97,8 +97,13 @@ interface Outcome {
   error?: unknown;
 }
 
-function record({ log, metrics }: CallDeps, { request, startedMs, outcome, error }: Outcome): void {
-  const durationMs = performance.now() - startedMs;
+/** Writes down what became of a call: after the answer is on its way, since the caller waits for nothing else. */
+function record(deps: CallDeps, ended: Outcome): void {
+  const durationMs = performance.now() - ended.startedMs;
+  setImmediate(() => writeDown(deps, ended, durationMs));
+}
+
+function writeDown({ log, metrics }: CallDeps, { request, outcome, error }: Outcome, durationMs: number): void {
   const verb = request?.verb ?? "unknown";
   metrics.verb(verb, outcome, durationMs);
   const facts = {

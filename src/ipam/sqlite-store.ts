@@ -40,6 +40,8 @@ const lockWaitMs = 2000;
  */
 export function openSqliteStore(file: string): Store {
   const database = guarded(`cannot open the state file ${file}`, () => open(file));
+  const begin = database.prepare("BEGIN IMMEDIATE");
+  const commit = database.prepare("COMMIT");
   const insert = database.prepare("INSERT INTO attachment (key, state, record) VALUES (?, 'planned', ?)");
   const lease = database.prepare("INSERT INTO lease (address, attachment) VALUES (?, ?)");
   const setReady = database.prepare("UPDATE attachment SET state = 'ready' WHERE key = ?");
@@ -51,10 +53,10 @@ export function openSqliteStore(file: string): Store {
 
   const transact = (what: string, change: () => void): void =>
     guarded(what, () => {
-      database.exec("BEGIN IMMEDIATE");
+      begin.run();
       try {
         change();
-        database.exec("COMMIT");
+        commit.run();
       } catch (error) {
         if (database.isTransaction) database.exec("ROLLBACK");
         throw error;
