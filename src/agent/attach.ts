@@ -3,7 +3,7 @@
 import { describe, Fault, isFault } from "../base/fault.ts";
 import { present } from "../base/assert.ts";
 import type { AttachmentResult, CniRequest } from "../cni/types.ts";
-import type { Attachment, AttachmentId } from "../ipam/store.ts";
+import { type Attachment, attachmentKey, type AttachmentId } from "../ipam/store.ts";
 import { applyAll } from "../kernel/apply.ts";
 import type { Kernel, Netns, Op, OpResult } from "../kernel/contract.ts";
 import { ipFamily } from "../net/ip.ts";
@@ -179,17 +179,18 @@ async function doomStranger({ hostLink }: Attachment, { kernel, onDoomed }: Atta
   return true;
 }
 
-/** Takes back whatever exists of an attachment that never served; its addresses carried nothing and need no cooling. */
+/**
+ * Takes back whatever exists of an attachment that never served; its addresses carried nothing and need no cooling. What
+ * cannot be taken back is logged and stays journalled, for DEL or the next start: the caller hears why ADD failed, not this.
+ */
 async function undo(attachment: Attachment, { kernel, pool, log }: AttachDeps): Promise<void> {
-  const outcomes = await Promise.allSettled([
-    kernel.guard.withdraw(guardEntries(attachment)),
-    removeOwnLink(attachment, kernel),
-  ]);
-  const failed = outcomes.filter((outcome) => outcome.status === "rejected");
-  for (const { reason } of failed)
-    log.error({ attachment: attachment.hostLink, error: describe(reason) }, "undo failed");
-  // With a link possibly alive its address must not go to another pod: the attachment stays planned, for DEL or the next start.
-  if (failed.length === 0) pool.release(attachment, { cool: false });
+  pool.leave(attachment);
+  try {
+    await settled([kernel.guard.withdraw(guardEntries(attachment)), removeOwnLink(attachment, kernel)]);
+    pool.release(attachment, { cool: false });
+  } catch (error) {
+    log.error({ attachment: attachmentKey(attachment), error: describe(error) }, "ADD was not wholly taken back");
+  }
 }
 
 /** Only a link that carries this attachment's own name and hardware address is ours to remove. */

@@ -23,6 +23,7 @@ export interface DetachDeps {
 export async function detach(id: AttachmentId, deps: DetachDeps): Promise<void> {
   const { kernel, pool } = deps;
   const attachment = pool.find(id)?.attachment;
+  pool.leave(id);
   const outcomes = await Promise.allSettled([
     attachment === undefined ? undefined : kernel.guard.withdraw(guardEntries(attachment)),
     attachment === undefined ? undefined : doomPodEnd(attachment, kernel),

@@ -42,8 +42,9 @@ export async function recover(deps: RecoverDeps): Promise<void> {
   pool.setFacts({ bootId });
 }
 
-/** Makes the guard list exactly the addresses of the attachments at hand. */
+/** Makes the guard list exactly the addresses of the attachments at hand, those that are being removed left out. */
 export async function syncGuard(pool: Pool, { kernel, log }: Pick<DetachDeps, "kernel" | "log">): Promise<void> {
-  const changed = await kernel.guard.ensure(pool.all().flatMap(({ attachment }) => guardEntries(attachment)));
+  const staying = pool.all().filter(({ leaving }) => !leaving);
+  const changed = await kernel.guard.ensure(staying.flatMap(({ attachment }) => guardEntries(attachment)));
   if (changed) log.info("source guard loaded or repaired");
 }

@@ -103,3 +103,14 @@ test("a restarted pool goes on after the address given last", () => {
   );
   assert.equal(next.reserve(draft("c")).addresses[0], "10.4.1.3");
 });
+
+test("an attachment whose removal has begun is known until it is released", () => {
+  const { pool } = openTestPool();
+  pool.reserve(draft("a"));
+  pool.leave(draft("a"));
+  pool.leave(draft("never"));
+  assert.equal(pool.find(draft("a"))?.leaving, true);
+  assert.throws(() => pool.reserve(draft("a")), /already journalled/);
+  pool.release(draft("a"), { cool: false });
+  assert.equal(pool.find(draft("a")), undefined);
+});

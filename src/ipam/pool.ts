@@ -28,6 +28,14 @@ export interface PoolOptions {
   now?: () => number;
 }
 
+/** An attachment as the pool holds it. */
+export interface Held {
+  attachment: Attachment;
+  state: AttachmentState;
+  /** Its removal has begun: whatever was withdrawn for it must not come back. */
+  leaving: boolean;
+}
+
 export interface Pool {
   /** Journals an attachment as planned with one free address of every family that the blocks serve. @throws Fault "pool-empty", "store-failed" */
   reserve(draft: Omit<Attachment, "addresses" | "createdMs">): Attachment;
@@ -35,8 +43,10 @@ export interface Pool {
   confirm(id: AttachmentId): void;
   /** Ends an attachment. `cool`: false only where no packet can have used its addresses. */
   release(id: AttachmentId, options: { cool: boolean }): void;
-  find(id: AttachmentId): { attachment: Attachment; state: AttachmentState } | undefined;
-  all(): { attachment: Attachment; state: AttachmentState }[];
+  /** Its removal begins; it stays known until `release`. */
+  leave(id: AttachmentId): void;
+  find(id: AttachmentId): Held | undefined;
+  all(): Held[];
   /** Addresses whose cooling has ended; they are still not given out. */
   cooled(): Ip[];
   /** Makes cooled addresses free to give again, and wakes who waits for one. */
@@ -54,7 +64,9 @@ export interface Pool {
 export function openPool({ blocks, store, coolMs = coolDefaultMs, now = Date.now }: PoolOptions): Pool {
   const contents = store.read();
   const book = leases.emptyBook(blocks);
-  const attachments = new Map(contents.attachments.map((stored) => [attachmentKey(stored.attachment), stored]));
+  const attachments = new Map<string, Held>(
+    contents.attachments.map((stored) => [attachmentKey(stored.attachment), { ...stored, leaving: false }]),
+  );
   let facts = contents.facts;
   const waiters = new Set<() => void>();
 
@@ -77,7 +89,7 @@ export function openPool({ blocks, store, coolMs = coolDefaultMs, now = Date.now
       const addresses = leases.familiesOf(blocks).map((family) => leases.chooseAddress(book, family, nowMs));
       const attachment: Attachment = { ...draft, addresses, createdMs: nowMs };
       store.plan(attachment);
-      attachments.set(attachmentKey(attachment), { attachment, state: "planned" });
+      attachments.set(attachmentKey(attachment), { attachment, state: "planned", leaving: false });
       for (const address of addresses) leases.lease(book, address);
       return attachment;
     },
@@ -95,6 +107,10 @@ export function openPool({ blocks, store, coolMs = coolDefaultMs, now = Date.now
       attachments.delete(attachmentKey(id));
       for (const address of addresses) leases.unlease(book, address, untilMs);
       if (!cool) wake();
+    },
+    leave: (id) => {
+      const held = attachments.get(attachmentKey(id));
+      if (held !== undefined) held.leaving = true;
     },
     find: (id) => attachments.get(attachmentKey(id)),
     all: () => [...attachments.values()],
