@@ -100,6 +100,18 @@ test("a second ADD of the same interface is refused and the first goes on workin
   pod.run("ping", "-c1", "-W1", "172.30.0.11");
 });
 
+test("the same container can be attached again at once after its DEL, however often", async (t) => {
+  const agent = await startTestAgent(t);
+  const pod = makeNetns(t);
+  for (let round = 0; round < 20; round += 1) {
+    await agent.add({ netns: pod.path });
+    pod.run("ping", "-c1", "-W1", "172.30.0.11");
+    assert.equal((await agent.cni("DEL", { netns: pod.path })).exitCode, 0);
+  }
+  await reaped(agent);
+  assertNothingLeft(agent);
+});
+
 test("an interface that is not ours is left as it is", async (t) => {
   const agent = await startTestAgent(t);
   const pod = makeNetns(t);

@@ -12,11 +12,11 @@ import {
   attachmentOfAlias,
   attachmentResult,
   derivedNames,
-  doomOps,
   guardEntries,
   hostOps,
   pairOp,
   podOps,
+  putAsideOps,
 } from "./plan.ts";
 import type { Uplink } from "./uplink.ts";
 
@@ -153,8 +153,8 @@ async function makePair(
   const create = async (): Promise<OpResult> =>
     present((await kernel.node.apply([pairOp(attachment, netns)]))[0], "answer");
   let made = await create();
-  if (isFault(made.fault, "kernel-exists") && (await doomStranger(attachment, deps))) {
-    log.warn({ link: attachment.hostLink }, "a leftover link of the same name was put aside");
+  if (isFault(made.fault, "kernel-exists") && (await putAside(attachment, deps))) {
+    log.info({ link: attachment.hostLink }, "an earlier link of the same name was put aside");
     made = await create();
   }
   if (isFault(made.fault, "kernel-exists") && (await netns.link(attachment.ifname)) !== undefined) {
@@ -170,11 +170,11 @@ async function makePair(
   return { index: present(made.index, "host link index"), peerIndex: present(made.peerIndex, "pod link index") };
 }
 
-/** A link with our name and alias that no journal knows (the state file was lost). */
-async function doomStranger({ hostLink }: Attachment, { kernel, onDoomed }: AttachDeps): Promise<boolean> {
+/** The name is held by a link of ours: one that waits for the reaper, or one that no journal knows. */
+async function putAside({ hostLink }: Attachment, { kernel, onDoomed }: AttachDeps): Promise<boolean> {
   const link = await kernel.node.link(hostLink);
   if (link === undefined || attachmentOfAlias(link.alias) === undefined) return false;
-  await applyAll(kernel.node, doomOps(link.index));
+  await applyAll(kernel.node, putAsideOps(link.index));
   onDoomed();
   return true;
 }

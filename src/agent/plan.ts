@@ -143,12 +143,17 @@ export function hostOps(attachment: Attachment, link: number, sources: { 4?: Ip;
   ];
 }
 
-/** Takes a host link out of use at once; the reaper removes it. Going down takes its routes and neighbours along. */
+/**
+ * Takes a host link out of use at once; the reaper removes it. Going down takes its routes and neighbours along. It keeps
+ * its name: a rename costs the kernel as much as all the rest, and the name is hardly ever wanted again before the reaper came.
+ */
 export function doomOps(link: number): Op[] {
-  return [
-    { op: "link.set", link, up: false },
-    { op: "link.set", link, rename: doomedName(link), group: doomedGroup },
-  ];
+  return [{ op: "link.set", link, up: false, group: doomedGroup }];
+}
+
+/** Takes a link of ours out of use and frees its name: for an ADD that wants the name now. */
+export function putAsideOps(link: number): Op[] {
+  return [...doomOps(link), { op: "link.set", link, rename: doomedName(link) }];
 }
 
 /** Takes the pod's end out of the way, so that the same name can be attached again before the pair is gone. */

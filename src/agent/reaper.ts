@@ -69,5 +69,5 @@ async function reapBatch(kernel: Kernel, log: Log): Promise<number> {
 }
 
 function isDoomedOfOurs({ kind, name }: Link): boolean {
-  return kind === "veth" && name.startsWith(`${hostLinkPrefix}x`);
+  return kind === "veth" && name.startsWith(hostLinkPrefix);
 }

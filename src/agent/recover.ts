@@ -5,7 +5,7 @@ import { describe } from "../base/fault.ts";
 import { attachmentKey } from "../ipam/store.ts";
 import type { Pool } from "../ipam/pool.ts";
 import { detach, type DetachDeps } from "./detach.ts";
-import { guardEntries } from "./plan.ts";
+import { doomedGroup, guardEntries, reapingGroup } from "./plan.ts";
 
 /** Changes with every boot of the machine (proc(5), /proc/sys/kernel/random). */
 export async function readBootId(): Promise<string> {
@@ -27,7 +27,8 @@ export async function recover(deps: RecoverDeps): Promise<void> {
     log.warn({ attachments: pool.all().length }, "the machine was rebooted: all attachments are released");
     for (const { attachment } of pool.all()) pool.release(attachment, { cool: true });
   }
-  const links = new Set((await kernel.node.links()).map(({ name }) => name));
+  const living = (await kernel.node.links()).filter(({ group }) => group !== doomedGroup && group !== reapingGroup);
+  const links = new Set(living.map(({ name }) => name));
   for (const { attachment, state } of pool.all()) {
     if (state === "ready" && links.has(attachment.hostLink)) continue;
     log.warn(
