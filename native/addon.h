@@ -1,5 +1,4 @@
-/* What the Node-API files share: the state of one environment, descriptors as JavaScript sees them, values
- * and errors. */
+/* What the Node-API files share: an environment's state, descriptors, values and errors. */
 #ifndef FAIRLEAD_ADDON_H
 #define FAIRLEAD_ADDON_H
 
@@ -62,7 +61,7 @@ napi_value make_handle(napi_env env, struct addon *addon, enum descriptor_kind k
 napi_value addon_call(napi_env env, napi_callback_info info);
 napi_value addon_write_sysctls(napi_env env, napi_callback_info info);
 napi_value addon_read_sysctls(napi_env env, napi_callback_info info);
-/* Lets go of a closed descriptor, but not before every call queued until now is done: one may hold its bare
+/* Lets go of a closed descriptor; of a namespace only once all calls made before are done: one may hold its
  * number. */
 void retire_descriptor(struct addon *addon, struct descriptor *descriptor);
 /* `env` is NULL where the environment is going away and no promise can be settled any more. */

@@ -1,5 +1,4 @@
-/* Owns the addon's promises: a call goes to a lane's thread and comes back through one thread-safe function
- * per lane. */
+/* Owns the addon's promises: a call goes to a lane's thread and comes back by a thread-safe function. */
 #include "addon.h"
 
 #include <errno.h>
@@ -109,6 +108,7 @@ static void deliver_call(napi_env env, napi_value function, void *context, void 
     struct worker *worker = call->worker;
     if (worker->lane != NULL) lane_collected(worker->lane);
     if (worker->last == call) worker->last = NULL;
+    descriptor_unclaim(call->descriptor);
     worker->outstanding -= 1;
     if (worker->outstanding == 0) (void)napi_unref_threadsafe_function(env, worker->deliver);
     settle_promise(env, call);
@@ -149,8 +149,12 @@ static struct failure submit(struct addon *addon, size_t index, struct call *cal
   struct worker *worker = addon->workers[index];
   call->worker = worker;
   call->job.run = run_call;
+  if (!descriptor_claim(call->descriptor, index)) return failed(EBUSY, "socket in use by another lane");
   struct failure failure = lane_push(worker->lane, &call->job);
-  if (failure.code != 0) return failure;
+  if (failure.code != 0) {
+    descriptor_unclaim(call->descriptor);
+    return failure;
+  }
   worker->last = call;
   worker->outstanding += 1;
   /* A program waits for its calls, but not for an idle addon. */
@@ -159,7 +163,8 @@ static struct failure submit(struct addon *addon, size_t index, struct call *cal
 }
 
 void retire_descriptor(struct addon *addon, struct descriptor *descriptor) {
-  for (size_t i = 0; i < lane_count; i += 1) {
+  bool may_be_named = descriptor_kind(descriptor) == descriptor_netns;
+  for (size_t i = 0; may_be_named && i < lane_count; i += 1) {
     struct call *last = addon->workers[i] == NULL ? NULL : addon->workers[i]->last;
     if (last == NULL) continue;
     descriptor_retain(descriptor);

@@ -1,5 +1,4 @@
-/* Owns the border between JavaScript values and C: every argument is checked here, every error and descriptor
- * is made here. */
+/* Owns the border of JavaScript and C: arguments are checked, errors and descriptors made here. */
 #include "addon.h"
 
 #include <errno.h>

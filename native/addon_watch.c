@@ -1,5 +1,4 @@
-/* Owns monitors as JavaScript sees them: one callback per socket, with a bounded queue between its thread and
- * the event loop. */
+/* Owns monitors as JavaScript sees them: a bounded queue from each one's thread to its callback. */
 #include "addon.h"
 
 #include <errno.h>

@@ -1,5 +1,4 @@
-/* What the addon does without Node-API: namespaces, sysctls, netlink calls, lanes, monitors. addon.c and
- * test/ drive it. */
+/* What the addon does without Node-API: namespaces, netlink, lanes, monitors. test/ drives it too. */
 #ifndef FAIRLEAD_CORE_H
 #define FAIRLEAD_CORE_H
 
@@ -116,6 +115,10 @@ void descriptor_retain(struct descriptor *descriptor);
 void descriptor_release(struct descriptor *descriptor);
 int descriptor_fd(const struct descriptor *descriptor);
 enum descriptor_kind descriptor_kind(const struct descriptor *descriptor);
+/* Notes a call by `user`; false where calls of another user are under way: each would take the other's
+ * answers for stale. These two are for one thread, that of the owner. */
+bool descriptor_claim(struct descriptor *descriptor, size_t user);
+void descriptor_unclaim(struct descriptor *descriptor);
 /* True where nobody but the caller holds it. */
 bool descriptor_is_sole(const struct descriptor *descriptor);
 

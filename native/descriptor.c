@@ -1,5 +1,4 @@
-/* Owns the count of users of a file descriptor: its number is given back to the process only when nobody can
- * use it. */
+/* Owns the count of users of a file descriptor: it is closed when nobody can use its number. */
 #include "core.h"
 
 #include <stdatomic.h>
@@ -9,6 +8,8 @@ struct descriptor {
   atomic_uint users;
   enum descriptor_kind kind;
   int fd;
+  size_t claims;
+  size_t claimed_by;
 };
 
 struct descriptor *descriptor_new(enum descriptor_kind kind, int fd) {
@@ -17,6 +18,7 @@ struct descriptor *descriptor_new(enum descriptor_kind kind, int fd) {
   atomic_init(&descriptor->users, 1);
   descriptor->kind = kind;
   descriptor->fd = fd;
+  descriptor->claims = 0;
   return descriptor;
 }
 
@@ -40,4 +42,15 @@ enum descriptor_kind descriptor_kind(const struct descriptor *descriptor) {
 
 bool descriptor_is_sole(const struct descriptor *descriptor) {
   return atomic_load(&descriptor->users) == 1;
+}
+
+bool descriptor_claim(struct descriptor *descriptor, size_t user) {
+  if (descriptor->claims > 0 && descriptor->claimed_by != user) return false;
+  descriptor->claims += 1;
+  descriptor->claimed_by = user;
+  return true;
+}
+
+void descriptor_unclaim(struct descriptor *descriptor) {
+  descriptor->claims -= 1;
 }

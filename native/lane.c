@@ -1,5 +1,4 @@
-/* Owns one lane: a thread that runs jobs in the order of their arrival, and the bound on how many may be
- * outstanding. */
+/* Owns one lane: a thread that runs jobs in order, and the bound on how many are outstanding. */
 #include "core.h"
 
 #include <errno.h>

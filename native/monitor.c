@@ -1,5 +1,4 @@
-/* Owns one monitor: a thread that reads multicast datagrams from a netlink socket and hands them on, losses
- * included. */
+/* Owns one monitor: a thread that reads multicast datagrams and hands them on, losses included. */
 #include "core.h"
 
 #include <errno.h>

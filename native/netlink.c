@@ -1,5 +1,4 @@
-/* Owns one netlink exchange: which messages of a request want an answer, which bytes answer them, when it is
- * complete. */
+/* Owns one netlink exchange: what wants an answer, which bytes answer it, when it is complete. */
 #include "core.h"
 
 #include <errno.h>
@@ -58,20 +57,15 @@ bool exchange_complete(const struct exchange *exchange) {
   return exchange->wanted_left == 0 || exchange->refused;
 }
 
-/* The message that `seq` belongs to; among several of one number the first without its answer. */
+/* The message that `seq` belongs to; of several with one number the next whose turn it is. */
 static struct expectation *expectation_of(struct exchange *exchange, uint32_t seq) {
-  struct expectation *found = NULL;
   for (size_t step = 0; step < exchange->message_count; step += 1) {
     size_t index = (exchange->cursor + step) % exchange->message_count;
-    struct expectation *message = &exchange->messages[index];
-    if (message->seq != seq) continue;
-    if (!message->answered) {
-      exchange->cursor = index;
-      return message;
-    }
-    if (found == NULL) found = message;
+    if (exchange->messages[index].seq != seq) continue;
+    exchange->cursor = index;
+    return &exchange->messages[index];
   }
-  return found;
+  return NULL;
 }
 
 static struct failure keep_message(struct exchange *exchange, const uint8_t *bytes, size_t len) {

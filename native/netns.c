@@ -1,5 +1,4 @@
-/* Owns what must happen inside a network namespace: enter, one act, come home; and what a namespace file is.
- */
+/* Owns what happens inside a network namespace: enter, one act, come home. */
 #include "core.h"
 
 #include <errno.h>

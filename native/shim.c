@@ -1,5 +1,4 @@
-/* fairlead-cni, the CNI binary: hands one call to the node's agent and gives its answer back. Owns the flow
- * and its exit codes. */
+/* fairlead-cni, the CNI binary: hands one call to the node's agent and gives its answer back. */
 #include "shim_core.h"
 
 #include <errno.h>

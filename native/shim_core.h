@@ -1,5 +1,4 @@
-/* The shim without its flow: frames, error objects, and exchanges with a deadline. shim.c and test/ drive it.
- */
+/* The shim without its flow: frames, error objects, exchanges, release files. test/ drives it too. */
 #ifndef FAIRLEAD_SHIM_CORE_H
 #define FAIRLEAD_SHIM_CORE_H
 

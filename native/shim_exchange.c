@@ -1,5 +1,4 @@
-/* Owns how the shim talks: every read, write and connect is bounded by a deadline, whatever the other side
- * does. */
+/* Owns how the shim talks: every read, write and connect is bounded by a deadline. */
 #include "shim_core.h"
 
 #include <errno.h>

@@ -1,5 +1,4 @@
-/* Owns release files: a DEL that no agent took is left on disk, whole and durable, for the agent's next
- * start. */
+/* Owns release files: a DEL that no agent took is left on disk, whole and durable, for its next start. */
 #include "shim_core.h"
 
 #include <errno.h>

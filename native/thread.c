@@ -1,5 +1,4 @@
-/* Owns how a thread of the addon begins: no signals, a small stack, a name; and how a descriptor is closed.
- */
+/* Owns how a thread begins (no signals, a small stack, a name) and how a descriptor is closed. */
 #include "core.h"
 
 #include <errno.h>

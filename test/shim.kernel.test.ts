@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { bodyLengthMax, decodeRequest, encodeReply } from "../src/cni/wire.ts";
+import { until } from "./until.ts";
 
 const shimPath = fileURLToPath(new URL("../build/fairlead-cni", import.meta.url));
 const bounded = { timeout: 20_000 };
@@ -216,8 +217,11 @@ test("too many or too long variables are refused by name of the limit", bounded,
 
 test("it waits for an agent that comes late", bounded, async (t) => {
   const path = join(makeDirectory(t), "cni.sock");
-  const outcome = runShim({ env: { ...toAgent("ADD", path), FAIRLEAD_CONNECT_MS: "5000", FAIRLEAD_REPLY_MS: "5000" } });
-  await new Promise((resolve) => setTimeout(resolve, 150));
+  const env = { ...toAgent("ADD", path), FAIRLEAD_CONNECT_MS: "5000", FAIRLEAD_REPLY_MS: "5000" };
+  const child = spawn(shimPath, [], { env, timeout: 15_000, killSignal: "SIGKILL" });
+  const outcome = finish(child, "", performance.now());
+  // It has tried at least once when it rests before the next try.
+  await until("the plugin waits", () => readFileSync(`/proc/${child.pid}/wchan`, "utf8").includes("nanosleep"));
   await serve(t, path, (socket) => socket.end(header("FRLD", 1, 0, 0)));
   assert.equal((await outcome).exitCode, 0);
 });

@@ -1,5 +1,4 @@
-/* What every C test driver shares: a check that names its place, a bound on the whole run, and a stand-in for
- * the kernel. */
+/* What the C test drivers share: a check that names its place, and a bound on the whole run. */
 #ifndef FAIRLEAD_CHECK_H
 #define FAIRLEAD_CHECK_H
 

@@ -1,5 +1,4 @@
-/* Drives netlink.c and netns.c: which answers complete a request, what malformed, foreign, late and lost ones
- * do. */
+/* Drives netlink.c and netns.c: what whole, malformed, foreign, late and lost answers do. */
 #include "../core.h"
 #include "fake_kernel.h"
 
@@ -217,6 +216,27 @@ static void calls_end_as_the_answers_say(const struct lane_tools *tools) {
   exchange_free(&exchange);
 }
 
+static void *flood(void *argument) {
+  uint8_t request[1024];
+  check(recv(*(int *)argument, request, sizeof request, 0) > 0);
+  atomic_store(&fake_flooding, true);
+  fake_send(*(int *)argument, request,
+            NLMSG_HDRLEN); /* wakes the call, which then never finds the socket empty */
+  return NULL;
+}
+
+static void strangers_cannot_hold_a_call(const struct lane_tools *tools) {
+  struct fake_pair pair = fake_open();
+  struct exchange exchange;
+  pthread_t thread;
+  check(pthread_create(&thread, NULL, flood, &pair.kernel) == 0);
+  check(call_three(pair, tools, &exchange) == ETIMEDOUT);
+  atomic_store(&fake_flooding, false);
+  pthread_join(thread, NULL);
+  exchange_free(&exchange);
+  fake_close(pair);
+}
+
 static void a_call_drops_what_an_earlier_one_left(const struct lane_tools *tools) {
   struct fake_pair pair = fake_open();
   struct exchange exchange;
@@ -320,6 +340,7 @@ int main(void) {
   struct lane_tools tools = {
       .cancel_fd = eventfd(0, EFD_CLOEXEC), .scratch = scratch, .scratch_len = sizeof scratch};
   calls_end_as_the_answers_say(&tools);
+  strangers_cannot_hold_a_call(&tools);
   a_call_drops_what_an_earlier_one_left(&tools);
   a_call_ends_when_its_lane_stops(tools);
   close(tools.cancel_fd);

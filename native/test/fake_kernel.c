@@ -3,8 +3,14 @@
 
 #include <errno.h>
 
+atomic_bool fake_flooding;
+
 ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags) {
   struct sockaddr_nl *sender = message->msg_name;
+  if (atomic_load(&fake_flooding)) {
+    *sender = (struct sockaddr_nl){.nl_family = AF_NETLINK, .nl_pid = 4711};
+    return NLMSG_HDRLEN;
+  }
   ssize_t got = __real_recvmsg(fd, message, flags);
   if (got <= 0 || sender == NULL || message->msg_namelen != 0)
     return got; /* a real netlink socket names its sender itself */

@@ -1,5 +1,4 @@
-/* A socket pair that netlink.c and monitor.c take for a netlink socket: recvmsg and setsockopt are wrapped by
- * the linker. */
+/* A socket pair taken for a netlink socket: the linker wraps recvmsg and setsockopt. */
 #ifndef FAIRLEAD_FAKE_KERNEL_H
 #define FAIRLEAD_FAKE_KERNEL_H
 
@@ -19,6 +18,9 @@ ssize_t __real_recvmsg(int fd, struct msghdr *message, int flags);
 ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags);
 int __real_setsockopt(int fd, int level, int option, const void *value, socklen_t len);
 int __wrap_setsockopt(int fd, int level, int option, const void *value, socklen_t len);
+
+/* While set, whoever reads gets one stranger's datagram after the other. */
+extern atomic_bool fake_flooding;
 
 struct fake_pair {
   int ours;   /* what the code under test reads and writes */

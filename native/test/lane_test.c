@@ -1,5 +1,4 @@
-/* Drives lane.c, monitor.c and descriptor.c with many threads: order, bounds, stops and closes in the middle,
- * told losses. */
+/* Drives lanes, monitors and descriptors with many threads: order, bounds, stops, closes, told losses. */
 #include "../core.h"
 #include "fake_kernel.h"
 
@@ -137,13 +136,14 @@ struct sink {
   size_t room;
   size_t count;
   size_t refused;
+  bool deaf_to_losses;
   uint8_t first_bytes[64]; /* 0 stands for a loss */
 };
 
 static bool keep(void *context, uint8_t *bytes, size_t len) {
   struct sink *sink = context;
   pthread_mutex_lock(&sink->mutex);
-  bool kept = sink->count < sink->room;
+  bool kept = sink->count < sink->room && (bytes != NULL || !sink->deaf_to_losses);
   if (kept) {
     check(sink->count < sizeof sink->first_bytes && (bytes == NULL) == (len == 0));
     sink->first_bytes[sink->count] = bytes == NULL ? 0 : bytes[0];
@@ -163,10 +163,18 @@ static void wait_for(struct sink *sink, size_t count, size_t refused) {
   pthread_mutex_unlock(&sink->mutex);
 }
 
-static void give_room(struct sink *sink, size_t room) {
+static void give_room(struct sink *sink, size_t room, bool deaf_to_losses) {
   pthread_mutex_lock(&sink->mutex);
   sink->room = room;
+  sink->deaf_to_losses = deaf_to_losses;
   pthread_mutex_unlock(&sink->mutex);
+}
+
+static size_t sink_refused(struct sink *sink) {
+  pthread_mutex_lock(&sink->mutex);
+  size_t refused = sink->refused;
+  pthread_mutex_unlock(&sink->mutex);
+  return refused;
 }
 
 static void send_byte(struct fake_pair pair, uint8_t byte) {
@@ -188,7 +196,11 @@ static void a_monitor_tells_events_and_losses_in_order(void) {
   wait_for(&sink, 2, 0);
   send_byte(pair, 3); /* no room: lost */
   wait_for(&sink, 2, 1);
-  give_room(&sink, 60);
+  give_room(&sink, 60, true);
+  size_t refused = sink_refused(&sink);
+  send_byte(pair, 9); /* room, but the loss before it could not be told yet: lost too */
+  wait_for(&sink, 2, refused + 3);
+  give_room(&sink, 60, false);
   wait_for(&sink, 3, 0);
   send_byte(pair, 4);
   send_byte(pair, fake_overrun);

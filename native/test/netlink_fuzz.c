@@ -1,5 +1,4 @@
-/* Fuzzes netlink.c: any request, then any datagrams. What it keeps must be whole messages that answer the
- * request. */
+/* Fuzzes netlink.c: any request, any datagrams; only whole messages that answer it may be kept. */
 #include "../core.h"
 
 #include <linux/netlink.h>

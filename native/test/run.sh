@@ -1,5 +1,6 @@
 #!/bin/sh
 # Runs every C test driver below the directory $1, each within a time limit; prints one line for each. Fails where one fails.
+# The fuzzers are there where the compiler $2 is.
 set -u
 tests=$1
 driver_seconds=40
@@ -36,7 +37,7 @@ for kind in exchange lane; do
   # The thread checker needs its shadow memory at fixed places.
   report "$kind under the thread checker" bounded setarch -R "$tests/$kind-thread"
 done
-if command -v clang >/dev/null; then
+if command -v "$2" >/dev/null; then
   rm -rf "$tests/corpus"
   sh "$(dirname "$0")/seeds.sh" "$tests/corpus"
   report "fuzzing of netlink answers" fuzz netlink

@@ -1,5 +1,4 @@
-/* Fuzzes the shim: any environment and stdin must come out of the frame as they went in; any reply header and
- * any text be survived. */
+/* Fuzzes the shim: any environment and stdin are framed as they are, any reply and text survived. */
 #include "../shim_core.h"
 
 #include <stdio.h>

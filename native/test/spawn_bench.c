@@ -1,5 +1,4 @@
-/* Measures what the shim costs a runtime: spawn to exit of an answered ADD, against a program that does
- * nothing. In microseconds. */
+/* Measures what the shim costs a runtime, spawn to exit, against a program that does nothing. */
 #include "check.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 // Holds native/addon.c to its end with the process: what keeps a process alive, exits in the middle of calls, collected descriptors, Node 20.
 
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import { statSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -12,6 +12,7 @@ import { aboutLink, ack, getLink, request, silent } from "../../test/netlink-byt
 const run = promisify(execFile);
 const addonPath = fileURLToPath(new URL("../../build/fairlead.node", import.meta.url));
 const bounded = { timeout: 20_000 };
+const nodeOfPath = spawnSync("node", ["--version"], { encoding: "utf8", timeout: 5000 }).stdout ?? "none";
 
 /** Runs JavaScript in a process of its own; `addon`, `home` and `silent` are there. Gives its stdout; a crash or a hang throws. */
 async function inProcess(node: string, flags: string[], script: string): Promise<string> {
@@ -29,9 +30,9 @@ test("an idle addon does not keep the process alive, a call under way does", bou
 });
 
 test("a process and a worker may end in the middle of calls and monitors", bounded, async () => {
-  const script = `const socket = addon.openNetlink(home, 0);
+  const script = `const sockets = [0, 1, 2].map(() => addon.openNetlink(home, 0));
     addon.monitor(addon.openNetlink(home, 0), [1], () => {});
-    for (let n = 0; n < 50; n += 1) for (const lane of [0, 1]) addon.call(lane, socket, silent, 600000);`;
+    for (let n = 0; n < 50; n += 1) for (const lane of [0, 1, 2]) addon.call(lane, sockets[lane], silent, 600000);`;
   assert.equal(await inProcess(process.execPath, [], `${script} process.exit(0)`), "");
   const worker = JSON.stringify(
     `const addon = require(${JSON.stringify(addonPath)}); const home = addon.openNetns("/proc/self/ns/net");
@@ -41,8 +42,12 @@ test("a process and a worker may end in the middle of calls and monitors", bound
   const outer = `const { Worker } = require("node:worker_threads");
     (async () => { for (let n = 0; n < 5; n += 1) { const worker = new Worker(${worker}, { eval: true });
       await new Promise((resolve) => worker.once("message", resolve)); await worker.terminate(); }
-      console.log("ended"); })();`;
-  assert.equal(await inProcess(process.execPath, [], outer), "ended");
+      const { readdirSync, readFileSync, readlinkSync } = require("node:fs");
+      const names = readdirSync("/proc/self/task").map((id) => readFileSync("/proc/self/task/" + id + "/comm", "utf8"));
+      const sockets = readdirSync("/proc/self/fd").filter((fd) => {
+        try { return fd > 2 && readlinkSync("/proc/self/fd/" + fd).startsWith("socket:"); } catch { return false; } });
+      console.log("left:", names.filter((name) => name.startsWith("fl-")).length, sockets.length); })();`;
+  assert.equal(await inProcess(process.execPath, [], outer), "left: 0 0");
 });
 
 test("a descriptor that is collected is closed, one that is monitored is kept", bounded, async () => {
@@ -66,9 +71,8 @@ test("what a monitor's callback throws ends the process as an uncaught exception
   assert.equal(await inProcess(process.execPath, [], script), "thrown in callback");
 });
 
-test("the same binary works under the node of PATH where that is Node 20", bounded, async (t) => {
-  const { stdout: version } = await run("node", ["--version"]).catch(() => ({ stdout: "none" }));
-  if (!version.startsWith("v20.")) return t.skip(`node of PATH is ${version.trim()}`);
+const isNode20 = { ...bounded, skip: nodeOfPath.startsWith("v20.") ? false : `node of PATH is ${nodeOfPath.trim()}` };
+test("the same binary works under the node of PATH where that is Node 20", isNode20, async (t) => {
   const netns = makeNetns(t);
   const ask = aboutLink(getLink, request | ack, 7, "lo").toString("hex");
   const script = `(async () => { const ns = addon.openNetns(${JSON.stringify(netns.path)}); const socket = addon.openNetlink(ns, 0);

@@ -156,8 +156,20 @@ test("errors carry the errno name and the step", bounded, async (t) => {
     [Buffer.alloc(32 * 1024 * 1024 + 1), 20, "EMSGSIZE"],
   ];
   for (const [bytes, boundMs, code] of calls) await assert.rejects(addon.call(0, socket, bytes, boundMs), { code });
-  await assert.rejects(addon.call(2 as 0, socket, silent, 20), { code: "EINVAL" });
+  await assert.rejects(addon.call(3 as 0, socket, silent, 20), { code: "EINVAL" });
   await assert.rejects(addon.call(0, opened, silent, 20), { code: "EINVAL" });
+});
+
+test("lanes work side by side, but not on one socket", bounded, async (t) => {
+  const { opened, socket } = openPlace(t);
+  const other = addon.openNetlink(opened, route);
+  const waits = assert.rejects(addon.call(2, other, silent, 200), { code: "ETIMEDOUT" });
+  await assert.rejects(addon.call(0, other, silent, 20), { code: "EBUSY", message: /^socket in use by another lane/ });
+  for (const lane of [0, 1] as const)
+    assert.ok((await addon.call(lane, socket, aboutLink(getLink, request | ack, 1, "lo"), timeoutMs)).length > 0);
+  await waits;
+  await assert.rejects(addon.call(0, other, silent, 20), { code: "ETIMEDOUT" });
+  addon.close(other);
 });
 
 test("what one call leaves unread does not answer the next", bounded, async (t) => {
@@ -221,6 +233,28 @@ test("a monitor tells of a link that appears, until it is closed", bounded, asyn
   await later;
   assert.equal(events.length, count);
   addon.close(second);
+});
+
+test("a callback may close its own monitor, or stop everything", bounded, async (t) => {
+  const { netns, opened, socket } = openPlace(t);
+  for (const end of [(own: Descriptor) => addon.close(own), () => addon.stop()]) {
+    const own = addon.openNetlink(opened, route);
+    let count = 0;
+    const { promise: ended, resolve } = Promise.withResolvers<void>();
+    addon.monitor(own, [1], () => {
+      count += 1;
+      end(own);
+      resolve();
+    });
+    for (const state of ["up", "down", "up", "down"]) netns.run("ip", "link", "set", "lo", state);
+    await ended;
+    const calls = Array.from({ length: 20 }, () =>
+      addon.call(0, socket, aboutLink(getLink, request | ack, 1, "lo"), timeoutMs),
+    );
+    await Promise.all(calls);
+    assert.equal(count, 1);
+    addon.close(own);
+  }
 });
 
 test("a monitor refuses groups and sockets that it cannot watch", bounded, async (t) => {

@@ -38,8 +38,8 @@ export interface Addon {
    * that do not answer it (before 6.10).
    * Rejects: EAGAIN queue full, ETIMEDOUT no complete answer within `timeoutMs` (of kernel silence; 1 to 600,000), EMSGSIZE
    * answer over 64 MiB or request over 32 MiB, E2BIG over 65,536 messages, EINVAL messages that do not fill the request
-   * exactly, ENOBUFS answers lost, EBADMSG an answer that is no netlink, EBUSY a monitored socket, EBADF closed, ECANCELED
-   * stopped, and what sendmsg itself refuses with.
+   * exactly, ENOBUFS answers lost, EBADMSG an answer that is no netlink, EBUSY a monitored socket or one with calls under
+   * way on another lane, EBADF closed, ECANCELED stopped, and what sendmsg itself refuses with.
    */
   call(lane: Lane, socket: Descriptor, request: Uint8Array, timeoutMs: number): Promise<Buffer>;
   /**
@@ -60,7 +60,7 @@ export interface Addon {
   peerCred(fd: number): { pid: number; uid: number; gid: number };
   /** Closes a descriptor and ends its monitor; calls made before still settle. A second time is no error. */
   close(descriptor: Descriptor): void;
-  /** Stops both threads and every monitor; calls not yet done reject with ECANCELED. Descriptors stay open, and a later call starts its thread anew. */
+  /** Stops the threads and every monitor; calls not yet done reject with ECANCELED. Descriptors stay open, and a later call starts its thread anew. */
   stop(): void;
 }
 

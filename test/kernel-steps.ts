@@ -1,0 +1,233 @@
+// Things to do to a kernel, said once and done to the fake and to the real one; and all that can be seen afterwards must be equal.
+
+import assert from "node:assert/strict";
+import type { TestContext } from "node:test";
+import { isDeepStrictEqual } from "node:util";
+import { asFault } from "../src/base/fault.ts";
+import { present } from "../src/base/assert.ts";
+import { silentLog } from "../src/base/log.ts";
+import { type Cidr, parseCidr, parseInterfaceAddress } from "../src/net/cidr.ts";
+import { type Ip, ipFamily, parseIp } from "../src/net/ip.ts";
+import { localMac } from "../src/net/mac.ts";
+import { createFakeKernel } from "../src/kernel/fake.ts";
+import { openKernel } from "../src/kernel/kernel.ts";
+import { makeNetns } from "./netns.ts";
+import type { LinkChange, Netns, Op, Route, Rule } from "../src/kernel/contract.ts";
+
+/** Two namespaces of one kernel. */
+export type Place = "node" | "pod";
+export type Stage = Record<Place, Netns>;
+
+/** Links are named, since the two kernels need not give them equal indexes. */
+type Index = (name: string) => number;
+
+/** An operation, or settings to write. */
+type Action = Op | { op: "settings"; values: Record<string, string> };
+
+/** Something done in one place. */
+export interface Step {
+  place: Place;
+  text: string;
+  act: (stage: Stage, index: Index) => Action;
+}
+
+type Maybe<T> = { [Key in keyof T]?: T[Key] | undefined };
+
+/** `via` and `src` are left out where they are not of the family of `to`. */
+export type RouteValues = Maybe<Omit<Route, "to" | "link" | "via" | "src">> &
+  Maybe<{ link: string; via: string; src: string }> & { to: string };
+
+/** An index that no link has. */
+const noLink = 4711;
+
+const ip = (text: string): Ip => present(parseIp(text), text);
+const cidr = (text: string): Cidr => present(parseCidr(text), text);
+
+export function addVeth(
+  place: Place,
+  name: string,
+  peerPlace: Place,
+  peer: string,
+  { mtu = 1500, group = 0 }: { mtu?: number; group?: number } = {},
+): Step {
+  const end = (name: string) => ({ name, mac: localMac(Buffer.from(`${name}...`)) });
+  return step(place, `addVeth ${name} mtu ${mtu} group ${group} peer ${peer} in ${peerPlace}`, (stage) => ({
+    op: "link.addVeth",
+    ...end(name),
+    mtu,
+    group,
+    peer: { netns: stage[peerPlace], ...end(peer), mtu: 1500 },
+  }));
+}
+
+export function setLink(place: Place, link: string, change: Maybe<LinkChange>): Step {
+  return step(place, `set ${link} ${JSON.stringify(change)}`, () => ({ op: "link.set", link, ...defined(change) }));
+}
+
+/** Up, and without an IPv6 link-local address. */
+export const up = (place: Place, link: string): Step => setLink(place, link, { linkLocal: "none", up: true });
+export const down = (place: Place, link: string): Step => setLink(place, link, { up: false });
+
+export const removeLink = (place: Place, link: string): Step =>
+  step(place, `remove ${link}`, () => ({ op: "link.remove", link }));
+
+export const removeGroup = (place: Place, group: number): Step =>
+  step(place, `remove group ${group}`, () => ({ op: "link.removeGroup", group }));
+
+export function address(place: Place, op: "address.add" | "address.remove", link: string, text: string): Step {
+  const values = present(parseInterfaceAddress(text), text);
+  return step(place, `${op} ${text} on ${link}`, (_, index) => ({ op, link: index(link), ...values }));
+}
+
+export function route(
+  place: Place,
+  op: "route.add" | "route.replace" | "route.remove",
+  { to, link, via, src, ...rest }: RouteValues,
+): Step {
+  const family = to.includes(":") ? 6 : 4;
+  const fits = (text: string | undefined): text is string => text !== undefined && ipFamily(ip(text)) === family;
+  return step(place, `${op} ${JSON.stringify({ to, link, via, src, ...rest })}`, (_, index) => ({
+    op,
+    route: {
+      to: cidr(to),
+      ...(link === undefined ? {} : { link: index(link) }),
+      ...(fits(via) ? { via: ip(via) } : {}),
+      ...(fits(src) ? { src: ip(src) } : {}),
+      ...defined(rest),
+    },
+  }));
+}
+
+export function rule(
+  place: Place,
+  op: "rule.add" | "rule.remove",
+  values: Maybe<Rule> & Pick<Rule, "family" | "priority" | "table">,
+): Step {
+  const { family, priority, table, ...rest } = values;
+  return step(place, `${op} ${JSON.stringify(values)}`, () => ({
+    op,
+    rule: { family, priority, table, ...defined(rest) },
+  }));
+}
+
+export function neighbour(place: Place, op: "neighbour.set" | "neighbour.remove", link: string, text: string): Step {
+  const mac = localMac(Buffer.from("neighb"));
+  return step(place, `${op} ${text} on ${link}`, (_, index) => ({ op, link: index(link), address: ip(text), mac }));
+}
+
+export const settings = (place: Place, key: string, value: string): Step =>
+  step(place, `${key} = ${value}`, () => ({ op: "settings", values: { [key]: value } }));
+
+function step(place: Place, text: string, act: Step["act"]): Step {
+  return { place, text: `${place}: ${text}`, act };
+}
+
+/** Leaves out what is undefined, as the contract's types want it. */
+function defined<T extends object>(values: T): Defined<T> {
+  const entries = Object.entries(values).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as Defined<T>; // oxlint-disable-line typescript/no-unsafe-type-assertion -- the same members, less those
+}
+
+type Defined<T> = { [Key in keyof T]?: Exclude<T[Key], undefined> };
+
+/** Takes the step, and gives the answer: "ok" or the code of the fault. */
+async function take(stage: Stage, { place, act }: Step): Promise<string> {
+  const netns = stage[place];
+  const links = await netns.links();
+  try {
+    const action = act(stage, (name) => links.find((link) => link.name === name)?.index ?? noLink);
+    if (action.op === "settings") {
+      await netns.writeSysctls(action.values);
+      return "ok";
+    }
+    const [result] = await netns.apply([action]);
+    return result?.fault?.code ?? "ok";
+  } catch (error) {
+    return `rejected ${asFault(error).code}`;
+  }
+}
+
+/** Links that steps may make; their settings are looked at. */
+export const linkNames: readonly string[] = ["fl0", "fl1", "eth0"];
+
+/** Settings that are looked at. */
+export const settingKeys: readonly string[] = [
+  "ipv4/ip_forward",
+  "ipv4/conf/all/forwarding",
+  "ipv6/conf/all/forwarding",
+  "ipv4/conf/all/accept_redirects",
+  ...["ipv4/conf/NAME/send_redirects", "ipv6/conf/NAME/accept_ra", "ipv6/conf/NAME/disable_ipv6"].flatMap((key) =>
+    ["all", "default", "lo", ...linkNames].map((name) => key.replace("NAME", name)),
+  ),
+];
+
+/** All that can be seen, links by their names, lists in an order of their own where the kernel has none. */
+async function look(stage: Stage): Promise<unknown> {
+  return Promise.all([stage.node, stage.pod].map(lookAt));
+}
+
+async function lookAt(netns: Netns): Promise<unknown> {
+  const links = await netns.links();
+  const named = (items: readonly { link?: number }[]): unknown[] =>
+    sorted(items.map((item) => ({ ...item, link: links.find(({ index }) => index === item.link)?.name })));
+  const routes = await netns.routes();
+  return {
+    links: sorted(
+      links.map((link) => ({ ...link, index: 0, peerIndex: link.peerIndex === undefined ? undefined : 0 })),
+    ),
+    addresses: named(await netns.addresses()),
+    // The anycast addresses of an IPv6 router are the one thing that the fake leaves out.
+    routes: named(routes.filter(({ type }) => type !== "anycast")),
+    rules: await netns.rules(),
+    neighbours: named(await netns.neighbours()),
+    settings: await netns.readSysctls(settingKeys),
+  };
+}
+
+function sorted<T extends object>(items: readonly T[]): T[] {
+  const key = (item: T): string => JSON.stringify(Object.entries(item).toSorted(([a], [b]) => (a < b ? -1 : 1)));
+  return items.toSorted((a, b) => (key(a) < key(b) ? -1 : 1));
+}
+
+/** Gives what makes a fresh stage in the real kernel. */
+export function openReal(t: TestContext): () => Promise<Stage> {
+  const kernel = openKernel({ nodeNetns: makeNetns(t).path, log: silentLog() });
+  t.after(() => kernel.close());
+  const fresh = async () => {
+    const netns = kernel.openNetns(makeNetns(t).path);
+    // No duplicate address detection: the fake has no time, so its addresses are never tentative.
+    await netns.writeSysctls({ "ipv6/conf/all/accept_dad": "0", "ipv6/conf/default/accept_dad": "0" });
+    return netns;
+  };
+  return async () => ({ node: await fresh(), pod: await fresh() });
+}
+
+function openFake(): Stage {
+  const kernel = createFakeKernel();
+  kernel.addNetns("pod");
+  return { node: kernel.node, pod: kernel.openNetns("pod") };
+}
+
+/** The kernel tells IPv6 of a carrier in its own time; what has not become equal by then never will. */
+async function becomesEqual(real: Stage, expected: unknown): Promise<unknown> {
+  const deadlineMs = performance.now() + 3000;
+  for (;;) {
+    const seen = await look(real);
+    if (isDeepStrictEqual(seen, expected) || performance.now() > deadlineMs) return seen;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** Takes the steps in a real stage and in a fake one: each answer must be equal, and in the end all that can be seen. */
+export async function compare(real: Stage, steps: readonly Step[]): Promise<void> {
+  const fake = openFake();
+  const said: string[] = [];
+  for (const step of steps) {
+    const expected = await take(fake, step);
+    said.push(`${step.text}: ${expected}`);
+    assert.equal(await take(real, step), expected, said.join("\n"));
+  }
+  const expected = await look(fake);
+  assert.deepEqual(await becomesEqual(real, expected), expected, said.join("\n"));
+  for (const netns of Object.values(real)) netns.close();
+}
