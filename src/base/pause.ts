@@ -21,14 +21,9 @@ export function pause(ms: number, signal: AbortSignal, wakeable?: (wake: () => v
 /** Settles with `work`, or after `ms` without it; `work` goes on then. True if it was in time. */
 export async function within(ms: number, work: Promise<unknown>): Promise<boolean> {
   const inTime = new AbortController();
-  let done = false;
-  const finished = work.then(() => {
-    done = true;
-  });
   try {
-    await Promise.race([finished, pause(ms, inTime.signal)]);
+    return await Promise.race([work.then(() => true), pause(ms, inTime.signal).then(() => false)]);
   } finally {
     inTime.abort();
   }
-  return done;
 }

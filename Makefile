@@ -1,0 +1,59 @@
+# The commands of this project; `make` alone prints them. Scripts under tools/ do the work, so that each also runs without make.
+
+SHELL := /bin/sh
+.SHELLFLAGS := -euc
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup setup-dev check test test-unit test-kernel test-lab demo bench clean
+
+# The same words whatever the caller's locale; the system programs where a plain `su` leaves them out of the PATH.
+export LC_ALL := C
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+unexport NODE_OPTIONS NODE_TEST_CONTEXT CDPATH
+
+# Said where setup was asked for by name; a comma in place would end the $(if).
+ready := ready: make demo shows what Fairlead does, make test tests it
+
+help: ## print this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)$$/make \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-18s %s\n' "$$name" "$$text"; done
+
+setup: ## make this machine ready: check it, install packages and Node modules, build the native code
+	@tools/machine.sh run
+	@tools/machine.sh modules
+	@umask 022; $(MAKE) --no-print-directory -s -C native
+	@$(if $(filter setup,$(MAKECMDGOALS)),echo "$(ready)")
+
+setup-dev: ## the same, with what the tests need
+	@tools/machine.sh dev
+	@tools/machine.sh modules
+	@umask 022; $(MAKE) --no-print-directory -s -C native
+
+check: setup-dev ## types, lint, format and the rules of the code
+	@tools/test.sh check
+
+test: setup-dev ## every test but bench: check, unit, native, kernel, lab
+	@tools/test.sh all
+
+test-unit: setup ## tests that need nothing but Node
+	@tools/test.sh unit
+
+test-kernel: setup-dev ## tests in network namespaces (root)
+	@tools/test.sh kernel
+
+test-lab: setup ## every scenario of the lab (root)
+	@tools/test.sh lab
+
+demo: setup ## a small VPC in network namespaces, and what Fairlead does in it
+	@bin/fairlead lab demo
+
+bench: setup ## measure against the reference plugins, write bench/results.json (Go, root); ARGS="--pods 50"
+	@bench/reference/build.sh
+	@umask 022; $(MAKE) --no-print-directory -s build/bench-spawn
+	@node_modules/.bin/node bench/cni.ts $(ARGS)
+
+build/bench-spawn: bench/spawn.c
+	mkdir -p build
+	gcc -std=gnu11 -O2 -Wall -Wextra -Werror -o $@.new $< && mv $@.new $@
+
+clean: ## remove build/; node_modules stays, and is looked over again by the next setup
+	rm -rf build

@@ -1,0 +1,95 @@
+// The figures: percentiles by rank, bars judged before rounding, a file whose form never changes.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import * as fc from "fast-check";
+import { isFault } from "../src/base/fault.ts";
+import { atMostMs, atMostMsMore, makeRow, percentile, reportJson, reportTable, timesFaster } from "./report.ts";
+
+const upTo = (count: number): number[] => Array.from({ length: count }, (_, index) => count - index);
+
+void test("percentiles are nearest ranks", () => {
+  const cases: [values: number[], fraction: number, expected: number][] = [
+    [[7], 0.5, 7],
+    [[7], 0.99, 7],
+    [[3, 1, 2], 0.5, 2],
+    [upTo(4), 0.5, 2],
+    [upTo(100), 0.99, 99],
+    [upTo(101), 0.99, 100],
+    [upTo(200), 0.99, 198],
+    [upTo(20), 0.99, 20],
+    [upTo(100), 1, 100],
+    [[10, 9, 100], 0.5, 10],
+  ];
+  for (const [values, fraction, expected] of cases) assert.equal(percentile(values, fraction), expected, values.join());
+  assert.throws(
+    () => percentile([], 0.5),
+    (error) => isFault(error, "bug"),
+  );
+  assert.throws(
+    () => percentile([1], 99),
+    (error) => isFault(error, "bug"),
+  );
+});
+
+void test("a percentile is one of the values, and the stated share does not exceed it", () => {
+  const values = fc.array(fc.double({ min: 0, max: 1e4, noNaN: true }), { minLength: 1, maxLength: 300 });
+  fc.assert(
+    fc.property(values, fc.integer({ min: 1, max: 100 }), (list, percent) => {
+      const found = percentile(list, percent / 100);
+      const below = list.filter((value) => value <= found).length;
+      const strictlyBelow = list.filter((value) => value < found).length;
+      return (
+        list.includes(found) && below * 100 >= percent * list.length && strictlyBelow * 100 < percent * list.length
+      );
+    }),
+  );
+});
+
+void test("a bar holds at its figure and fails just beyond, whatever rounding shows", () => {
+  const row = (bar: ReturnType<typeof atMostMs>, ours: number, reference: number): boolean | null =>
+    makeRow({ name: "x", ours: [ours], reference: [reference], fraction: 0.5, bar }).ok;
+  assert.equal(row(timesFaster(4), 2, 8), true);
+  assert.equal(row(timesFaster(4), 2, 7.9999), false);
+  assert.equal(row(atMostMs(10), 10, 1), true);
+  assert.equal(row(atMostMs(10), 10.0001, 1), false);
+  assert.equal(row(atMostMsMore(1), 1.5, 0.5), true);
+  assert.equal(row(atMostMsMore(1), 1.5001, 0.5), false);
+  assert.equal(row(atMostMsMore(1), 0.4, 0.5), true);
+  assert.throws(
+    () => makeRow({ name: "x", ours: [1], fraction: 0.5, bar: timesFaster(4) }),
+    (error) => isFault(error, "bug"),
+  );
+});
+
+void test("a row tells both figures, their ratio and how many calls stand behind them", () => {
+  const row = makeRow({ name: "ADD", ours: [2, 2.00049, 9], reference: [20, 20], fraction: 0.5, bar: timesFaster(4) });
+  assert.deepEqual(row, {
+    name: "ADD",
+    ours_ms: 2,
+    reference_ms: 20,
+    ratio: 9.998,
+    n: 3,
+    reference_n: 2,
+    bar: ">= 4x faster",
+    ok: true,
+  });
+  const alone = makeRow({ name: "first", ours: [5], fraction: 1 });
+  assert.deepEqual([alone.reference_ms, alone.ratio, alone.bar, alone.ok], [null, null, null, null]);
+  const table = reportTable([row, alone]);
+  assert.match(table, /^ADD +2\.00 +20\.00 +10\.0x +3 \/ 2 +>= 4x faster +holds$/m);
+  assert.match(table, /^first +5\.00 +- +- +1$/m);
+  const failing = makeRow({ name: "DEL", ours: [5], reference: [5], fraction: 0.5, bar: timesFaster(10) });
+  assert.match(reportTable([failing]), /FAILS$/);
+});
+
+void test("the file lists rows by name, each key in its place", () => {
+  const rows = ["DEL", "ADD"].map((name) => makeRow({ name, ours: [1], fraction: 0.5 }));
+  const text = reportJson({ cores: 2 }, rows);
+  assert.equal(text, reportJson({ cores: 2 }, rows.toReversed()));
+  assert.deepEqual(
+    [...text.matchAll(/"name": "(\w+)"/g)].map(([, name]) => name),
+    ["ADD", "DEL"],
+  );
+  assert.ok(text.endsWith("}\n"));
+});

@@ -1,0 +1,99 @@
+// The figures of a bench: percentiles, rows, the bars that they must reach, the table for people and the file for programs.
+
+import { assert, present } from "../src/base/assert.ts";
+import { formatTable } from "../src/base/table.ts";
+
+/** The figure that `fraction` of the values do not exceed (nearest rank). @throws Fault "bug" where there is no value. */
+export function percentile(values: readonly number[], fraction: number): number {
+  assert(fraction > 0 && fraction <= 1, `0 < ${fraction} <= 1`);
+  const sorted = values.toSorted((a, b) => a - b);
+  return present(sorted[Math.max(1, Math.ceil(fraction * sorted.length - 1e-9)) - 1], "a value");
+}
+
+/** What a row must reach, in words and as a test on what was measured, in ms. */
+export interface Bar {
+  text: string;
+  holds(ours: number, reference: number | undefined): boolean;
+}
+
+const needed = (reference: number | undefined): number => present(reference, "the reference's figure");
+
+/** The reference takes at least `factor` times as long. */
+export const timesFaster = (factor: number): Bar => ({
+  text: `>= ${factor}x faster`,
+  holds: (ours, reference) => needed(reference) / ours >= factor,
+});
+
+/** Ours takes at most this long. */
+export const atMostMs = (ms: number): Bar => ({ text: `<= ${ms} ms`, holds: (ours) => ours <= ms });
+
+/** Ours takes at most this much longer than the reference. */
+export const atMostMsMore = (ms: number): Bar => ({
+  text: `<= ${ms} ms more`,
+  holds: (ours, reference) => ours - needed(reference) <= ms,
+});
+
+export interface Row {
+  name: string;
+  ours_ms: number;
+  reference_ms: number | null;
+  /** reference / ours; how many times faster ours is. */
+  ratio: number | null;
+  /** How many calls of ours the figure is made of, and of the reference. */
+  n: number;
+  reference_n: number;
+  bar: string | null;
+  ok: boolean | null;
+}
+
+export interface Measured {
+  name: string;
+  ours: readonly number[];
+  reference?: readonly number[];
+  /** 0.5 for the median. */
+  fraction: number;
+  bar?: Bar;
+}
+
+const rounded = (value: number): number => Math.round(value * 1000) / 1000;
+
+/** The row of one figure. A bar is judged on what was measured, before rounding. */
+export function makeRow({ name, ours, reference = [], fraction, bar }: Measured): Row {
+  const our = percentile(ours, fraction);
+  const other = reference.length === 0 ? undefined : percentile(reference, fraction);
+  return {
+    name,
+    ours_ms: rounded(our),
+    reference_ms: other === undefined ? null : rounded(other),
+    ratio: other === undefined ? null : rounded(other / our),
+    n: ours.length,
+    reference_n: reference.length,
+    bar: bar?.text ?? null,
+    ok: bar?.holds(our, other) ?? null,
+  };
+}
+
+const figure = (ms: number | null): string => (ms === null ? "-" : ms.toFixed(2));
+const verdict = (ok: boolean | null): string => (ok === null ? "" : ok ? "holds" : "FAILS");
+
+/** The rows as a table for people. */
+export function reportTable(rows: readonly Row[]): string {
+  return formatTable(
+    ["what", "ours ms", "reference ms", "ratio", "n", "bar", ""],
+    rows.map(({ name, ours_ms, reference_ms, ratio, n, reference_n, bar, ok }) => [
+      name,
+      figure(ours_ms),
+      figure(reference_ms),
+      ratio === null ? "-" : `${ratio.toFixed(1)}x`,
+      reference_n === 0 || reference_n === n ? String(n) : `${n} / ${reference_n}`,
+      bar ?? "",
+      verdict(ok),
+    ]),
+  );
+}
+
+/** The results file: rows by name, keys always in one order, a line break at the end; two runs differ in figures only. */
+export function reportJson(machine: Readonly<Record<string, string | number>>, rows: readonly Row[]): string {
+  const sorted = rows.toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  return `${JSON.stringify({ machine, rows: sorted }, null, 2)}\n`;
+}
