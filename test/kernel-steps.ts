@@ -13,6 +13,7 @@ import { createFakeKernel } from "../src/kernel/fake.ts";
 import { openKernel } from "../src/kernel/kernel.ts";
 import { makeNetns } from "./netns.ts";
 import type { LinkChange, Netns, Op, Route, Rule } from "../src/kernel/contract.ts";
+import { until } from "./until.ts";
 
 /** Two namespaces of one kernel. */
 export type Place = "node" | "pod";
@@ -210,12 +211,16 @@ function openFake(): Stage {
 
 /** The kernel tells IPv6 of a carrier in its own time; what has not become equal by then never will. */
 async function becomesEqual(real: Stage, expected: unknown): Promise<unknown> {
-  const deadlineMs = performance.now() + 3000;
-  for (;;) {
-    const seen = await look(real);
-    if (isDeepStrictEqual(seen, expected) || performance.now() > deadlineMs) return seen;
-    await new Promise((resolve) => setTimeout(resolve, 20));
+  let seen: unknown;
+  try {
+    await until("the real kernel shows the same", async () => {
+      seen = await look(real);
+      return isDeepStrictEqual(seen, expected);
+    });
+  } catch {
+    // The comparison that follows says what differs.
   }
+  return seen;
 }
 
 /** Takes the steps in a real stage and in a fake one: each answer must be equal, and in the end all that can be seen. */

@@ -1,0 +1,103 @@
+// A kernel in memory for tests and for the fast half of scenarios: it refuses what the real one refuses, and passes the same contract.
+
+import { present } from "../base/assert.ts";
+import { Fault } from "../base/fault.ts";
+import type { Mac } from "../net/mac.ts";
+import type { Kernel, Netns } from "./contract.ts";
+import { type GuardDamage, createFakeGuard } from "./fake-guard.ts";
+import { dropLink } from "./fake-links.ts";
+import { type FakeCall, createFakeNetns } from "./fake-netns.ts";
+import { type FakeNamespace, addLink, createNamespaces } from "./fake-world.ts";
+
+/** "nothing was done": refused. "all was done": the kernel did it, and its answer was lost. */
+export type FakeEffect = "nothing was done" | "all was done";
+
+export interface FakeKernel extends Kernel {
+  /** Makes an empty namespace at `path` (any text), its loopback down. */
+  addNetns(path: string): void;
+  /** Takes the path away; the namespace ends when nothing has it open any more. */
+  removeNetns(path: string): void;
+  /** Makes an unremovable link that is down, as hardware is. Gives its index. */
+  addDevice(netns: Netns, device: { name: string; mac: Mac; mtu: number }): number;
+  /** The next call of that name fails with `fault`; each failure is used once, in order. */
+  failNext(call: FakeCall, fault: Fault, effect?: FakeEffect): void;
+  /** What another program can do to the guard's table. */
+  damageGuard: (how: GuardDamage) => void;
+}
+
+/** Failures that can wait at once. */
+const failuresMax = 1000;
+
+/** Makes a kernel whose node namespace is empty, its loopback down. */
+export function createFakeKernel(): FakeKernel {
+  const makeNamespace = createNamespaces();
+  const paths = new Map<string, FakeNamespace>();
+  const open = new Map<Netns, FakeNamespace>();
+  const failures: { call: FakeCall; fault: Fault; effect: FakeEffect }[] = [];
+  let closed = false;
+
+  /** Throws where the call is to fail before it does anything; gives what throws where it is to fail after. */
+  function begin(call: FakeCall): () => void {
+    const at = failures.findIndex((failure) => failure.call === call);
+    const [failure] = at < 0 ? [] : failures.splice(at, 1);
+    if (failure?.effect === "nothing was done") throw failure.fault;
+    return () => {
+      if (failure !== undefined) throw failure.fault;
+    };
+  }
+
+  function openNamespace(namespace: FakeNamespace): Netns {
+    namespace.holders += 1;
+    const netns = createFakeNetns(namespace, { begin, open, release });
+    open.set(netns, namespace);
+    return netns;
+  }
+
+  function release(namespace: FakeNamespace): void {
+    namespace.holders -= 1;
+    if (namespace.holders > 0) return;
+    for (const link of namespace.links.values()) dropLink(namespace, link);
+  }
+
+  const nodeNamespace = makeNamespace();
+  nodeNamespace.holders += 1; // the node outlives whoever looks at it
+  const { guard, damage } = createFakeGuard((call) => {
+    if (closed) throw new Fault("agent-stopping", `${call}: the kernel was closed`);
+    return begin(call);
+  });
+  return {
+    node: openNamespace(nodeNamespace),
+    guard,
+    openNetns: (path) => {
+      if (closed) throw new Fault("agent-stopping", `opening network namespace ${path}: the kernel was closed`);
+      const end = begin("netns.open");
+      const namespace = paths.get(path);
+      if (namespace === undefined)
+        throw new Fault("netns-missing", `no network namespace at ${path}`, { data: { path } });
+      end();
+      return openNamespace(namespace);
+    },
+    close: () => {
+      closed = true;
+      for (const netns of open.keys()) netns.close();
+    },
+    addNetns: (path) => {
+      if (paths.has(path)) throw new Fault("bug", `the test makes ${path} twice`);
+      const namespace = makeNamespace();
+      namespace.holders += 1;
+      paths.set(path, namespace);
+    },
+    removeNetns: (path) => {
+      const namespace = present(paths.get(path), path);
+      paths.delete(path);
+      release(namespace);
+    },
+    addDevice: (netns, device) =>
+      addLink(present(open.get(netns), "an open namespace"), { ...device, kind: "", group: 0 }).index,
+    failNext: (call, fault, effect = "nothing was done") => {
+      if (failures.length >= failuresMax) throw new Fault("bug", `more than ${failuresMax} failures wait`);
+      failures.push({ call, fault, effect });
+    },
+    damageGuard: damage,
+  };
+}

@@ -1,0 +1,156 @@
+// The source guard in the kernel: loads its table, keeps its two sets of (link, address) pairs.
+
+import { isDeepStrictEqual } from "node:util";
+import { Fault, isFault } from "../../base/fault.ts";
+import type { Guard, GuardEntry } from "../contract.ts";
+import type { Request } from "../netlink/message.ts";
+import { type Channel, type ChannelOptions, createChannel } from "./channel.ts";
+import { type GuardKeys, guardEntry, guardKeys, guardSetNames, indexKeys, selectKeys } from "./guard-keys.ts";
+import { guardTable } from "./guard-table.ts";
+import { deleteTable, elementMessages, newTable } from "./messages.ts";
+import { tableImage } from "./table-image.ts";
+import { readGeneration, readKeys, readTable } from "./table-read.ts";
+
+/** Calls of one guard that are under way or wait; one more is refused. */
+export const guardQueueLenMax = 1024;
+
+/** Tries of one undertaking while others change rulesets of the namespace. */
+export const guardTriesMax = 8;
+
+const table = guardTable.name;
+const image = tableImage(guardTable);
+
+/**
+ * The guard of the namespace behind `call`. Calls take effect in the order in which they were made.
+ * Faults: "kernel-missing" where `admit` finds no table (`ensure` makes it), "kernel-busy" where the kernel said "not now" too often
+ * or too many calls wait, "kernel-refused" with the kernel's words for anything else.
+ */
+export function createGuard(options: ChannelOptions): Guard {
+  const channel = createChannel(options);
+  const inOrder = createQueue();
+  let canDestroy = true; // until the kernel does not know the message
+
+  async function ensure(wanted: GuardKeys, isLastTry: boolean): Promise<boolean> {
+    // Loading asks for no generation: a program that commits all the time cannot keep the guard away.
+    const found = isLastTry ? undefined : await readGuard(channel);
+    if (found === undefined) {
+      await channel.commit("load the source guard", [...image.load, ...changes("newElements", wanted)]);
+      return true;
+    }
+    const messages = [
+      ...changes("deleteElements", selectKeys(found.keys, wanted, false)),
+      ...changes("newElements", selectKeys(wanted, found.keys, false)),
+    ];
+    if (messages.length > 0) await channel.commit("repair the source guard", messages, found.generation);
+    else if ((await readGeneration(channel)) !== found.generation) throw changedMeanwhile();
+    return messages.length > 0;
+  }
+
+  async function admit(keys: GuardKeys): Promise<void> {
+    const messages = changes("newElements", keys);
+    if (messages.length > 0) await channel.commit("admit sources to the guard", messages);
+  }
+
+  async function withdraw(keys: GuardKeys, isLastTry: boolean): Promise<void> {
+    const messages = changes("destroyElements", keys);
+    if (messages.length === 0) return;
+    if (canDestroy) {
+      try {
+        return await channel.commit("withdraw sources from the guard", messages);
+      } catch (error) {
+        if (isUnknownMessage(error)) canDestroy = false;
+        else if (!isFault(error, "kernel-missing")) throw error; // where table or set is missing, the other may be there
+      }
+    }
+    await withdrawPresent(keys, isLastTry);
+  }
+
+  /** Deletes those keys that are there: for kernels before 6.3, where deleting a missing one is an error that stops the batch. */
+  async function withdrawPresent(keys: GuardKeys, isLastTry: boolean): Promise<void> {
+    const generation = isLastTry ? undefined : await readGeneration(channel);
+    const present = selectKeys(keys, await readGuardKeys(channel), true);
+    const messages = changes("deleteElements", present);
+    if (messages.length > 0) await channel.commit("withdraw sources from the guard", messages, generation);
+  }
+
+  async function list(): Promise<GuardEntry[] | undefined> {
+    if ((await readTable(channel, table)) === undefined) return undefined;
+    const keys = await readGuardKeys(channel);
+    return guardSetNames.flatMap((set) => [...keys[set].values()].map(guardEntry));
+  }
+
+  async function prune(): Promise<void> {
+    // Made first, so that the deletion finds one.
+    await channel.commit("remove the source guard", [newTable(table), deleteTable(table)]);
+  }
+
+  return {
+    ensure: async (entries) => {
+      const keys = guardKeys(entries);
+      return inOrder(() => trying((isLastTry) => ensure(keys, isLastTry)));
+    },
+    admit: async (entries) => {
+      const keys = guardKeys(entries);
+      await inOrder(() => trying(() => admit(keys)));
+    },
+    withdraw: async (entries) => {
+      const keys = guardKeys(entries);
+      await inOrder(() => trying((isLastTry) => withdraw(keys, isLastTry)));
+    },
+    list: () => inOrder(() => trying(list)),
+    prune: () => inOrder(() => trying(prune)),
+  };
+}
+
+/** The table's keys where it is as it should be, undefined where it has to be loaded. */
+async function readGuard(channel: Channel): Promise<{ generation: number; keys: GuardKeys } | undefined> {
+  const reading = await readTable(channel, table);
+  if (reading === undefined || !isDeepStrictEqual(reading.shape, image.shape)) return undefined;
+  return { generation: reading.generation, keys: await readGuardKeys(channel) };
+}
+
+async function readGuardKeys(channel: Channel): Promise<GuardKeys> {
+  return {
+    ok4: indexKeys("ok4", await readKeys(channel, table, "ok4")),
+    ok6: indexKeys("ok6", await readKeys(channel, table, "ok6")),
+  };
+}
+
+/** What a kernel says to a message type that it does not know. */
+function isUnknownMessage(error: unknown): boolean {
+  return isFault(error, "kernel-refused") && error.data["errno"] === "EINVAL";
+}
+
+function changes(change: Parameters<typeof elementMessages>[0], keys: GuardKeys): Request[] {
+  return guardSetNames.flatMap((set) => elementMessages(change, table, set, [...keys[set].values()]));
+}
+
+async function trying<T>(attempt: (isLastTry: boolean) => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await attempt(tries >= guardTriesMax);
+    } catch (error) {
+      if (tries >= guardTriesMax || !isFault(error, "kernel-busy")) throw error;
+    }
+  }
+}
+
+function createQueue(): <T>(work: () => Promise<T>) => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve();
+  let waiting = 0;
+  return (work) => {
+    if (waiting >= guardQueueLenMax) {
+      return Promise.reject(
+        new Fault("kernel-busy", `${waiting} calls wait for the source guard already; try again later`),
+      );
+    }
+    waiting += 1;
+    const result = last.then(work).finally(() => (waiting -= 1));
+    last = result.catch(() => undefined);
+    return result;
+  };
+}
+
+function changedMeanwhile(): Fault {
+  return new Fault("kernel-busy", "rulesets changed while the source guard was checked");
+}

@@ -1,0 +1,172 @@
+// The guard's table against what nft itself sends for the same text, byte for byte; and tags that change with every change.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { parseIp } from "../../net/ip.ts";
+import { createWriter, written } from "../netlink/codec.ts";
+import { type Request, splitMessages, writeMessage } from "../netlink/message.ts";
+import { nftMessage } from "./constants.ts";
+import { type FieldName, constantElements, fields } from "./fields.ts";
+import { guardKeys } from "./guard-keys.ts";
+import { guardCounter, guardTable } from "./guard-table.ts";
+import { elementMessages, elementsPerMessageMax, familyHeaderLen } from "./messages.ts";
+import capture from "./nft-capture.json" with { type: "json" };
+import { type Rule, type Table, tableText } from "./ruleset.ts";
+import { tableImage } from "./table-image.ts";
+
+/** Each message of that type: its attributes' payloads in hexadecimal, by number. */
+function attributesOf(requests: readonly Request[], type: number): Map<number, string>[] {
+  const writer = createWriter();
+  for (const request of requests.filter((request) => request.type === type)) writeMessage(writer, request, 1);
+  return splitMessages(written(writer)).map(({ body }) => new Map(attributes(body.subarray(familyHeaderLen))));
+}
+
+function* attributes(bytes: Buffer): Generator<[id: number, hex: string]> {
+  for (let at = 0; at < bytes.length;) {
+    const length = bytes.readUInt16LE(at);
+    yield [bytes.readUInt16LE(at + 2) & 0x3fff, bytes.toString("hex", at + 4, at + length)];
+    at += (length + 3) & ~3;
+  }
+}
+
+/** nft numbers the elements of a list 1, 2, …; the kernel does not look, and ours are all 1. */
+function withoutNumbers(elements: string): string[] {
+  return [...attributes(Buffer.from(elements, "hex"))].map(([, hex]) => hex);
+}
+
+const entries = [
+  { link: "fl0123456789abc", address: "10.244.0.11" },
+  { link: "fl1", address: "10.244.0.12" },
+  { link: "fl0123456789abc", address: "fd00:10::11" },
+].map(({ link, address }) => ({ link, address: parseIp(address) ?? assert.fail(address) }));
+
+void test("rules are the expressions that nft sends", () => {
+  const rules = attributesOf(tableImage(guardTable).load, nftMessage.newRule);
+  // The name of the counter is the one text that nft sends without its closing NUL; the kernel takes both.
+  const counterName = (length: string): string => `${length}000200${Buffer.from(guardCounter).toString("hex")}`;
+  const expected = capture.ruleExpressions.map((hex) => hex.replace(counterName("09"), counterName("0a")));
+  assert.deepEqual(
+    rules.map((rule) => rule.get(4)),
+    expected,
+  );
+});
+
+void test("sets have the flags, key types, lengths and numbers that nft gives them", () => {
+  const sets = attributesOf(tableImage(guardTable).load, nftMessage.newSet);
+  assert.deepEqual(
+    sets.map((set) => ({
+      flags: set.get(3),
+      keyType: set.get(4),
+      keyLen: set.get(5),
+      id: set.get(10),
+      description: set.get(9) ?? null,
+    })),
+    capture.sets,
+  );
+});
+
+void test("elements are those that nft sends", () => {
+  const keys = guardKeys(entries);
+  const requests = [
+    ...elementMessages("newElements", "fairlead", "ok4", [...keys.ok4.values()]),
+    ...elementMessages("newElements", "fairlead", "ok6", [...keys.ok6.values()]),
+    ...tableImage(guardTable).load,
+  ];
+  const sent = attributesOf(requests, nftMessage.newElements).map((list) => withoutNumbers(list.get(3) ?? ""));
+  assert.deepEqual(sent, capture.elements.map(withoutNumbers));
+});
+
+void test("an interval that ends with the address space has no border behind it; names need none", () => {
+  const borders = (field: FieldName, values: string[]) =>
+    constantElements(fields[field], values).elements.map(
+      ({ key, intervalEnd }) => `${intervalEnd ? "end " : ""}${Buffer.from(key).toString("hex")}`,
+    );
+  assert.deepEqual(borders("ip saddr", ["255.0.0.0/8", "10.0.0.1"]), [
+    "end 00000000",
+    "0a000001",
+    "end 0a000002",
+    "ff000000",
+  ]);
+  assert.deepEqual(borders("ip saddr", ["10.0.0.2", "10.0.0.1"]), ["0a000002", "0a000001"]);
+  assert.deepEqual(borders("icmpv6 type", ["nd-neighbor-advert"]), ["88"]);
+  assert.throws(() => borders("ip saddr", ["10.0.0.0/8", "10.1.0.0/16"]), { code: "bug" });
+  assert.throws(() => borders("icmpv6 type", ["no-such-type"]), { code: "bug" });
+});
+
+void test("hook, priority and counter are those that nft sends", () => {
+  const { load } = tableImage(guardTable);
+  const [guard, guardPod] = attributesOf(load, nftMessage.newChain);
+  assert.equal(guard?.get(4), capture.chainHook);
+  assert.equal(guardPod?.get(4), undefined);
+  assert.equal(attributesOf(load, nftMessage.newObject)[0]?.get(4), capture.counter);
+});
+
+void test("many elements go in several messages, none too long, none lost", () => {
+  const keys = Array.from({ length: 2 * elementsPerMessageMax + 1 }, (_, index) => {
+    const key = Buffer.alloc(32);
+    key.writeUInt32BE(index);
+    return key;
+  });
+  const messages = attributesOf(elementMessages("newElements", "fairlead", "ok6", keys), nftMessage.newElements);
+  const counts = messages.map((message) => withoutNumbers(message.get(3) ?? "").length);
+  assert.deepEqual(counts, [elementsPerMessageMax, elementsPerMessageMax, 1]);
+  const distinct = new Set(messages.flatMap((message) => withoutNumbers(message.get(3) ?? "")));
+  assert.equal(distinct.size, keys.length);
+});
+
+void test("equal tables have equal shapes, and every change of the table changes the tag", () => {
+  const { shape } = tableImage(guardTable);
+  assert.deepEqual(tableImage(structuredClone(guardTable)).shape, shape);
+  const tags = shape.chains.flatMap(({ rules }) => rules);
+  assert.equal(new Set(tags).size, tags.length, "each rule has a tag of its own");
+  const [guard, guardPod] = guardTable.chains;
+  assert.ok(guard !== undefined && guardPod !== undefined);
+  const withRules = (rules: readonly Rule[]): Table => ({ ...guardTable, chains: [guard, { ...guardPod, rules }] });
+  const others: Record<string, Table> = {
+    comment: { ...guardTable, comment: "another" },
+    counter: { ...guardTable, counters: ["spoof", "more"] },
+    "set key": { ...guardTable, sets: guardTable.sets.map((set) => ({ ...set, key: ["iifname", "ip saddr"] })) },
+    priority: { ...guardTable, chains: [{ ...guard, hook: { on: "prerouting", priority: "filter" } }, guardPod] },
+    "order of rules": withRules(guardPod.rules.toReversed()),
+    "one rule fewer": withRules(guardPod.rules.slice(1)),
+    "another verdict": withRules(guardPod.rules.with(0, [{ verdict: "accept" }])),
+    "another constant": withRules(
+      guardPod.rules.with(2, [{ match: "ip6 saddr", oneOf: ["fe80::/11"] }, { verdict: "return" }]),
+    ),
+  };
+  const otherTags = Object.values(others).map((table) => tableImage(table).shape.tag);
+  assert.equal(new Set([shape.tag, ...otherTags]).size, otherTags.length + 1, Object.keys(others).join(", "));
+});
+
+void test("the text for people", () => {
+  assert.equal(
+    tableText(guardTable),
+    `table inet fairlead {
+	comment "Fairlead source guard"
+
+	counter spoof {
+	}
+
+	set ok4 {
+		type ifname . ipv4_addr
+	}
+
+	set ok6 {
+		type ifname . ipv6_addr
+	}
+
+	chain guard {
+		type filter hook prerouting priority raw; policy accept;
+		iifname "fl*" jump guard_pod
+	}
+
+	chain guard_pod {
+		iifname . ip saddr @ok4 return
+		iifname . ip6 saddr @ok6 return
+		ip6 saddr { fe80::/10, :: } ip6 daddr { fe80::/10, ff02::/16 } icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, mld-listener-report, mld2-listener-report } return
+		meta nfproto { ipv4, ipv6 } counter name "spoof" drop
+	}
+}
+`,
+  );
+});

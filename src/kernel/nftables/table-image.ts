@@ -1,0 +1,118 @@
+// A table as it should be in the kernel: the messages that make it from nothing, and the marks by which it is known again.
+
+import { createHash } from "node:crypto";
+import { present } from "../../base/assert.ts";
+import { createWriter, written } from "../netlink/codec.ts";
+import { type Request, writeMessage } from "../netlink/message.ts";
+import { policyAccept, userDataType } from "./constants.ts";
+import { type SetIds, ruleExpressions } from "./expressions.ts";
+import {
+  deleteTable,
+  hookValues,
+  newChain,
+  newConstantSet,
+  newCounter,
+  newRule,
+  newSet,
+  newTable,
+  userDataEntry,
+} from "./messages.ts";
+import type { Chain, Rule, Table } from "./ruleset.ts";
+
+/**
+ * What tells one table from another: the tag of the whole, and of each rule in its chain. The kernel never changes a rule,
+ * a rule that anybody else makes has no tag of ours, and what a rule of ours refers to cannot be removed from under it.
+ * So equal shapes are equal rulesets.
+ */
+export interface TableShape {
+  tag: string;
+  /** NFT_TABLE_F_*: other than 0 is not our doing (a dormant table guards nothing). */
+  flags: number;
+  /** In the order of their names. */
+  chains: ChainShape[];
+}
+
+export interface ChainShape {
+  name: string;
+  hook: { number: number; priority: number; policy: number } | undefined;
+  /** Tags of the rules in order; "" for a rule without one. */
+  rules: string[];
+}
+
+export interface TableImage {
+  name: string;
+  shape: TableShape;
+  /** One batch makes the table anew, whatever there was; its named sets are empty. */
+  load: readonly Request[];
+}
+
+/** Bytes of a tag: a hash cut to a length that no accident matches. */
+const tagLenBytes = 8;
+
+/** The image of `table`. Equal tables give equal images, in every run of every release that encodes them equally. */
+export function tableImage(table: Table): TableImage {
+  const setIds = numberSets(table);
+  const base = [
+    ...table.counters.map((counter) => newCounter(table.name, counter)),
+    ...table.chains.map((chain) => newChain(table.name, chain)),
+    ...table.sets.map((set) => newSet(table.name, set, setIds.of(set.name))),
+  ];
+  const chains = table.chains.map((chain) => ({
+    chain,
+    rules: chain.rules.map((rule) => encodeRule(table.name, chain.name, rule, setIds)),
+  }));
+  const rules = chains.flatMap(({ rules }) => rules);
+  const comment = userDataEntry(userDataType.tableComment, Buffer.from(`${table.comment}\0`));
+  // The bytes are hashed and not the value: so a release that encodes the same value otherwise replaces the table too.
+  const tag = tagOf([newTable(table.name, comment), ...base, ...rules.flatMap(({ messages }) => messages)]);
+  const userData = Buffer.concat([comment, userDataEntry(userDataType.ourTag, tag)]);
+  return {
+    name: table.name,
+    shape: {
+      tag: tag.toString("hex"),
+      flags: 0,
+      chains: chains.map(({ chain, rules }) => chainShape(chain, rules)).toSorted(byName),
+    },
+    load: [
+      newTable(table.name), // so that the deletion finds one
+      deleteTable(table.name),
+      newTable(table.name, userData),
+      ...base,
+      ...rules.flatMap(({ messages }) => messages),
+    ],
+  };
+}
+
+/** The order of chains in a shape. */
+export function byName(a: ChainShape, b: ChainShape): number {
+  return a.name < b.name ? -1 : 1;
+}
+
+interface EncodedRule {
+  tag: Buffer;
+  messages: Request[];
+}
+
+function encodeRule(table: string, chain: string, rule: Rule, setIds: SetIds): EncodedRule {
+  const { expressions, sets } = ruleExpressions(rule, setIds);
+  const parts = sets.flatMap((set) => newConstantSet(table, set));
+  const tag = tagOf([...parts, newRule(table, chain, expressions)]);
+  return { tag, messages: [...parts, newRule(table, chain, expressions, tag)] };
+}
+
+function chainShape({ name, hook }: Chain, rules: readonly EncodedRule[]): ChainShape {
+  const tags = rules.map(({ tag }) => tag.toString("hex"));
+  return { name, hook: hook === undefined ? undefined : { ...hookValues(hook), policy: policyAccept }, rules: tags };
+}
+
+function tagOf(messages: readonly Request[]): Buffer {
+  const writer = createWriter();
+  for (const message of messages) writeMessage(writer, message, 0);
+  return createHash("sha256").update(written(writer)).digest().subarray(0, tagLenBytes);
+}
+
+function numberSets({ sets }: Table): SetIds {
+  const ids = new Map(sets.map(({ name }, index) => [name, index + 1]));
+  let last = sets.length;
+  return { of: (name) => present(ids.get(name), `the set ${name}`), next: () => (last += 1) };
+}
