@@ -27,6 +27,24 @@ export function testKernel(name: string, make: MakeKernel): void {
 }
 
 function testNamespaces(make: MakeKernel): void {
+  void test("a pair has the indexes that were chosen for it; one that is taken is refused and nothing is made", async (t) => {
+    const { kernel, podNetns } = await make(t);
+    const pod = kernel.openNetns(podNetns());
+    const chosen = (name: string, index: number, peerIndex: number): Op => {
+      const op = pairOp(pod, name, name);
+      assert.ok(op.op === "link.addVeth");
+      return { ...op, index, peer: { ...op.peer, index: peerIndex } };
+    };
+    const [made] = await applyOk(kernel.node, [chosen("fl0", 1_000_001, 1_000_002)]);
+    assert.deepEqual([made?.index, made?.peerIndex], [1_000_001, 1_000_002]);
+    assert.equal((await pod.link("fl0"))?.index, 1_000_002);
+    assert.deepEqual(await codes(kernel.node, [chosen("fl1", 1_000_001, 1_000_004)]), ["kernel-exists"]);
+    assert.deepEqual(await codes(kernel.node, [chosen("fl1", 1_000_003, 1_000_002)]), ["kernel-busy"]);
+    for (const netns of [kernel.node, pod]) assert.equal(await netns.link("fl1"), undefined);
+    const [next] = await applyOk(kernel.node, [pairOp(pod, "fl2", "fl2")]);
+    assert.ok((next?.index ?? Infinity) < 1_000_000, "the kernel's own count goes on where it was");
+  });
+
   void test("a namespace has one id whatever opens it", async (t) => {
     const { kernel, podNetns } = await make(t);
     const path = podNetns();

@@ -20,6 +20,8 @@ export function testAttachment(part: Partial<Attachment> = {}): Attachment {
     addresses: [testIp("10.4.1.1"), testIp("fd00:4:1::1")],
     netnsPath: "/run/netns/p1",
     hostLink: "fl0123456789abc",
+    hostIndex: 1001,
+    podIndex: 1002,
     hostMac: mac,
     podMac: mac,
     mtu: 1500,

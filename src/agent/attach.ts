@@ -7,7 +7,8 @@ import { type Attachment, attachmentKey, type AttachmentId } from "../ipam/store
 import { applyAll } from "../kernel/apply.ts";
 import type { Kernel, Netns, Op, OpResult } from "../kernel/contract.ts";
 import { ipFamily } from "../net/ip.ts";
-import { detach, type DetachDeps } from "./detach.ts";
+import { detach, type DetachDeps, unlessGone } from "./detach.ts";
+import type { NextLinkIndexes } from "./link-indexes.ts";
 import {
   attachmentOfAlias,
   attachmentResult,
@@ -23,11 +24,9 @@ import type { Uplink } from "./uplink.ts";
 /** Longest wait for an address before ADD fails with what is wrong. */
 export const poolWaitMs = 10_000;
 
-/** Metric of the routes of a pod's second and later interfaces, less the link's index. */
-const laterMetric = 1_000_000;
-
 export interface AttachDeps extends DetachDeps {
   uplink: () => Uplink;
+  nextLinkIndexes: NextLinkIndexes;
   signal: AbortSignal;
 }
 
@@ -50,7 +49,9 @@ export async function attach(request: CniRequest, deps: AttachDeps): Promise<Att
     await refuseLiveInterface(id, netns, deps);
     const attachment = await reserve({ id, netnsPath, pod: podOf(request) }, deps);
     try {
-      await build(attachment, netns, deps);
+      // Written down while the kernel is at work already. Nobody uses what it makes before ADD has answered, and an agent
+      // that starts removes links that its journal does not know.
+      await settled([build(attachment, netns, deps), attempt(() => pool.journal(attachment))]);
       pool.confirm(id);
       return attachmentResult(attachment);
     } catch (error) {
@@ -88,11 +89,15 @@ interface Draft {
   pod: Attachment["pod"];
 }
 
-async function reserve({ id, netnsPath, pod }: Draft, { pool, uplink, signal }: AttachDeps): Promise<Attachment> {
+async function reserve(
+  { id, netnsPath, pod }: Draft,
+  { pool, uplink, signal, nextLinkIndexes }: AttachDeps,
+): Promise<Attachment> {
   const deadlineMs = performance.now() + poolWaitMs;
   const draft = {
     ...id,
     ...derivedNames(id),
+    ...nextLinkIndexes(),
     netnsPath,
     mtu: uplink().mtu,
     ...(pod === undefined ? {} : { pod }),
@@ -110,71 +115,74 @@ async function reserve({ id, netnsPath, pod }: Draft, { pool, uplink, signal }: 
   }
 }
 
+/**
+ * Makes everything, in one breath: the namespaces' operations are queued one behind the other on one kernel thread, the
+ * guard's on another. They can name the links because the agent chose their indexes.
+ */
 async function build(attachment: Attachment, netns: Netns, deps: AttachDeps): Promise<void> {
-  const { kernel, uplink } = deps;
+  const { log } = deps;
+  let made = await sendAll(attachment, netns, deps);
+  if (isFault(made.pair, "kernel-exists") && (await freeName(attachment, deps))) {
+    log.info({ link: attachment.hostLink }, "tried again: an earlier link had the name");
+    made = await sendAll(attachment, netns, deps);
+  }
+  if (isFault(made.pair, "kernel-exists") && (await netns.link(attachment.ifname)) !== undefined) {
+    throw new Fault(
+      "interface-exists",
+      `${attachment.ifname} exists in ${attachment.netnsPath} already and is not ours; it was left as it is`,
+      { cause: made.pair },
+    );
+  }
+  if (made.pair !== undefined) throw made.pair;
+  if (made.host !== undefined) throw made.host;
+  await finishPodSide(attachment, netns, made.pod);
+}
+
+interface Made {
+  /** Why the pair could not be made; whatever else failed then only follows from it. */
+  pair: Fault | undefined;
+  host: Fault | undefined;
+  /** Answers to `podOps`, one each. */
+  pod: OpResult[];
+}
+
+async function sendAll(attachment: Attachment, netns: Netns, { kernel, uplink }: AttachDeps): Promise<Made> {
   const hasIpv6 = attachment.addresses.some((address) => ipFamily(address) === 6);
-  // Namespaces can start with IPv6 off; an address could not be added then. Queued first on the same kernel thread as the pair.
-  const enabled = hasIpv6
-    ? netns.writeSysctls({ "ipv6/conf/all/disable_ipv6": "0", "ipv6/conf/default/disable_ipv6": "0" })
-    : Promise.resolve();
-  // The guard needs names and addresses only, so it is committed beside the links, on the other thread.
-  const [, , { index, peerIndex }] = await settled([
-    enabled,
+  const [, , [pair, ...host], pod] = await settled([
+    // Namespaces can start with IPv6 off; an address could not be added then.
+    hasIpv6
+      ? netns.writeSysctls({ "ipv6/conf/all/disable_ipv6": "0", "ipv6/conf/default/disable_ipv6": "0" })
+      : Promise.resolve(),
     kernel.guard.admit(guardEntries(attachment)),
-    makePair(attachment, netns, deps),
+    kernel.node.apply([pairOp(attachment, netns), ...hostOps(attachment, uplink().addresses)]),
+    netns.apply(podOps(attachment)),
   ]);
-  await settled([
-    buildPodSide(attachment, netns, peerIndex),
-    applyAll(kernel.node, hostOps(attachment, index, uplink().addresses)),
-  ]);
+  return { pair: present(pair, "answer").fault, host: host.find(({ fault }) => fault !== undefined)?.fault, pod };
 }
 
 /** A second interface of a pod finds the routes of the first: its own then rank behind them. */
-async function buildPodSide(attachment: Attachment, netns: Netns, link: number): Promise<void> {
-  const ops = podOps(attachment, link);
-  const results = await netns.apply(ops);
+async function finishPodSide(attachment: Attachment, netns: Netns, results: readonly OpResult[]): Promise<void> {
+  const ops = podOps(attachment);
   const failed = results.flatMap(({ fault }, index) => (fault === undefined ? [] : [{ fault, op: ops[index] }]));
   const isSecond = failed.some(({ op, fault }) => op?.op === "route.add" && isFault(fault, "kernel-exists"));
   const behind: Op[] = [];
   for (const { op, fault } of failed) {
     // Where the route to the next hop was there already, the routes through it could not be made either.
     if (!isSecond || op?.op !== "route.add") throw fault;
-    behind.push({ op: "route.add", route: { ...op.route, metric: laterMetric + link } });
+    behind.push({ op: "route.add", route: { ...op.route, metric: attachment.podIndex } });
   }
-  await applyAll(netns, behind);
+  if (behind.length > 0) await applyAll(netns, behind);
 }
 
-async function makePair(
-  attachment: Attachment,
-  netns: Netns,
-  deps: AttachDeps,
-): Promise<{ index: number; peerIndex: number }> {
-  const { kernel, log } = deps;
-  const create = async (): Promise<OpResult> =>
-    present((await kernel.node.apply([pairOp(attachment, netns)]))[0], "answer");
-  let made = await create();
-  if (isFault(made.fault, "kernel-exists") && (await putAside(attachment, deps))) {
-    log.info({ link: attachment.hostLink }, "an earlier link of the same name was put aside");
-    made = await create();
-  }
-  if (isFault(made.fault, "kernel-exists") && (await netns.link(attachment.ifname)) !== undefined) {
-    throw new Fault(
-      "interface-exists",
-      `${attachment.ifname} exists in ${attachment.netnsPath} already and is not ours; it was left as it is`,
-      {
-        cause: made.fault,
-      },
-    );
-  }
-  if (made.fault !== undefined) throw made.fault;
-  return { index: present(made.index, "host link index"), peerIndex: present(made.peerIndex, "pod link index") };
-}
-
-/** The name is held by a link of ours: one that waits for the reaper, or one that no journal knows. */
-async function putAside({ hostLink }: Attachment, { kernel, onDoomed }: AttachDeps): Promise<boolean> {
+/**
+ * Frees the host link's name where a link of ours holds it: one that waits for the reaper, or one that no journal knows.
+ * True where it is worth trying again; the reaper may have been faster.
+ */
+async function freeName({ hostLink }: Attachment, { kernel, onDoomed }: AttachDeps): Promise<boolean> {
   const link = await kernel.node.link(hostLink);
-  if (link === undefined || attachmentOfAlias(link.alias) === undefined) return false;
-  await applyAll(kernel.node, putAsideOps(link.index));
+  if (link === undefined) return true;
+  if (attachmentOfAlias(link.alias) === undefined) return false;
+  await unlessGone(applyAll(kernel.node, putAsideOps(link.index)));
   onDoomed();
   return true;
 }
@@ -198,6 +206,8 @@ async function removeOwnLink({ hostLink, hostMac }: Attachment, kernel: Kernel):
   const link = await kernel.node.link(hostLink);
   if (link?.mac === hostMac) await applyAll(kernel.node, [{ op: "link.remove", link: link.index }]);
 }
+
+const attempt = async (work: () => void): Promise<void> => work();
 
 /** As Promise.all, but waits for every one before it throws: an undo must not run beside work that is still under way. */
 async function settled<T extends readonly unknown[]>(

@@ -79,7 +79,7 @@ async function podProblems(attachment: Attachment, netns: Netns): Promise<string
       if (held === undefined) return [`address ${wanted} is missing on ${where}`];
       return held.tentative ? [`address ${wanted} on ${where} is tentative`] : [];
     }),
-    ...routeProblems(podRoutes(attachment, link.index), routes, "in the pod"),
+    ...routeProblems(podRoutes(attachment), routes, "in the pod"),
     ...podNeighbours(attachment).flatMap((address) =>
       neighbours.some((entry) => entry.address === address && entry.mac === attachment.hostMac && entry.permanent)
         ? []
@@ -99,7 +99,7 @@ async function hostProblems(attachment: Attachment, kernel: Kernel, uplink: Upli
   return [
     ...linkProblems(link, { where, mac: attachment.hostMac, mtu: attachment.mtu }),
     ...(link.group === openGroup ? [] : [`link group of ${where} is ${link.group}, not ${openGroup}`]),
-    ...routeProblems(hostRoutes(attachment, link.index, uplink.addresses), routes, "on the node"),
+    ...routeProblems(hostRoutes(attachment, uplink.addresses), routes, "on the node"),
     ...attachment.addresses.flatMap((address) =>
       neighbours.some((entry) => entry.address === address && entry.mac === attachment.podMac && entry.permanent)
         ? []

@@ -5,7 +5,7 @@ import type { Log } from "../base/log.ts";
 import type { Pool } from "../ipam/pool.ts";
 import { type Attachment, attachmentKey, type AttachmentId } from "../ipam/store.ts";
 import { applyAll } from "../kernel/apply.ts";
-import type { Kernel, Link, Netns } from "../kernel/contract.ts";
+import type { Kernel, Netns } from "../kernel/contract.ts";
 import { attachmentOfAlias, derivedNames, doomOps, guardEntries, podDoomOps } from "./plan.ts";
 
 export interface DetachDeps {
@@ -24,11 +24,15 @@ export async function detach(id: AttachmentId, deps: DetachDeps): Promise<void> 
   const { kernel, pool } = deps;
   const attachment = pool.find(id)?.attachment;
   pool.leave(id);
-  const outcomes = await Promise.allSettled([
-    attachment === undefined ? undefined : kernel.guard.withdraw(guardEntries(attachment)),
-    attachment === undefined ? undefined : doomPodEnd(attachment, kernel),
-    doomHostEnd(id, attachment, deps),
-  ]);
+  const outcomes = await Promise.allSettled(
+    attachment === undefined
+      ? [doomByName(id, deps)]
+      : [
+          kernel.guard.withdraw(guardEntries(attachment)),
+          doomPodEnd(attachment, kernel),
+          doomHostEnd(attachment.hostIndex, deps),
+        ],
+  );
   const failures = outcomes.filter((outcome) => outcome.status === "rejected").map(({ reason }) => describe(reason));
   if (failures.length > 0) {
     throw new Fault(
@@ -39,37 +43,32 @@ export async function detach(id: AttachmentId, deps: DetachDeps): Promise<void> 
   pool.release(id, { cool: true });
 }
 
-async function doomHostEnd(
-  id: AttachmentId,
-  attachment: Attachment | undefined,
-  { kernel, onDoomed }: DetachDeps,
-): Promise<void> {
-  const link = await kernel.node.link(attachment?.hostLink ?? derivedNames(id).hostLink);
-  if (link === undefined || !isOurs(link, id, attachment)) return;
+/** Without a journal, the name and the alias on the link tell whether it is this attachment's. */
+async function doomByName(id: AttachmentId, deps: DetachDeps): Promise<void> {
+  const link = await deps.kernel.node.link(derivedNames(id).hostLink);
+  const named = link === undefined ? undefined : attachmentOfAlias(link.alias);
+  if (link !== undefined && named !== undefined && attachmentKey(named) === attachmentKey(id)) {
+    await doomHostEnd(link.index, deps);
+  }
+}
+
+async function doomHostEnd(index: number, { kernel, onDoomed }: DetachDeps): Promise<void> {
   try {
-    await unlessGone(applyAll(kernel.node, doomOps(link.index)));
+    await unlessGone(applyAll(kernel.node, doomOps(index)));
   } finally {
     onDoomed(); // a change that failed may still have happened
   }
 }
 
-/** Until ADD has finished the alias may be missing; the hardware address is there from birth. */
-function isOurs(link: Link, id: AttachmentId, attachment: Attachment | undefined): boolean {
-  if (attachment !== undefined && link.mac === attachment.hostMac) return true;
-  const named = attachmentOfAlias(link.alias);
-  return named !== undefined && attachmentKey(named) === attachmentKey(id);
-}
-
 /**
- * Frees the interface name inside the pod. The path can lead to another pod's namespace by now, and the kernel gives
- * inode numbers of namespaces again: only the hardware address, made from the attachment's name, tells that it is ours.
+ * Frees the interface name inside the pod. The path can lead to another pod's namespace by now; there is no link of that
+ * index then, since the agent gives each index once (link-indexes.ts).
  */
-async function doomPodEnd({ netnsPath, ifname, podMac }: Attachment, kernel: Kernel): Promise<void> {
+async function doomPodEnd({ netnsPath, podIndex }: Attachment, kernel: Kernel): Promise<void> {
   const netns = openIfThere(netnsPath, kernel);
   if (netns === undefined) return;
   try {
-    const link = await netns.link(ifname);
-    if (link?.mac === podMac) await unlessGone(applyAll(netns, podDoomOps(link.index)));
+    await unlessGone(applyAll(netns, podDoomOps(podIndex)));
   } finally {
     netns.close();
   }
@@ -85,7 +84,7 @@ function openIfThere(path: string, kernel: Kernel): Netns | undefined {
 }
 
 /** A pair can vanish under our feet, with its pod's namespace: that is what DEL wants. */
-async function unlessGone(work: Promise<void>): Promise<void> {
+export async function unlessGone(work: Promise<void>): Promise<void> {
   try {
     await work;
   } catch (error) {

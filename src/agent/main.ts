@@ -22,6 +22,7 @@ import { detach } from "./detach.ts";
 import { createGate } from "./gate.ts";
 import { type HostPlan, startHostLoop, syncHost } from "./host.ts";
 import { install } from "./install.ts";
+import { createLinkIndexes, type NextLinkIndexes } from "./link-indexes.ts";
 import { readBootId, recover, syncGuard } from "./recover.ts";
 import { startReaper } from "./reaper.ts";
 import { startReleases } from "./releases.ts";
@@ -96,7 +97,8 @@ export async function serve(options: AgentOptions): Promise<void> {
   try {
     const metrics = createMetrics();
     const pool = openPool({ blocks, store });
-    const deps = createDeps({ options, pool, uplink, metrics, onDoomed: () => reaper.trigger() });
+    const nextLinkIndexes = createLinkIndexes(await takenIndexes(kernel, pool));
+    const deps = createDeps({ options, pool, uplink, metrics, nextLinkIndexes, onDoomed: () => reaper.trigger() });
     const onPass = reportPasses(metrics, log);
     const reaper = startReaper({ kernel, pool, log }, loopStop.signal, onPass);
     loops.push(reaper);
@@ -135,12 +137,19 @@ interface Parts {
   pool: Pool;
   uplink: Uplink;
   metrics: Metrics;
+  nextLinkIndexes: NextLinkIndexes;
   onDoomed: () => void;
 }
 
-function createDeps({ options, pool, uplink, metrics, onDoomed }: Parts): CallDeps {
+function createDeps({ options, uplink, ...parts }: Parts): CallDeps {
   const { kernel, log, signal } = options;
-  return { kernel, pool, uplink: () => uplink, log, signal, gate: createGate(), metrics, onDoomed };
+  return { kernel, log, signal, uplink: () => uplink, gate: createGate(), ...parts };
+}
+
+/** Every index that may be in use by a link of ours. */
+async function takenIndexes(kernel: Kernel, pool: Pool): Promise<number[]> {
+  const living = (await kernel.node.links()).map(({ index }) => index);
+  return [...living, ...pool.all().flatMap(({ attachment }) => [attachment.hostIndex, attachment.podIndex])];
 }
 
 function reportPasses(metrics: Metrics, log: Log): (pass: LoopPass) => void {

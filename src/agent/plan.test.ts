@@ -56,14 +56,14 @@ test("a family without an address has no operation and no part of the result", (
   const v4 = testAttachment({ addresses: [testIp("10.4.1.1")] });
   const v6 = testAttachment({ addresses: [testIp("fd00:4:1::1")] });
   const text = (value: unknown): string => JSON.stringify(value);
-  for (const part of [podOps(v4, 2), hostOps(v4, 3, {}), attachmentResult(v4)])
+  for (const part of [podOps(v4), hostOps(v4, {}), attachmentResult(v4)])
     assert.doesNotMatch(text(part), /fe80|fd00|::/);
-  for (const part of [podOps(v6, 2), hostOps(v6, 3, {}), attachmentResult(v6)])
+  for (const part of [podOps(v6), hostOps(v6, {}), attachmentResult(v6)])
     assert.doesNotMatch(text(part), /169\.254|10\.4|0\.0\.0\.0/);
 });
 
 test("the node's end gets no address, and pod routes carry the node's own as source", () => {
-  const ops = hostOps(testAttachment(), 7, { 4: testIp("172.30.0.11"), 6: testIp("fd00:30::11") });
+  const ops = hostOps(testAttachment(), { 4: testIp("172.30.0.11"), 6: testIp("fd00:30::11") });
   assert.ok(!ops.some(({ op }) => op === "address.add"));
   const sources = ops.flatMap((op) => (op.op === "route.replace" ? [op.route.src] : []));
   assert.deepEqual(sources, ["172.30.0.11", "fd00:30::11"]);

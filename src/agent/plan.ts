@@ -44,6 +44,11 @@ export function derivedNames(id: AttachmentId): Pick<Attachment, "hostLink" | "h
   };
 }
 
+/** True for names that `derivedNames` gives. */
+export function isHostLinkName(name: string): boolean {
+  return /^fl[0-9a-f]{13}$/.test(name);
+}
+
 /** What a doomed link is called: unique while the link exists, and still ours to the source guard. */
 export function doomedName(index: number): string {
   return `${hostLinkPrefix}x${index.toString(36)}`;
@@ -67,19 +72,22 @@ export function guardEntries({ hostLink, addresses }: Attachment): GuardEntry[] 
 }
 
 /** The veth pair, both ends down. */
-export function pairOp({ hostLink, hostMac, podMac, mtu, ifname }: Attachment, podNetns: Netns): Op {
+export function pairOp(attachment: Attachment, podNetns: Netns): Op {
+  const { hostLink, hostIndex, podIndex, hostMac, podMac, mtu, ifname } = attachment;
   return {
     op: "link.addVeth",
     name: hostLink,
+    index: hostIndex,
     mac: hostMac,
     mtu,
     group: openGroup,
-    peer: { netns: podNetns, name: ifname, mac: podMac, mtu },
+    peer: { netns: podNetns, name: ifname, index: podIndex, mac: podMac, mtu },
   };
 }
 
 /** Routes inside the pod: the next hop on the link, everything else through it. */
-export function podRoutes(attachment: Attachment, link: number): Route[] {
+export function podRoutes(attachment: Attachment): Route[] {
+  const link = attachment.podIndex;
   return attachment.addresses.flatMap((address) => {
     const family = ipFamily(address);
     const via = gateways[family];
@@ -91,8 +99,9 @@ export function podRoutes(attachment: Attachment, link: number): Route[] {
   });
 }
 
-/** Everything inside the pod's namespace. `link`: index of the pod's end; 1 is always the loopback. */
-export function podOps(attachment: Attachment, link: number): Op[] {
+/** Everything inside the pod's namespace, where link 1 is always the loopback. */
+export function podOps(attachment: Attachment): Op[] {
+  const link = attachment.podIndex;
   const hasIpv6 = attachment.addresses.some((address) => ipFamily(address) === 6);
   return [
     { op: "link.set", link: 1, up: true },
@@ -110,7 +119,7 @@ export function podOps(attachment: Attachment, link: number): Op[] {
       address,
       mac: attachment.hostMac,
     })),
-    ...podRoutes(attachment, link).map((route): Op => ({ op: "route.add", route })),
+    ...podRoutes(attachment).map((route): Op => ({ op: "route.add", route })),
   ];
 }
 
@@ -120,13 +129,13 @@ export function podNeighbours(attachment: Attachment): Ip[] {
 }
 
 /** The node's routes to the pod. `sources`: the node's own addresses. */
-export function hostRoutes(attachment: Attachment, link: number, sources: { 4?: Ip; 6?: Ip }): Route[] {
+export function hostRoutes(attachment: Attachment, sources: { 4?: Ip; 6?: Ip }): Route[] {
   return attachment.addresses.map((address) => {
     const family = ipFamily(address);
     const src = sources[family];
     return {
       to: hostCidr(address),
-      link,
+      link: attachment.hostIndex,
       protocol: routeProtocol,
       ...(family === 4 ? ({ scope: "link" } as const) : {}),
       ...(src === undefined ? {} : { src }),
@@ -134,12 +143,13 @@ export function hostRoutes(attachment: Attachment, link: number, sources: { 4?: 
   });
 }
 
-/** Everything on the node's side. `link`: index of the host's end, which gets no address at all. */
-export function hostOps(attachment: Attachment, link: number, sources: { 4?: Ip; 6?: Ip }): Op[] {
+/** Everything on the node's side. The host's end gets no address at all. */
+export function hostOps(attachment: Attachment, sources: { 4?: Ip; 6?: Ip }): Op[] {
+  const link = attachment.hostIndex;
   return [
     { op: "link.set", link, linkLocal: "none", alias: hostLinkAlias(attachment), up: true },
     ...attachment.addresses.map((address): Op => ({ op: "neighbour.set", link, address, mac: attachment.podMac })),
-    ...hostRoutes(attachment, link, sources).map((route): Op => ({ op: "route.replace", route })),
+    ...hostRoutes(attachment, sources).map((route): Op => ({ op: "route.replace", route })),
   ];
 }
 

@@ -3,9 +3,11 @@
 import { readFile } from "node:fs/promises";
 import { describe } from "../base/fault.ts";
 import { attachmentKey } from "../ipam/store.ts";
+import { applyAll } from "../kernel/apply.ts";
+import type { Link } from "../kernel/contract.ts";
 import type { Pool } from "../ipam/pool.ts";
 import { detach, type DetachDeps } from "./detach.ts";
-import { doomedGroup, guardEntries, reapingGroup } from "./plan.ts";
+import { doomedGroup, doomOps, guardEntries, isHostLinkName, reapingGroup } from "./plan.ts";
 
 /** Changes with every boot of the machine (proc(5), /proc/sys/kernel/random). */
 export async function readBootId(): Promise<string> {
@@ -28,9 +30,9 @@ export async function recover(deps: RecoverDeps): Promise<void> {
     for (const { attachment } of pool.all()) pool.release(attachment, { cool: true });
   }
   const living = (await kernel.node.links()).filter(({ group }) => group !== doomedGroup && group !== reapingGroup);
-  const links = new Set(living.map(({ name }) => name));
+  const names = new Set(living.map(({ name }) => name));
   for (const { attachment, state } of pool.all()) {
-    if (state === "ready" && links.has(attachment.hostLink)) continue;
+    if (state === "ready" && names.has(attachment.hostLink)) continue;
     log.warn(
       { attachment: attachmentKey(attachment), state },
       state === "ready" ? "its host link is gone: released" : "its ADD was cut off: taken back",
@@ -39,8 +41,23 @@ export async function recover(deps: RecoverDeps): Promise<void> {
       log.error({ attachment: attachmentKey(attachment), error: describe(error) }, "not taken back; DEL will"),
     );
   }
+  if (known === bootId) await sweep(living, deps);
   await syncGuard(pool, deps);
   pool.setFacts({ bootId });
+}
+
+/**
+ * Removes links of ours that a journal of this boot does not know: their ADD was cut off before it was written down, or
+ * their DEL right after. Without such a journal they may be living pods whose state was lost, and stay.
+ */
+async function sweep(living: readonly Link[], { pool, kernel, log, onDoomed }: RecoverDeps): Promise<void> {
+  const known = new Set(pool.all().map(({ attachment }) => attachment.hostLink));
+  for (const { index, name, kind, alias } of living) {
+    if (kind !== "veth" || !isHostLinkName(name) || known.has(name)) continue;
+    log.warn({ link: name, alias }, "a link that the journal does not know: removed");
+    await applyAll(kernel.node, doomOps(index));
+    onDoomed();
+  }
 }
 
 /** Makes the guard list exactly the addresses of the attachments at hand, those that are being removed left out. */

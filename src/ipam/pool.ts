@@ -37,8 +37,10 @@ export interface Held {
 }
 
 export interface Pool {
-  /** Journals an attachment as planned with one free address of every family that the blocks serve. @throws Fault "pool-empty", "store-failed" */
+  /** Takes one free address of every family that the blocks serve, for this process alone: `journal` must follow. @throws Fault "pool-empty", "store-failed" */
   reserve(draft: Omit<Attachment, "addresses" | "createdMs">): Attachment;
+  /** Writes the reserved attachment down as planned. @throws Fault "store-failed" */
+  journal(attachment: Attachment): void;
   /** The attachment has all it needs. */
   confirm(id: AttachmentId): void;
   /** Ends an attachment. `cool`: false only where no packet can have used its addresses. */
@@ -88,11 +90,13 @@ export function openPool({ blocks, store, coolMs = coolDefaultMs, now = Date.now
       const nowMs = now();
       const addresses = leases.familiesOf(blocks).map((family) => leases.chooseAddress(book, family, nowMs));
       const attachment: Attachment = { ...draft, addresses, createdMs: nowMs };
-      store.plan(attachment);
+      const key = attachmentKey(attachment);
+      if (attachments.has(key)) throw new Fault("store-failed", `attachment ${key} is already journalled`);
       attachments.set(attachmentKey(attachment), { attachment, state: "planned", leaving: false });
       for (const address of addresses) leases.lease(book, address);
       return attachment;
     },
+    journal: (attachment) => store.plan(attachment),
     confirm: (id) => {
       const stored = present(attachments.get(attachmentKey(id)), `attachment ${attachmentKey(id)}`);
       store.ready(id);

@@ -27,6 +27,8 @@ const schema = z.object({
   addresses: z.array(ip),
   netnsPath: z.string(),
   hostLink: z.string(),
+  hostIndex: z.int(),
+  podIndex: z.int(),
   hostMac: mac,
   podMac: mac,
   mtu: z.number(),

@@ -16,6 +16,9 @@ export interface Attachment extends AttachmentId {
   addresses: Ip[];
   netnsPath: string;
   hostLink: string;
+  /** Indexes of the two ends, chosen by the agent: with the boot they name the links for good. */
+  hostIndex: number;
+  podIndex: number;
   hostMac: Mac;
   podMac: Mac;
   mtu: number;

@@ -11,7 +11,7 @@ export type LinkRef = number | string;
 /** One change to a namespace. Every "remove" of what is gone already succeeds; every "add" of what is there fails with "kernel-exists". */
 export type Op =
   /** A veth pair: this end in the namespace at hand, the peer directly in another. Both ends are down; `link.set linkLocal: "none"` before, or as, each comes up. */
-  | { op: "link.addVeth"; name: string; mac: Mac; mtu: number; group: number; peer: VethPeer }
+  | { op: "link.addVeth"; name: string; index?: number; mac: Mac; mtu: number; group: number; peer: VethPeer }
   | ({ op: "link.set"; link: LinkRef } & LinkChange)
   | { op: "link.remove"; link: LinkRef }
   /** Removes every link of a group at once: one wait for the kernel's grace period whatever their number. Group 0 is refused. */
@@ -32,6 +32,8 @@ export type Op =
 export interface VethPeer {
   netns: Netns;
   name: string;
+  /** Chosen by the caller, so that operations on the link can follow in the same breath; by the kernel if absent. */
+  index?: number;
   mac: Mac;
   mtu: number;
 }

@@ -81,13 +81,18 @@ function subnetOf(namespace: FakeNamespace, { link, address, prefix }: FakeAddre
 
 function dropAddresses(namespace: FakeNamespace, gone: readonly FakeAddress[]): void {
   namespace.addresses = namespace.addresses.filter((held) => !gone.includes(held));
-  for (const { address, link } of gone) dropSource(namespace, address, link);
+  for (const { address } of gone) dropSource(namespace, address);
 }
 
-/** Ends the link's addresses: all, or those of IPv6, which do not outlive a link that goes down. */
+/** Ends the link's addresses: all, or those of IPv6, which do not outlive a link that goes down. IPv6 routes of other links keep such a source. */
 export function dropAddressesOf(namespace: FakeNamespace, { index }: FakeLink, which: "all" | "IPv6"): void {
   const ofLink = namespace.addresses.filter(({ link }) => link === index);
-  dropAddresses(namespace, which === "all" ? ofLink : ofLink.filter(({ address }) => ipFamily(address) === 6));
+  if (which === "all")
+    dropAddresses(
+      namespace,
+      ofLink.filter(({ address }) => ipFamily(address) === 4),
+    );
+  namespace.addresses = namespace.addresses.filter(({ link, address }) => link !== index || ipFamily(address) === 4);
 }
 
 /** Every address: the IPv4 ones first, link by link, as they are read. */

@@ -35,20 +35,27 @@ export function addVeth(
 ): FakeLink | NonNullable<Refusal> {
   // In the kernel's order: of several reasons it names the first.
   const refused =
+    refuseIndex(namespace, op.index, "EEXIST") ??
     refuseMac(op.mac) ??
     refuseMac(op.peer.mac) ??
     refuseMtu("veth", op.mtu) ??
     refuseMtu("veth", op.peer.mtu) ??
     refuseName(peerNamespace, op.peer.name) ??
     refuseName(namespace, op.name) ??
-    (namespace === peerNamespace && op.name === op.peer.name ? refusal("EEXIST") : undefined);
+    (namespace === peerNamespace && op.name === op.peer.name ? refusal("EEXIST") : undefined) ??
+    refuseIndex(peerNamespace, op.peer.index, "EBUSY");
   if (refused !== undefined) return refused;
   const { name, mac, mtu } = op.peer;
-  const peer = addLink(peerNamespace, { name, mac, mtu, kind: "veth", group: 0 });
-  const link = addLink(namespace, { name: op.name, mac: op.mac, mtu: op.mtu, kind: "veth", group: op.group });
+  const peer = addLink(peerNamespace, { name, mac, mtu, kind: "veth", group: 0 }, op.peer.index);
+  const own = { name: op.name, mac: op.mac, mtu: op.mtu, kind: "veth", group: op.group } as const;
+  const link = addLink(namespace, own, op.index);
   link.peer = { namespace: peerNamespace, link: peer };
   peer.peer = { namespace, link };
   return link;
+}
+
+function refuseIndex(namespace: FakeNamespace, index: number | undefined, errno: "EEXIST" | "EBUSY"): Refusal {
+  return index !== undefined && namespace.links.has(index) ? refusal(errno) : undefined;
 }
 
 function refuseMac(mac: Mac): Refusal {

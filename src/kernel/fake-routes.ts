@@ -14,7 +14,7 @@ import {
   refusal,
 } from "./fake-world.ts";
 
-const tables = { default: 253, main: 254, local: 255 } as const;
+const mainTable = 254;
 const defaultMetrics = { 4: 0, 6: 1024 } as const;
 const scopes = { global: 0, link: 253, host: 254 } as const;
 /** The least scope that a route of the type may have. */
@@ -23,7 +23,7 @@ const typeScopes: Readonly<Record<string, number>> = {
   broadcast: scopes.link,
   anycast: scopes.link,
 };
-const tableOf = ({ table = tables.main }: RouteKey): number => table;
+const tableOf = ({ table = mainTable }: RouteKey): number => table;
 const metricOf = ({ to, metric }: RouteKey): number => metric ?? defaultMetrics[cidrFamily(to)];
 const scopeOf = ({ scope = "global" }: Route): number => scopes[scope];
 const rejects = ({ type }: Route): boolean => type === "unreachable" || type === "blackhole";
@@ -79,13 +79,11 @@ export function dropRoutesOf(namespace: FakeNamespace, { index }: FakeLink, why:
   });
 }
 
-/** What an address takes along when it goes from a link: IPv4 routes that name it as their source, if no link has it any more; IPv6 ones of that link forget it. */
-export function dropSource(namespace: FakeNamespace, address: Ip, link: number): void {
-  if (ipFamily(address) === 6) {
-    for (const route of namespace.routes) if (route.src === address && hangsOn(route) === link) delete route.src;
-  } else if (!namespace.addresses.some((held) => held.address === address)) {
-    namespace.routes = namespace.routes.filter(({ src }) => src !== address);
-  }
+/** An address was removed: if no link has it any more, IPv4 routes that name it as their source end, and IPv6 ones forget it. */
+export function dropSource(namespace: FakeNamespace, address: Ip): void {
+  if (namespace.addresses.some((held) => held.address === address)) return;
+  if (ipFamily(address) === 4) namespace.routes = namespace.routes.filter(({ src }) => src !== address);
+  else for (const route of namespace.routes) if (route.src === address) delete route.src;
 }
 
 /** The link that the kernel keeps the route with; an IPv6 route that leads nowhere is kept with the loopback. */
@@ -106,7 +104,7 @@ function shortest(route: Route, link: number | undefined): Route {
     to,
     ...(link === undefined ? {} : { link }),
     ...(metric === undefined || metric === defaultMetrics[cidrFamily(to)] ? {} : { metric }),
-    ...(table === undefined || table === tables.main ? {} : { table }),
+    ...(table === undefined || table === mainTable ? {} : { table }),
     ...(via === undefined ? {} : { via }),
     ...(src === undefined ? {} : { src }),
     ...(cidrFamily(to) === 6 || scope === "global" ? {} : { scope }),
@@ -146,7 +144,7 @@ function gateway4(namespace: FakeNamespace, route: Route, via: Ip, scope: number
   if (scope >= scopes.host) return refusal("EINVAL", "Route with host scope can not have a gateway");
   const nearer = Math.max(scope + 1, scopes.link);
   const all = [...namespace.routes, ...ownRoutes(namespace)];
-  for (const table of new Set([tableOf(route), tables.local, tables.main, tables.default])) {
+  for (const table of tablesFor(namespace, route, via)) {
     const [found] = all
       .filter((held) => tableOf(held) === table && cidrContains(held.to, via) && scopeOf(held) >= nearer)
       .filter((held) => route.link === undefined || held.link === route.link)
@@ -156,6 +154,21 @@ function gateway4(namespace: FakeNamespace, route: Route, via: Ip, scope: number
     return direct4(namespace, found.link, scope);
   }
   return invalid("ENETUNREACH");
+}
+
+/** Where a gateway is looked for: first among the routes that it is for, then as a packet without source or mark would. */
+function tablesFor({ rules }: FakeNamespace, route: Route, via: Ip): Set<number> {
+  const matching = rules.filter(
+    ({ family, from, to, mark, mask }) =>
+      family === ipFamily(via) &&
+      from === undefined &&
+      (to === undefined || cidrContains(to, via)) &&
+      (mark & mask) === 0,
+  );
+  const tablesInOrder = matching.map(({ table }) => table);
+  return new Set(
+    ipFamily(via) === 4 && tableOf(route) === mainTable ? tablesInOrder : [tableOf(route), ...tablesInOrder],
+  );
 }
 
 function isLocal4(namespace: FakeNamespace, ip: Ip): boolean {
@@ -175,7 +188,7 @@ function hop6(namespace: FakeNamespace, route: Route): NextHop | NonNullable<Ref
   if (rejects(route)) return { link: undefined };
   const refused = link === undefined ? undefined : usable6(link);
   if (refused !== undefined) return refused;
-  if (route.via !== undefined) return gateway6(namespace, route.via, link);
+  if (route.via !== undefined) return gateway6(namespace, route, route.via, link);
   return link === undefined ? refusal("ENODEV") : { link: link.index };
 }
 
@@ -184,7 +197,12 @@ function usable6(link: FakeLink): Refusal {
   return ipv6Disabled(link) ? refusal("EACCES", "IPv6 is disabled on nexthop device") : undefined;
 }
 
-function gateway6(namespace: FakeNamespace, via: Ip, link: FakeLink | undefined): NextHop | NonNullable<Refusal> {
+function gateway6(
+  namespace: FakeNamespace,
+  route: Route,
+  via: Ip,
+  link: FakeLink | undefined,
+): NextHop | NonNullable<Refusal> {
   const own = namespace.addresses.some(
     (held) => held.address === via && (!isLinkLocal(via) || held.link === link?.index),
   );
@@ -193,9 +211,13 @@ function gateway6(namespace: FakeNamespace, via: Ip, link: FakeLink | undefined)
     if (link === undefined) return refusal("EINVAL", "Egress device not specified");
     return link.index === loopbackIndex ? refusal("EINVAL") : { link: link.index };
   }
-  const [found] = [...namespace.routes, ...ownRoutes(namespace)]
-    .filter((held) => cidrContains(held.to, via) && (link === undefined || held.link === link.index))
-    .toSorted((a, b) => cidrPrefix(b.to) - cidrPrefix(a.to) || metricOf(a) - metricOf(b));
-  if (found === undefined || found.via !== undefined || rejects(found)) return refusal("EHOSTUNREACH");
-  return { link: found.link };
+  const all = [...namespace.routes, ...ownRoutes(namespace)];
+  for (const table of tablesFor(namespace, route, via)) {
+    const [found] = all
+      .filter((held) => tableOf(held) === table && cidrContains(held.to, via))
+      .filter((held) => link === undefined || held.link === link.index)
+      .toSorted((a, b) => cidrPrefix(b.to) - cidrPrefix(a.to) || metricOf(a) - metricOf(b));
+    if (found !== undefined && found.via === undefined && !rejects(found)) return { link: found.link };
+  }
+  return refusal("EHOSTUNREACH");
 }

@@ -100,13 +100,15 @@ export function createNamespaces(): () => FakeNamespace {
 export function addLink(
   namespace: FakeNamespace,
   values: Pick<FakeLink, "name" | "kind" | "mac" | "mtu" | "group">,
+  chosenIndex?: number,
 ): FakeLink {
-  namespace.lastIndex += 1;
+  // A chosen index does not move the kernel's own count.
+  if (chosenIndex === undefined) namespace.lastIndex += 1;
   const settings = new Map<string, string>();
   inheritSettings(namespace, settings, (family, name) => family === "ipv6" || name === "forwarding");
   const link = {
     ...values,
-    index: namespace.lastIndex,
+    index: chosenIndex ?? namespace.lastIndex,
     up: false,
     alias: "",
     ipv6Ready: false,

@@ -2,8 +2,17 @@
 
 import { Fault } from "../../base/fault.ts";
 import { macBytes, macFromBytes } from "../../net/mac.ts";
-import type { Link, LinkChange, LinkRef, Op } from "../contract.ts";
-import { type Writer, decodeAttributes, defineAttributes, encodeAttributes, malformed, reserve } from "./codec.ts";
+import type { Link, LinkChange, LinkRef, Op, VethPeer } from "../contract.ts";
+import {
+  type Writer,
+  createWriter,
+  decodeAttributes,
+  defineAttributes,
+  encodeAttributes,
+  malformed,
+  reserve,
+  written,
+} from "./codec.ts";
 import { type Request, goneErrnos, messageFlag } from "./message.ts";
 
 /** Message types (linux/rtnetlink.h). */
@@ -38,7 +47,8 @@ const txQueues = { id: 31, kind: "u32" } as const;
 const rxQueues = { id: 32, kind: "u32" } as const;
 
 const peerAttributes = defineAttributes({ name, mac, mtu, txQueues, rxQueues, netnsFd: { id: 28, kind: "u32" } });
-const vethAttributes = defineAttributes({ peer: { id: 1, kind: "nested", of: peerAttributes, headerLen } });
+/** The peer's value is a link message of its own: header, then `peerAttributes`. */
+const vethAttributes = defineAttributes({ peer: { id: 1, kind: "bytes" } });
 const vethKind = Buffer.from("veth");
 const newKindAttributes = defineAttributes({
   kind: { id: 1, kind: "bytes" },
@@ -91,12 +101,12 @@ function nameOf(ref: LinkRef): { name?: string } {
 
 /** Requests a veth pair, then its indexes: two messages, one round trip. `netnsFd`: the namespace of the peer. */
 export function addVethRequests(op: Op & { op: "link.addVeth" }, netnsFd: number): Request[] {
-  const peer = { mac: macBytes(op.peer.mac), mtu: op.peer.mtu, ...oneQueue, netnsFd, name: op.peer.name };
+  const peer = peerMessage(op.peer, netnsFd);
   const create: Request = {
     type: linkMessage.new,
     flags: messageFlag.ack | messageFlag.create | messageFlag.exclusive,
     fill: (writer) => {
-      reserve(writer, headerLen);
+      writeNewHeader(writer, op.index);
       encodeAttributes(writer, requestAttributes, {
         mac: macBytes(op.mac),
         mtu: op.mtu,
@@ -108,6 +118,19 @@ export function addVethRequests(op: Op & { op: "link.addVeth" }, netnsFd: number
     },
   };
   return [create, getLinkRequest(op.name)];
+}
+
+function peerMessage({ index, mac, mtu, name }: VethPeer, netnsFd: number): Uint8Array {
+  const writer = createWriter(128);
+  writeNewHeader(writer, index);
+  encodeAttributes(writer, peerAttributes, { mac: macBytes(mac), mtu, ...oneQueue, netnsFd, name });
+  return written(writer);
+}
+
+/** The header of a link that is to be made; without an index the kernel chooses one. */
+function writeNewHeader(writer: Writer, index: number | undefined): void {
+  if (index === undefined) reserve(writer, headerLen);
+  else writeHeader(writer, index);
 }
 
 /**
