@@ -6,6 +6,8 @@ import { reaped, startTestAgent } from "../../test/agent.ts";
 import { type FailurePlan, failingKernel } from "../../test/failing-kernel.ts";
 import { makeNetns } from "../../test/netns.ts";
 import { present } from "../base/assert.ts";
+import { askAgent } from "../cli/agent-client.ts";
+import { statusSocket } from "./status.ts";
 
 /** More calls than ADD or DEL makes: the search for the last one ends there. */
 const callsMax = 40;
@@ -36,6 +38,8 @@ for (const when of ["before", "after"] as const) {
         assert.deepEqual(held, [], `call ${at}: the guard has no entry`);
         const links = (await agent.kernel().node.links()).filter(({ name }) => name.startsWith("fl"));
         assert.deepEqual(links, [], `call ${at}: the node has no link`);
+        const pods = await askAgent(statusSocket(agent.config.paths.socket), "/pods");
+        assert.deepEqual(pods, [], `call ${at}: no address is held`);
         assert.equal((await agent.cni("DEL", { netns: pod.path })).exitCode, 0, `call ${at}: DEL after a failed ADD`);
         continue;
       }

@@ -1,0 +1,127 @@
+// What a starting agent makes of what the last one left: half-made attachments, unknown links, a reboot, a lost journal.
+
+import assert from "node:assert/strict";
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { reaped, startTestAgent, type TestAgent } from "../../test/agent.ts";
+import { makeNetns } from "../../test/netns.ts";
+import { testAttachment, testIp } from "../../test/store.contract.ts";
+import { until } from "../../test/until.ts";
+import { openSqliteStore } from "../ipam/sqlite-store.ts";
+import type { Store } from "../ipam/store.ts";
+import { derivedNames } from "./plan.ts";
+
+const stranger = "fl0123456789abc";
+
+function makeStranger({ node }: TestAgent): void {
+  node.run("ip", "link", "add", stranger, "type", "veth", "peer", "name", "lost");
+  node.run("ip", "link", "set", stranger, "alias", "fairlead1 fairlead/never/eth0");
+}
+
+/** Works on the state file of a stopped agent. */
+function edit({ config }: TestAgent, work: (store: Store) => void): void {
+  const store = openSqliteStore(join(config.paths.state, "fairlead.db"));
+  work(store);
+  store.close();
+}
+
+const linkNames = async (agent: TestAgent): Promise<string[]> =>
+  (await agent.kernel().node.links()).map(({ name }) => name).filter((name) => name.startsWith("fl"));
+
+test("a link that the journal does not know is removed, a known one stays", async (t) => {
+  const agent = await startTestAgent(t);
+  const pod = makeNetns(t);
+  await agent.add({ netns: pod.path });
+  await agent.stop();
+  makeStranger(agent);
+  agent.node.run("ip", "link", "add", "flat", "type", "bridge"); // not a name of ours
+  await agent.start();
+  await until("the unknown link is gone", async () => !(await linkNames(agent)).includes(stranger));
+  assert.equal((await linkNames(agent)).length, 2);
+  pod.run("ping", "-c1", "-W1", "172.30.0.11");
+});
+
+test("with a lost journal unknown links stay: they may be living pods", async (t) => {
+  const agent = await startTestAgent(t);
+  const pod = makeNetns(t);
+  await agent.add({ netns: pod.path });
+  const [before] = await linkNames(agent);
+  await agent.stop();
+  rmSync(agent.config.paths.state, { recursive: true });
+  await agent.start();
+  await reaped(agent);
+  assert.deepEqual(await linkNames(agent), [before]);
+});
+
+test("an ADD that was cut off is taken back, and its address is not given again at once", async (t) => {
+  const agent = await startTestAgent(t);
+  await agent.stop();
+  const id = { network: "fairlead", containerId: "cut", ifname: "eth0" };
+  edit(agent, (store) =>
+    store.plan(
+      testAttachment({ ...id, ...derivedNames(id), addresses: [testIp("10.4.1.1"), testIp("fd00:10:4:1::1")] }),
+    ),
+  );
+  await agent.start();
+  edit(agent, (store) => assert.deepEqual(store.read().attachments, []));
+  const pod = makeNetns(t);
+  const { ips } = await agent.add({ netns: pod.path });
+  assert.deepEqual(
+    ips.map(({ address }) => address),
+    ["10.4.1.2/32", "fd00:10:4:1::2/128"],
+  );
+});
+
+test("an attachment whose host link is gone is released", async (t) => {
+  const agent = await startTestAgent(t);
+  const pod = makeNetns(t);
+  await agent.add({ netns: pod.path });
+  await agent.stop();
+  pod.remove();
+  await until("the kernel has removed the pair", () => !/fl[0-9a-f]{13}/.test(agent.node.run("ip", "link")));
+  await agent.start();
+  edit(agent, (store) => assert.deepEqual(store.read().attachments, []));
+  assert.deepEqual(await agent.kernel().guard.list(), []);
+});
+
+test("after a reboot every attachment is released and its address cools", async (t) => {
+  const agent = await startTestAgent(t);
+  const pod = makeNetns(t);
+  await agent.add({ netns: pod.path });
+  await agent.stop();
+  edit(agent, (store) => store.setFacts({ bootId: "another boot" }));
+  await agent.start();
+  edit(agent, (store) => {
+    const { attachments, cooling } = store.read();
+    assert.deepEqual(attachments, []);
+    assert.deepEqual(cooling.map(({ address }) => address).toSorted(), ["10.4.1.1", "fd00:10:4:1::1"]);
+  });
+});
+
+test("a guard that somebody damaged while no agent ran is whole again", async (t) => {
+  const agent = await startTestAgent(t);
+  const pod = makeNetns(t);
+  await agent.add({ netns: pod.path });
+  const before = agent.node.run("nft", "list", "table", "inet", "fairlead");
+  await agent.stop();
+  agent.node.run("nft", "flush", "chain", "inet", "fairlead", "guard_pod");
+  await agent.start();
+  assert.equal(agent.node.run("nft", "list", "table", "inet", "fairlead"), before);
+});
+
+test("link indexes go on behind those of the last run", async (t) => {
+  const agent = await startTestAgent(t);
+  const first = makeNetns(t);
+  const second = makeNetns(t);
+  await agent.add({ netns: first.path });
+  await agent.stop();
+  await agent.start();
+  await agent.add({ containerId: "c2", netns: second.path });
+  const indexes = (await agent.kernel().node.links())
+    .filter(({ name }) => name.startsWith("fl"))
+    .map(({ index }) => index);
+  assert.equal(new Set(indexes).size, 2);
+  first.run("ping", "-c1", "-W1", "172.30.0.11");
+  second.run("ping", "-c1", "-W1", "172.30.0.11");
+});
