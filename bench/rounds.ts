@@ -128,7 +128,10 @@ interface Side {
   added: Run[];
 }
 
-/** ADD of all pods, the plugins in turn; then each plugin's DELs alone, since the kernel's work after one would hold up the other. */
+/**
+ * One block: each plugin's ADDs in a row, then each one's DELs. No node runs two plugins, and what one leaves for later (the
+ * kernel's work on links, a process that ends) would be measured as the other's time. Who comes first changes every block.
+ */
 async function runBlock(parties: Parties, block: number, referencePods: number, into: RunResult): Promise<void> {
   const { lab, spawner, ours, reference } = parties;
   const side = async (plugin: Plugin, times: Times, count: number): Promise<Side> => ({
@@ -137,19 +140,16 @@ async function runBlock(parties: Parties, block: number, referencePods: number, 
     pods: await makePods(lab, `${plugin.name}-${block + 1}`, count),
     added: [],
   });
-  const sides = [await side(ours, into.ours, blockPods), await side(reference, into.reference, referencePods)];
-  for (let index = 0; index < blockPods; index += 1) {
-    // Who comes first changes every time.
-    for (const { plugin, pods, added } of index % 2 === 0 ? sides : sides.toReversed()) {
-      const pod = pods[index];
-      if (pod !== undefined) added.push(await spawner.run(invocation(plugin, "ADD", pod)));
-    }
+  const both = [await side(ours, into.ours, blockPods), await side(reference, into.reference, referencePods)];
+  const sides = block % 2 === 0 ? both : both.toReversed();
+  for (const { plugin, pods, added } of sides) {
+    for (const pod of pods) added.push(await spawner.run(invocation(plugin, "ADD", pod)));
   }
   for (const { plugin, times, pods, added } of sides) {
     for (const [index, run] of added.entries()) await verifyAdd(plugin, present(pods[index], "pod"), run, lab.env);
     times.add.push(...added.map(({ ms }) => ms));
   }
-  for (const one of block % 2 === 0 ? sides : sides.toReversed()) await deleteAll(parties, one);
+  for (const one of sides) await deleteAll(parties, one);
   await measureStart(parties, into);
 }
 

@@ -41,7 +41,7 @@ export function addAddress(
 
 function settle(namespace: FakeNamespace, link: FakeLink): void {
   link.settled = true;
-  inheritSettings(namespace, link.settings, (family) => family === "ipv4");
+  inheritSettings(namespace, link.settings, "ipv4");
 }
 
 function refuse6(link: FakeLink, address: Ip): Refusal {

@@ -128,7 +128,7 @@ function setMtu(namespace: FakeNamespace, link: FakeLink, mtu: number): void {
     dropIpv6(namespace, link);
     for (const key of link.settings.keys()) if (key.startsWith("ipv6/")) link.settings.delete(key);
   }
-  if (!hadIpv6) inheritSettings(namespace, link.settings, (family) => family === "ipv6");
+  if (!hadIpv6) inheritSettings(namespace, link.settings, "ipv6");
   startIpv6(namespace, link);
 }
 

@@ -105,7 +105,8 @@ export function addLink(
   // A chosen index does not move the kernel's own count.
   if (chosenIndex === undefined) namespace.lastIndex += 1;
   const settings = new Map<string, string>();
-  inheritSettings(namespace, settings, (family, name) => family === "ipv6" || name === "forwarding");
+  inheritSettings(namespace, settings, "ipv4");
+  inheritSettings(namespace, settings, "ipv6");
   const link = {
     ...values,
     index: chosenIndex ?? namespace.lastIndex,
@@ -121,18 +122,17 @@ export function addLink(
 }
 
 /**
- * Copies those of the namespace's "default" settings that a link takes over for good: those of IPv6 and forwarding when it is
- * made, the rest of IPv4 with its first address. Until then a change of "default" reaches it too.
+ * Copies what was written to the namespace's "default" settings of a family, as a link takes it over for good: when it is made,
+ * and for IPv4 again with its first address. What it has not taken over by then, it has from "default".
  */
 export function inheritSettings(
   namespace: FakeNamespace,
   settings: Map<string, string>,
-  takes: (family: string, name: string) => boolean,
+  family: "ipv4" | "ipv6",
 ): void {
   for (const [key, value] of namespace.settings) {
-    const [, family, name] = /^(ipv[46])\/conf\/default\/(\w+)$/.exec(key) ?? [];
-    if (family === undefined || name === undefined || !takes(family, name)) continue;
-    if (!settings.has(`${family}/${name}`)) settings.set(`${family}/${name}`, value);
+    const [, of, name] = /^(ipv[46])\/conf\/default\/(\w+)$/.exec(key) ?? [];
+    if (of === family && !settings.has(`${family}/${name}`)) settings.set(`${family}/${name}`, value);
   }
 }
 

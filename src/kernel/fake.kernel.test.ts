@@ -249,6 +249,7 @@ const stories: Record<string, Step[]> = {
     settings("node", "ipv6/conf/all/forwarding", "1"),
     settings("node", "ipv6/conf/default/accept_ra", "2"),
     addVeth("node", "fl1", "pod", "fl1"),
+    settings("node", "ipv4/conf/default/send_redirects", "1"),
     settings("node", "ipv4/conf/fl1/send_redirects", "banana"),
     settings("pod", "ipv6/conf/fl9/accept_ra", "1"),
   ],
