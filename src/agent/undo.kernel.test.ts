@@ -1,8 +1,8 @@
 // Every kernel call of ADD and DEL fails once, before and after its work: nothing is left, nothing is lost, and the next try works.
 
 import assert from "node:assert/strict";
-import { test } from "node:test";
-import { reaped, startTestAgent } from "../../test/agent.ts";
+import { test, type TestContext } from "node:test";
+import { reaped, startTestAgent, type TestAgent } from "../../test/agent.ts";
 import { type FailurePlan, failingKernel } from "../../test/failing-kernel.ts";
 import { makeNetns } from "../../test/netns.ts";
 import { present } from "../base/assert.ts";
@@ -12,17 +12,21 @@ import { statusSocket } from "./status.ts";
 /** More calls than ADD or DEL makes: the search for the last one ends there. */
 const callsMax = 40;
 
+async function startFailingAgent(t: TestContext): Promise<{ agent: TestAgent; steer: FailurePlan }> {
+  let plan: FailurePlan | undefined;
+  const agent = await startTestAgent(t, {
+    wrap: (kernel) => {
+      const failing = failingKernel(kernel);
+      plan = failing.plan;
+      return failing.kernel;
+    },
+  });
+  return { agent, steer: present(plan, "failure plan") };
+}
+
 for (const when of ["before", "after"] as const) {
   test(`ADD: each kernel call fails ${when} its work`, async (t) => {
-    let plan: FailurePlan | undefined;
-    const agent = await startTestAgent(t, {
-      wrap: (kernel) => {
-        const failing = failingKernel(kernel);
-        plan = failing.plan;
-        return failing.kernel;
-      },
-    });
-    const steer = present(plan, "failure plan");
+    const { agent, steer } = await startFailingAgent(t);
     const pod = makeNetns(t);
     let failed = 0;
     for (let at = 1; at <= callsMax; at += 1) {
@@ -52,15 +56,7 @@ for (const when of ["before", "after"] as const) {
   });
 
   test(`DEL: each kernel call fails ${when} its work, and the next DEL finishes`, async (t) => {
-    let plan: FailurePlan | undefined;
-    const agent = await startTestAgent(t, {
-      wrap: (kernel) => {
-        const failing = failingKernel(kernel);
-        plan = failing.plan;
-        return failing.kernel;
-      },
-    });
-    const steer = present(plan, "failure plan");
+    const { agent, steer } = await startFailingAgent(t);
     let failed = 0;
     for (let at = 1; at <= callsMax; at += 1) {
       const pod = makeNetns(t);

@@ -32,7 +32,6 @@ const everything = defineAttributes({
   on: { id: 11, kind: "flag" },
   ip: { id: 12, kind: "ip" },
   nest: { id: 13, kind: "nested", of: inner },
-  tailed: { id: 14, kind: "nested", of: inner, headerLen: 6 },
   list: { id: 15, kind: "list", of: inner },
   seventh: { id: 16, kind: "list", of: inner, elementId: 7 },
 });
@@ -64,7 +63,6 @@ void test("each kind has its exact bytes", () => {
     [{ on: false, u8: undefined }, ""],
     [{ ip: ipFromBytes(Buffer.from([10, 0, 0, 1])) }, "0800 0c00 0a000001"],
     [{ nest: { port: 1 } }, "0c00 0d80 0600 0200 00010000"],
-    [{ tailed: { port: 1 } }, "1400 0e80 0000000000000000 0600 0200 00010000"],
     [{ list: [{ port: 1 }, {}] }, "1400 0f80 0c00 0180 0600 0200 00010000 0400 0180"],
     [{ seventh: [{}] }, "0800 1080 0400 0780"],
     [{ s32: 1, u8: 1 }, "0800 0400 01000000 0500 0100 01000000"],
@@ -93,7 +91,6 @@ const anyValues = fc.record(
     on: fc.constant(true),
     ip: anyIp,
     nest: innerValues,
-    tailed: innerValues,
     list: fc.array(innerValues, { maxLength: 5 }),
     seventh: fc.array(innerValues, { maxLength: 5 }),
   },
@@ -146,7 +143,6 @@ void test("unknown attributes are skipped, flags on a number are not part of it,
   assert.deepEqual(decodeAttributes(everything, bytes("0600 0900 61620000")), { text: "ab" });
   const unended = decodeAttributes(everything, bytes("0800 0900 61626364 0500 0100 07000000"));
   assert.deepEqual(unended, { text: "abcd", u8: 7 });
-  assert.deepEqual(decodeAttributes(everything, bytes("0600 0e80 00000000")), { tailed: {} });
   assert.deepEqual(decodeAttributes(everything, new Uint8Array()), {});
 });
 

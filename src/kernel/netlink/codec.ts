@@ -18,8 +18,6 @@ interface NestedAttribute {
   readonly id: number;
   readonly kind: "nested";
   readonly of: AttributeTable;
-  /** Bytes of a struct that comes before the inner attributes: written as zeros, skipped on reading. */
-  readonly headerLen?: number;
 }
 
 interface ListAttribute {
@@ -151,10 +149,7 @@ function encodeOne(writer: Writer, attribute: Attribute, name: string, value: un
   switch (attribute.kind) {
     case "nested":
       if (typeof value !== "object" || value === null) throw unfit(name, attribute.kind, value);
-      writeNest(writer, attribute.id, () => {
-        if (attribute.headerLen !== undefined) reserve(writer, attribute.headerLen);
-        encodeFrom(writer, attribute.of, value);
-      });
+      writeNest(writer, attribute.id, () => encodeFrom(writer, attribute.of, value));
       return;
     case "list":
       if (!Array.isArray(value)) throw unfit(name, attribute.kind, value);
@@ -261,7 +256,7 @@ function decodeFrom(table: AttributeTable, bytes: Buffer, from: number, to: numb
 function decodeOne(attribute: Attribute, name: string, bytes: Buffer, at: number, end: number): unknown {
   switch (attribute.kind) {
     case "nested":
-      return decodeFrom(attribute.of, bytes, at + align(attribute.headerLen ?? 0), end);
+      return decodeFrom(attribute.of, bytes, at, end);
     case "list": {
       const elements: unknown[] = [];
       eachAttribute(bytes, at, end, (id, from, to) => {
