@@ -134,12 +134,15 @@ const anyStep: fc.Arbitrary<Step> = fc.oneof(
   },
 );
 
+/** The same walks every time: whoever looks for more differences changes it, and puts what is found into fake.kernel.test.ts. */
+const seed = 20_261_123;
+
 void test("random steps", { timeout: 300_000 }, async (t) => {
   const compare = openBoth(t);
   await fc.assert(
     fc.asyncProperty(fc.array(anyStep, { maxLength: stepsMax }), async (steps) => {
       await compare([...pair, ...steps], "flaps");
     }),
-    { numRuns: runs },
+    { numRuns: runs, seed, endOnFailure: true },
   );
 });
