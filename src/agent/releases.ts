@@ -21,7 +21,7 @@ export interface ReleasesDeps {
   log: Log;
 }
 
-/** Where the shim writes: native/shim_core.c knows the same name. */
+/** Where the shim writes: native/shim_release.c knows the same name. */
 export function releasesDirectory(socket: string): string {
   return join(dirname(socket), "releases");
 }

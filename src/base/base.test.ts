@@ -74,7 +74,7 @@ test("an empty file, broken YAML, doubled keys and alias bombs are one clear fau
       return error.message;
     }
   };
-  assert.match(String(bad("")), /node: /);
+  assert.match(String(bad("")), /node: is missing/);
   assert.match(String(bad("node: {name: [")), /not valid YAML/);
   assert.match(String(bad("node: {name: a, name: b}")), /not valid YAML.*unique/);
   const bomb = [

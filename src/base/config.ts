@@ -50,7 +50,9 @@ function problemLine(issue: z.core.$ZodIssue): string {
     .map((part) => (typeof part === "number" ? `[${part}]` : `.${String(part)}`))
     .join("")
     .replace(/^\./, "");
-  return `${path === "" ? "(top level)" : path}: ${issue.message}`;
+  // What is not there at all is the commonest mistake, and deserves plainer words than its missing type.
+  const missing = issue.code === "invalid_type" && issue.message.endsWith("received undefined");
+  return `${path === "" ? "(top level)" : path}: ${missing ? "is missing" : issue.message}`;
 }
 
 function freeze<T>(value: T): Readonly<T> {
