@@ -1,18 +1,19 @@
 // Holds native/addon.c to its end with the process: what keeps a process alive, exits in the middle of calls, collected descriptors, Node 20.
 
 import assert from "node:assert/strict";
-import { execFile, spawnSync } from "node:child_process";
-import { statSync } from "node:fs";
+import { execFile } from "node:child_process";
+import { existsSync, realpathSync, statSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { makeNetns } from "../../test/netns.ts";
+import { present } from "../base/assert.ts";
 import { aboutLink, ack, getLink, request, silent } from "../../test/netlink-bytes.ts";
 
 const run = promisify(execFile);
 const addonPath = fileURLToPath(new URL("../../build/fairlead.node", import.meta.url));
 const bounded = { timeout: 20_000 };
-const nodeOfPath = spawnSync("node", ["--version"], { encoding: "utf8", timeout: 5000 }).stdout ?? "none";
 
 /** Runs JavaScript in a process of its own; `addon`, `home` and `silent` are there. Gives its stdout; a crash or a hang throws. */
 async function inProcess(node: string, flags: string[], script: string): Promise<string> {
@@ -71,8 +72,17 @@ test("what a monitor's callback throws ends the process as an uncaught exception
   assert.equal(await inProcess(process.execPath, [], script), "thrown in callback");
 });
 
-const isNode20 = { ...bounded, skip: nodeOfPath.startsWith("v20.") ? false : `node of PATH is ${nodeOfPath.trim()}` };
-test("the same binary works under the node of PATH where that is Node 20", isNode20, async (t) => {
+/** The machine's own node, which set-up needs (20 or newer), and which is not the one of the project. */
+function nodeOfMachine(): string {
+  const ours = realpathSync(process.execPath);
+  const found = (process.env["PATH"] ?? "")
+    .split(":")
+    .map((directory) => join(directory, "node"))
+    .find((file) => existsSync(file) && realpathSync(file) !== ours);
+  return present(found, "a node in the PATH beside the project's own");
+}
+
+test("the same binary works under the machine's own node", bounded, async (t) => {
   const netns = makeNetns(t);
   const ask = aboutLink(getLink, request | ack, 7, "lo").toString("hex");
   const script = `(async () => { const ns = addon.openNetns(${JSON.stringify(netns.path)}); const socket = addon.openNetlink(ns, 0);
@@ -82,5 +92,5 @@ test("the same binary works under the node of PATH where that is Node 20", isNod
     addon.stop();
     console.log(addon.netnsId(ns), bytes.readUInt32LE(8), await addon.readSysctls(ns, ["ipv4/ip_forward"]), await late); })();`;
   const { dev, ino } = statSync(netns.path, { bigint: true });
-  assert.equal(await inProcess("node", [], script), `${dev}:${ino} 7 [ '1' ] ECANCELED`);
+  assert.equal(await inProcess(nodeOfMachine(), [], script), `${dev}:${ino} 7 [ '1' ] ECANCELED`);
 });
