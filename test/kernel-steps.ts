@@ -28,7 +28,8 @@ type Action = Op | { op: "settings"; values: Record<string, string> };
 /** Something done in one place. */
 export interface Step {
   place: Place;
-  text: string;
+  /** For the report of a failure. */
+  toString: () => string;
   act: (stage: Stage, index: Index) => Action;
 }
 
@@ -120,7 +121,7 @@ export const settings = (place: Place, key: string, value: string): Step =>
   step(place, `${key} = ${value}`, () => ({ op: "settings", values: { [key]: value } }));
 
 function step(place: Place, text: string, act: Step["act"]): Step {
-  return { place, text: `${place}: ${text}`, act };
+  return { place, toString: () => `${place}: ${text}`, act };
 }
 
 /** Leaves out what is undefined, as the contract's types want it. */
@@ -186,7 +187,8 @@ async function lookAt(netns: Netns, carrier: Carrier): Promise<unknown> {
     addresses: named(addresses.filter(({ address }) => carrier === "settles" || !isLinkLocal(address))),
     routes: named(routes.filter((route) => isComparable(route, carrier))),
     rules: await netns.rules(),
-    neighbours: named(await netns.neighbours()),
+    // Others are learned from traffic, which the fake has none of.
+    neighbours: named((await netns.neighbours()).filter(({ permanent }) => permanent)),
     settings: await netns.readSysctls(settingKeys),
   };
 }
@@ -229,7 +231,7 @@ async function compare(real: Stage, steps: readonly Step[], carrier: Carrier): P
   const said: string[] = [];
   for (const step of steps) {
     const expected = await take(fake, step);
-    said.push(`${step.text}: ${expected}`);
+    said.push(`${step.toString()}: ${expected}`);
     assert.equal(await take(real, step), expected, said.join("\n"));
   }
   const expected = await look(fake, carrier);

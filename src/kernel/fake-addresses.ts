@@ -4,7 +4,7 @@ import { cidrOf } from "../net/cidr.ts";
 import { type Ip, ipBytes, ipFamily, isLinkLocal } from "../net/ip.ts";
 import type { Mac } from "../net/mac.ts";
 import type { Address, Neighbour } from "./contract.ts";
-import { dropSource } from "./fake-routes.ts";
+import { dropRoutesOf, dropSource } from "./fake-routes.ts";
 import {
   type FakeAddress,
   type FakeLink,
@@ -71,7 +71,16 @@ export function removeAddress(namespace: FakeNamespace, link: FakeLink, address:
   const promote = namespace.settings.get("ipv4/conf/all/promote_secondaries") === "1";
   const isFirst = subnetOf(namespace, gone)[0] === gone;
   dropAddresses(namespace, ipFamily(address) === 4 && isFirst && !promote ? subnetOf(namespace, gone) : [gone]);
+  if (ipFamily(address) === 4 && !hasAddress4(namespace, link)) {
+    // With its last IPv4 address a link loses what it was used for in IPv4, though the same can be there without any address.
+    dropRoutesOf(namespace, link, "no IPv4");
+    dropNeighboursOf(namespace, link, "IPv4");
+  }
   return undefined;
+}
+
+function hasAddress4({ addresses }: FakeNamespace, { index }: FakeLink): boolean {
+  return addresses.some(({ link, address }) => link === index && ipFamily(address) === 4);
 }
 
 function subnetOf(namespace: FakeNamespace, { link, address, prefix }: FakeAddress): FakeAddress[] {
@@ -119,10 +128,9 @@ export function removeNeighbour(namespace: FakeNamespace, link: FakeLink, addres
 }
 
 /** Ends the link's neighbours: permanent ones too do not outlive a link that goes down. */
-export function dropNeighboursOf(namespace: FakeNamespace, { index }: FakeLink, which: "all" | "IPv6"): void {
-  namespace.neighbours = namespace.neighbours.filter(
-    ({ link, address }) => link !== index || (which === "IPv6" && ipFamily(address) === 4),
-  );
+export function dropNeighboursOf(namespace: FakeNamespace, { index }: FakeLink, which: "all" | "IPv4" | "IPv6"): void {
+  const ends = (address: Ip): boolean => which === "all" || (which === "IPv4") === (ipFamily(address) === 4);
+  namespace.neighbours = namespace.neighbours.filter(({ link, address }) => link !== index || !ends(address));
 }
 
 export function allNeighbours({ neighbours }: FakeNamespace): Neighbour[] {

@@ -5,7 +5,7 @@ import { type Ip, parseIp } from "../net/ip.ts";
 import { type Mac, linkLocalOf, macBytes } from "../net/mac.ts";
 import type { Link, LinkChange, LinkRef, Op } from "./contract.ts";
 import { addAddress, dropAddressesOf, dropNeighboursOf } from "./fake-addresses.ts";
-import { dropRoutesOf } from "./fake-routes.ts";
+import { dropRoutesOf, followMtu } from "./fake-routes.ts";
 import {
   type FakeLink,
   type FakeNamespace,
@@ -122,8 +122,9 @@ function changeRest(
 }
 
 function setMtu(namespace: FakeNamespace, link: FakeLink, mtu: number): void {
-  const hadIpv6 = hasIpv6(link);
+  const [hadIpv6, oldMtu] = [hasIpv6(link), link.mtu];
   link.mtu = mtu;
+  followMtu(namespace, link, oldMtu);
   if (hadIpv6 && !hasIpv6(link)) {
     dropIpv6(namespace, link);
     for (const key of link.settings.keys()) if (key.startsWith("ipv6/")) link.settings.delete(key);

@@ -54,7 +54,7 @@ export function removeRoute(namespace: FakeNamespace, key: RouteKey): Refusal {
       route.to === key.to &&
       tableOf(route) === tableOf(key) &&
       route.protocol === protocol &&
-      (link === undefined || route.link === link) &&
+      (link === undefined || hangsOn(route) === link) &&
       // Without a metric IPv4 takes the first route, IPv6 the one with the default metric.
       (metric === undefined && family === 4 ? true : metricOf(route) === (metric ?? defaultMetrics[family])),
   );
@@ -70,20 +70,34 @@ export function allRoutes(namespace: FakeNamespace): Route[] {
   return structuredClone(routes.toSorted((a, b) => cidrFamily(a.to) - cidrFamily(b.to)));
 }
 
-/** Routes that end when the link goes down. IPv4 keeps those of host scope: they lead to the host itself. */
-export function dropRoutesOf(namespace: FakeNamespace, { index }: FakeLink, why: "down" | "gone" | "no IPv6"): void {
+/** What happened to a link. Going down, it keeps IPv4 routes of host scope: they lead to the host itself. */
+export type LinkLoss = "down" | "gone" | "no IPv4" | "no IPv6";
+
+/** Ends the routes over a link. */
+export function dropRoutesOf(namespace: FakeNamespace, { index }: FakeLink, loss: LinkLoss): void {
   namespace.routes = namespace.routes.filter((route) => {
-    if (hangsOn(route) !== index) return true;
-    if (cidrFamily(route.to) === 6) return false;
-    return why === "no IPv6" || (why === "down" && route.scope === "host");
+    if (hangsOn(route) !== index || loss === "gone") return hangsOn(route) !== index;
+    if (cidrFamily(route.to) === 6) return loss === "no IPv4";
+    return loss === "no IPv6" || (loss === "down" && route.scope === "host");
   });
 }
 
-/** An address was removed: if no link has it any more, IPv4 routes that name it as their source end, and IPv6 ones forget it. */
+/** A link's MTU has changed: its IPv6 routes that had the old one, or more than the new one, follow. */
+export function followMtu(namespace: FakeNamespace, { index, mtu }: FakeLink, oldMtu: number): void {
+  for (const route of namespace.routes) {
+    if (cidrFamily(route.to) === 4 || route.mtu === undefined || hangsOn(route) !== index) continue;
+    if (route.mtu >= mtu || route.mtu === oldMtu) route.mtu = mtu;
+  }
+}
+
+/** An address was removed: if no link has it any more, IPv4 routes of the main table that name it as their source end, and IPv6 ones forget it. */
 export function dropSource(namespace: FakeNamespace, address: Ip): void {
   if (namespace.addresses.some((held) => held.address === address)) return;
-  if (ipFamily(address) === 4) namespace.routes = namespace.routes.filter(({ src }) => src !== address);
-  else for (const route of namespace.routes) if (route.src === address) delete route.src;
+  if (ipFamily(address) === 4) {
+    namespace.routes = namespace.routes.filter((route) => route.src !== address || tableOf(route) !== mainTable);
+  } else {
+    for (const route of namespace.routes) if (route.src === address) delete route.src;
+  }
 }
 
 /** The link that the kernel keeps the route with; an IPv6 route that leads nowhere is kept with the loopback. */

@@ -74,9 +74,15 @@ export function writeSetting(namespace: FakeNamespace, key: string, value: strin
   if (place === undefined) throw refuse("ENOENT");
   if (!/^-?\d{1,9}\s*$/.test(value)) throw refuse("EINVAL");
   const plain = String(Number(value));
-  const changed = (place.map.get(place.key) ?? place.initial) !== plain;
-  place.map.set(place.key, plain);
-  if (changed && place.conf !== undefined) spread(namespace, place.conf, plain);
+  const { map, conf } = place;
+  if (conf !== undefined && typeof conf.scope !== "string") {
+    setOnLink(namespace, conf.scope, conf.family, conf.name, plain);
+    return;
+  }
+  const changed = (map.get(place.key) ?? place.initial) !== plain;
+  map.set(place.key, plain);
+  // IPv6 spreads a value though it is the old one: links may have got others meanwhile.
+  if (conf?.scope === "all" && (changed || conf.family === "ipv6")) spread(namespace, conf.family, conf.name, plain);
 }
 
 /** As src/kernel/sysctl.ts does. */
@@ -112,25 +118,20 @@ function findPlace(namespace: FakeNamespace, key: string): Place | undefined {
   };
 }
 
-/** What a change means beyond its own value: "all" of some settings is written to every link and to "default". */
-function spread(namespace: FakeNamespace, { family, scope, name }: NonNullable<Place["conf"]>, value: string): void {
-  const reachesLinks = name === "forwarding" || name === "disable_ipv6";
-  if (scope === "all" && reachesLinks) {
-    namespace.settings.set(`${family}/conf/default/${name}`, value);
-    for (const link of namespace.links.values()) setOnLink(namespace, link, family, name, value);
-  }
-  if (scope === "all" && family === "ipv4" && name === "forwarding") {
-    namespace.settings.set("ipv4/conf/all/accept_redirects", value === "0" ? "1" : "0");
-  }
-  if (typeof scope !== "string") setOnLink(namespace, scope, family, name, value);
+/** What "all" of some settings means beyond its own value: it is written to every link and to "default". */
+function spread(namespace: FakeNamespace, family: string, name: string, value: string): void {
+  if (name !== "forwarding" && name !== "disable_ipv6") return;
+  namespace.settings.set(`${family}/conf/default/${name}`, value);
+  for (const link of namespace.links.values()) setOnLink(namespace, link, family, name, value);
+  if (family === "ipv4") namespace.settings.set("ipv4/conf/all/accept_redirects", value === "0" ? "1" : "0");
 }
 
 function setOnLink(namespace: FakeNamespace, link: FakeLink, family: string, name: string, value: string): void {
   if (family === "ipv6" && !hasIpv6(link)) return;
+  const wasDisabled = ipv6Disabled(link);
   link.settings.set(`${family}/${name}`, value);
-  if (name !== "disable_ipv6") return;
-  if (ipv6Disabled(link)) dropIpv6(namespace, link);
-  else startIpv6(namespace, link);
+  if (ipv6Disabled(link) && !wasDisabled) dropIpv6(namespace, link);
+  if (!ipv6Disabled(link) && wasDisabled) startIpv6(namespace, link);
 }
 
 function errnoError(code: string): Error {

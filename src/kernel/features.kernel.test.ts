@@ -62,6 +62,9 @@ void test("a kernel without a message: the report says which feature, why, and w
   assert.deepEqual(missing(noTables), ["nftables", "concatenated-sets", "destroy-elements", "source-guard"]);
   assert.match(noTables.find(({ feature }) => feature === "nftables")?.message ?? "", /EOPNOTSUPP.*nf_tables/);
 
+  const forgets = await probeMachine({ ipv6: true, addon: () => addonWithout(nftMessage.getTable, 2) });
+  assert.deepEqual(missing(forgets), ["source-guard"]);
+
   const forbidden = await probeMachine({ ipv6: true, addon: () => addonWithout(nftMessage.newTable, 1) });
   assert.match(
     forbidden.find(({ feature }) => feature === "nftables")?.message ?? "",
