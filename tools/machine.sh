@@ -44,6 +44,7 @@ check_node() {
 
 # Each need is tested by what it gives, never by a package's name, so that other distributions and hand-made installations pass.
 c_headers() { have gcc && printf '#include <stdio.h>\n#include <linux/netlink.h>\n' | gcc -fsyntax-only -x c - 2>/dev/null; }
+musl_compiler() { have musl-gcc && printf '#include <stdio.h>\n' | musl-gcc -fsyntax-only -x c - 2>/dev/null; }
 ca_bundle() { [ -s /etc/ssl/certs/ca-certificates.crt ] || [ -s /etc/ssl/cert.pem ] || [ -s /etc/pki/tls/certs/ca-bundle.crt ]; }
 fuzzer_runtime() {
   have clang || return 1
@@ -80,6 +81,7 @@ missing_packages() {
   }
   need gcc have gcc
   need libc6-dev c_headers
+  need musl-tools musl_compiler
   need make have make
   need iproute2 have ip
   need nftables have nft

@@ -20,7 +20,7 @@ const whole: Record<string, string> = {
   node: "echo v20.1.0",
   npm: "exit 0",
   "apt-get": 'echo "$@" >>"$log"',
-  ...Object.fromEntries(["gcc", "make", "nft", "conntrack", "ping", "ps"].map((name) => [name, "exit 0"])),
+  ...Object.fromEntries(["gcc", "musl-gcc", "make", "nft", "conntrack", "ping", "ps"].map((name) => [name, "exit 0"])),
   ip: "exit 0",
 };
 
