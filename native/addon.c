@@ -85,30 +85,13 @@ static napi_value open_netlink(napi_env env, napi_callback_info info) {
                            : value_or_throw(env, failure, NULL);
 }
 
-static napi_value cred_of_peer(napi_env env, napi_callback_info info) {
-  napi_value arguments[argument_count_max], result = NULL, number = NULL;
-  read_arguments(env, info, arguments);
-  int64_t fd = 0;
-  struct ucred peer = {0};
-  struct failure failure = read_integer(env, arguments[0], 0, INT_MAX, &fd);
-  if (failure.code == 0) failure = peer_cred((int)fd, &peer);
-  if (failure.code != 0) return value_or_throw(env, failure, NULL);
-  (void)napi_create_object(env, &result);
-  (void)napi_create_int32(env, peer.pid, &number);
-  (void)napi_set_named_property(env, result, "pid", number);
-  (void)napi_create_uint32(env, peer.uid, &number);
-  (void)napi_set_named_property(env, result, "uid", number);
-  (void)napi_create_uint32(env, peer.gid, &number);
-  (void)napi_set_named_property(env, result, "gid", number);
-  return result;
-}
-
 static napi_value close_handle(napi_env env, napi_callback_info info) {
   napi_value arguments[argument_count_max];
   read_arguments(env, info, arguments);
   struct handle *handle;
   struct failure failure = read_handle(env, arguments[0], &handle);
   if (failure.code == 0 && handle->watch != NULL) stop_watch(handle->watch);
+  if (failure.code == 0 && handle->door != NULL) stop_door(handle->door);
   if (failure.code == 0 && handle->descriptor != NULL) {
     retire_descriptor(handle->addon, handle->descriptor);
     handle->descriptor = NULL;
@@ -147,7 +130,9 @@ NAPI_MODULE_INIT() {
   export_function(env, exports, "monitor", addon_monitor);
   export_function(env, exports, "writeSysctls", addon_write_sysctls);
   export_function(env, exports, "readSysctls", addon_read_sysctls);
-  export_function(env, exports, "peerCred", cred_of_peer);
+  export_function(env, exports, "listen", addon_listen);
+  export_function(env, exports, "send", addon_send);
+  export_function(env, exports, "takeOver", addon_take_over);
   export_function(env, exports, "close", close_handle);
   export_function(env, exports, "stop", stop);
   return exports;

@@ -10,6 +10,7 @@ enum { lane_count = 3, argument_count_max = 4 };
 
 struct worker;
 struct watch;
+struct door;
 
 /* One per environment (main thread or Worker). Freed with its last user: the environment or a descriptor not
  * yet collected. */
@@ -26,6 +27,7 @@ struct handle {
   struct addon *addon;
   struct descriptor *descriptor;
   struct watch *watch;
+  struct door *door;
 };
 
 /* --- addon.c --- */
@@ -71,5 +73,11 @@ void stop_workers(struct addon *addon, napi_env env);
 napi_value addon_monitor(napi_env env, napi_callback_info info);
 void stop_watch(struct watch *watch);
 void stop_watches(struct addon *addon);
+
+/* --- addon_door.c: callers on the agent's socket --- */
+napi_value addon_listen(napi_env env, napi_callback_info info);
+napi_value addon_send(napi_env env, napi_callback_info info);
+napi_value addon_take_over(napi_env env, napi_callback_info info);
+void stop_door(struct door *door);
 
 #endif

@@ -26,6 +26,9 @@ enum {
   sysctl_value_len_max = 1 << 16,
   monitor_groups_max = 64,
   timeout_ms_max = 600000,
+  backlog_max = 4096,
+  /* Of a caller's request, read as it comes in; a longer one is read by whoever takes the connection over. */
+  first_bytes_max = 64 << 10,
 };
 
 #define no_index SIZE_MAX
@@ -104,15 +107,36 @@ struct failure netlink_call(int fd, const uint8_t *request, size_t len, int time
  * there). */
 struct failure netlink_receive(int fd, uint8_t *buffer, size_t len, size_t *received);
 
+/* --- door.c: none of these waits. --- */
+
+/* Who called, and how many bytes of its request had arrived when it was let in. */
+struct caller {
+  int fd;
+  struct ucred peer;
+  size_t len;
+};
+
+/* A listening unix socket at `path`, which must not exist, with mode 0600. */
+struct failure door_open(const char *path, int backlog, int *fd);
+/* A descriptor to give up when there are no others: see door_accept. -1 where there is none. */
+int door_spare(void);
+/* The next caller; its first bytes, as far as they are there, into `bytes`. EAGAIN: nobody waits. EMFILE: one
+ * was turned away for want of a descriptor. */
+struct failure door_accept(int door, int *spare, uint8_t *bytes, size_t bytes_len, struct caller *caller);
+/* Sends what the socket takes; `*sent` may be less than `len`, and 0. */
+struct failure connection_send(int fd, const uint8_t *bytes, size_t len, size_t *sent);
+
 /* --- descriptor.c: a file descriptor with a count of its users; closed when the last one lets go. --- */
 
-enum descriptor_kind { descriptor_netns, descriptor_netlink };
+enum descriptor_kind { descriptor_netns, descriptor_netlink, descriptor_door, descriptor_connection };
 
 struct descriptor;
 
 struct descriptor *descriptor_new(enum descriptor_kind kind, int fd);
 void descriptor_retain(struct descriptor *descriptor);
 void descriptor_release(struct descriptor *descriptor);
+/* Gives the number of a descriptor that nobody else holds to the caller, who closes it; frees the rest. */
+int descriptor_take(struct descriptor *descriptor);
 int descriptor_fd(const struct descriptor *descriptor);
 enum descriptor_kind descriptor_kind(const struct descriptor *descriptor);
 /* Notes a call by `user`; false where calls of another user are under way: each would take the other's

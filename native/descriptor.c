@@ -32,6 +32,12 @@ void descriptor_release(struct descriptor *descriptor) {
   free(descriptor);
 }
 
+int descriptor_take(struct descriptor *descriptor) {
+  int fd = descriptor->fd;
+  free(descriptor);
+  return fd;
+}
+
 int descriptor_fd(const struct descriptor *descriptor) {
   return descriptor->fd;
 }

@@ -99,7 +99,7 @@ export async function startTestAgent(t: TestContext, options: TestAgentOptions =
       log: silentLog(),
       version: "test",
       shim: shimPath,
-      peerCred: loadAddon().peerCred,
+      door: loadAddon(),
       signal: stop.signal,
       onServing,
     }).finally(() => real.close());

@@ -30,7 +30,7 @@ fuzz() {
   sed -n 's/^stat::number_of_executed_units: */inputs tried: /p' "$tests/log"
 }
 
-for kind in exchange lane shim; do
+for kind in exchange lane shim door; do
   report "$kind under address and undefined-behaviour checks" bounded "$tests/$kind-address"
 done
 for kind in exchange lane; do

@@ -1,26 +1,31 @@
 // The unix sockets of the agent: root only, one frame in and one frame out on the CNI socket.
 
 import { chmodSync, mkdirSync, rmSync } from "node:fs";
-import { createServer, connect, type Server, type Socket } from "node:net";
+import { connect, type Server, Socket } from "node:net";
 import { dirname } from "node:path";
-import { asFault, Fault } from "../base/fault.ts";
+import { asFault, describe, Fault } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
 import { decodeRequest, encodeReply, frameLength, type WireRequest } from "../cni/wire.ts";
+import type { Addon, Descriptor } from "../kernel/addon.ts";
 
 /** A shim sends its request at once; one that does not is cut off. */
 const requestWaitMs = 10_000;
-/** Connections at once: those at work, those in the queue, and some that are told so. */
-const connectionsMax = 1024;
+/** Callers at once: those at work, those in the queue, and some that are told so. */
+export const callersMax = 1024;
+/** Callers that the kernel keeps while the event loop is busy (net.core.somaxconn may allow less). */
+const backlog = 1024;
 
 export interface Reply {
   exitCode: number;
   stdout: string;
 }
 
+/** The part of the addon that lets callers in. */
+export type Door = Pick<Addon, "listen" | "send" | "takeOver" | "close">;
+
 export interface ConnectionDeps {
   path: string;
-  /** Who is at the other end of a socket, by its descriptor. */
-  peerCred: (fd: number) => { pid: number; uid: number; gid: number };
+  door: Door;
   /** Runs one request; never throws. */
   handle: (frame: WireRequest) => Promise<Reply>;
   /** Turns a failure to read the request into an answer. */
@@ -38,18 +43,90 @@ export type StopListening = () => Promise<void>;
  * @throws Fault "io-failure" where the socket cannot be made, or another agent answers on it.
  */
 export async function listenForShims(deps: ConnectionDeps): Promise<StopListening> {
-  const { path, log } = deps;
+  const { path, door, log } = deps;
   await prepareSocketPath(path);
-  const server = createServer({ allowHalfOpen: true }, (socket) => {
-    serveConnection(socket, deps).catch((error: unknown) => {
-      log.error({ error }, "connection failed");
-      socket.destroy();
-    });
+  const callers = new Set<Promise<void>>();
+  const listener = openDoor(path, door, (connection, pid, uid, bytes) => {
+    if (uid !== 0 || callers.size >= callersMax) {
+      log.warn({ uid, pid, callers: callers.size }, uid === 0 ? "refused: too many callers" : "refused: not root");
+      door.close(connection);
+      return;
+    }
+    const served = serveCaller(createLine(connection, bytes, door), deps)
+      .catch((error: unknown) => log.error({ error: describe(error) }, "connection failed"))
+      .finally(() => callers.delete(served));
+    callers.add(served);
   });
-  server.maxConnections = connectionsMax;
-  server.on("error", (error) => log.error({ error }, "CNI socket failed"));
-  await listen(server, path);
-  return () => new Promise((done) => server.close(() => done()));
+  return async () => {
+    rmSync(path, { force: true }); // before it closes: a later agent's socket at the same place is not ours to remove
+    door.close(listener);
+    await Promise.all(callers);
+  };
+}
+
+function openDoor(path: string, door: Door, onCaller: Parameters<Door["listen"]>[2]): Descriptor {
+  try {
+    return door.listen(path, backlog, onCaller);
+  } catch (cause) {
+    throw new Fault("io-failure", `cannot listen on ${path}`, { cause });
+  }
+}
+
+async function serveCaller(line: Line, deps: ConnectionDeps): Promise<void> {
+  try {
+    let frame: WireRequest;
+    try {
+      frame = decodeRequest(await line.request());
+    } catch (error) {
+      await line.answer(deps.refuse(asFault(error)));
+      return;
+    }
+    const reply = await deps.handle(frame);
+    if (!(await line.answer(reply))) await deps.undelivered(frame, reply);
+  } finally {
+    line.close();
+  }
+}
+
+/** One caller's connection. */
+interface Line {
+  /** The whole request frame, as soon as it is there. @throws Fault "bad-frame" */
+  request(): Uint8Array | Promise<Uint8Array>;
+  /** True once the kernel has taken the whole answer; false where the caller is gone. */
+  answer(reply: Reply): boolean | Promise<boolean>;
+  close(): void;
+}
+
+/** Nearly always the whole request is there when its caller is let in, and the answer fits the socket; streams do the rest. */
+function createLine(connection: Descriptor, first: Buffer, door: Door): Line {
+  let socket: Socket | undefined;
+  const stream = (): Socket => {
+    if (socket !== undefined) return socket;
+    socket = new Socket({ fd: door.takeOver(connection), allowHalfOpen: true, readable: true, writable: true });
+    socket.on("error", () => {}); // the caller went away: reading and writing say so
+    return socket;
+  };
+  return {
+    request: () => {
+      const length = frameLength(first);
+      return length !== undefined && first.length >= length ? first : readFrame(stream(), first);
+    },
+    answer: ({ exitCode, stdout }) => {
+      const bytes = encodeReply({ exitCode, stdout: Buffer.from(stdout) });
+      if (socket !== undefined) return sendOn(socket, bytes);
+      let taken: number;
+      try {
+        taken = door.send(connection, bytes);
+      } catch {
+        return false;
+      }
+      return taken === bytes.length || sendOn(stream(), bytes.subarray(taken));
+    },
+    close: () => {
+      if (socket === undefined) door.close(connection);
+      else socket.end();
+    },
+  };
 }
 
 /** Makes the socket's directory root-only and takes a dead socket away. */
@@ -99,38 +176,10 @@ function answers(path: string): Promise<boolean> {
   });
 }
 
-async function serveConnection(socket: Socket, deps: ConnectionDeps): Promise<void> {
-  const { log } = deps;
-  socket.on("error", (error) => log.debug({ error }, "caller went away"));
-  const { uid, pid } = deps.peerCred(descriptorOf(socket));
-  if (uid !== 0) {
-    log.warn({ uid, pid }, "refused a caller that is not root");
-    socket.destroy();
-    return;
-  }
-  let frame: WireRequest;
-  try {
-    frame = decodeRequest(await readFrame(socket));
-  } catch (error) {
-    await send(socket, deps.refuse(asFault(error)));
-    return;
-  }
-  const reply = await deps.handle(frame);
-  if (!(await send(socket, reply))) await deps.undelivered(frame, reply);
-}
-
-/** Node gives the descriptor of a socket only on its handle; without it the caller cannot be known and is refused. */
-function descriptorOf(socket: Socket): number {
-  const handle: unknown = Reflect.get(socket, "_handle");
-  const fd: unknown = typeof handle === "object" && handle !== null ? Reflect.get(handle, "fd") : undefined;
-  if (typeof fd === "number" && fd >= 0) return fd;
-  throw new Fault("io-failure", "the caller's credentials cannot be read from its socket");
-}
-
-function readFrame(socket: Socket): Promise<Buffer> {
+function readFrame(socket: Socket, first: Buffer): Promise<Buffer> {
   return new Promise((done, failed) => {
-    const chunks: Buffer[] = [];
-    let length = 0;
+    const chunks: Buffer[] = [first];
+    let length = first.length;
     let wanted: number | undefined;
     const finish = (settle: () => void): void => {
       socket.setTimeout(0);
@@ -157,14 +206,10 @@ function readFrame(socket: Socket): Promise<Buffer> {
   });
 }
 
-/** True once the kernel has taken the whole answer; false where the caller is gone. */
-function send(socket: Socket, { exitCode, stdout }: Reply): Promise<boolean> {
+function sendOn(socket: Socket, bytes: Uint8Array): Promise<boolean> {
   return new Promise((done) => {
     if (socket.destroyed) return done(false);
     socket.once("close", () => done(false));
-    socket.write(encodeReply({ exitCode, stdout: Buffer.from(stdout) }), (error) => {
-      done(error === undefined || error === null);
-      socket.end();
-    });
+    socket.write(bytes, (error) => done(error === undefined || error === null));
   });
 }

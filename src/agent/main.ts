@@ -17,7 +17,7 @@ import { probeMachine } from "../kernel/features.ts";
 import { openKernel } from "../kernel/kernel.ts";
 import { cidrFamily } from "../net/cidr.ts";
 import { type AgentConfig, agentConfigSchema } from "./config.ts";
-import { listenForShims, type StopListening } from "./connection.ts";
+import { type Door, listenForShims, type StopListening } from "./connection.ts";
 import { detach } from "./detach.ts";
 import { createGate } from "./gate.ts";
 import { type HostPlan, startHostLoop, syncHost } from "./host.ts";
@@ -42,7 +42,8 @@ export interface AgentOptions {
   version: string;
   /** The built shim that the agent installs. */
   shim: string;
-  peerCred: (fd: number) => { pid: number; uid: number; gid: number };
+  /** Lets callers in: the addon, which needs no privileges for it. */
+  door: Door;
   signal: AbortSignal;
   /** Called once, when pods can be attached. */
   onServing?: () => void;
@@ -67,7 +68,7 @@ export async function runAgent({ configFile, version }: { configFile: string; ve
       log,
       version,
       shim: fileURLToPath(new URL("../../build/fairlead-cni", import.meta.url)),
-      peerCred: (fd) => loadAddon().peerCred(fd),
+      door: loadAddon(),
       signal: stop.signal,
     });
   } finally {
@@ -161,7 +162,7 @@ function reportPasses(metrics: Metrics, log: Log): (pass: LoopPass) => void {
 
 /** Opens both sockets; the result closes them, after the calls under way have ended. */
 async function openSockets(options: AgentOptions, deps: CallDeps, loops: readonly Loop[]): Promise<StopListening> {
-  const { config, log, peerCred, version } = options;
+  const { config, log, door, version } = options;
   const stopStatus = await serveStatus({
     socket: config.paths.socket,
     nodeName: config.node.name,
@@ -176,7 +177,7 @@ async function openSockets(options: AgentOptions, deps: CallDeps, loops: readonl
   });
   const stopCni = await listenForShims({
     path: config.paths.socket,
-    peerCred,
+    door,
     handle: (frame) => answer(frame, deps),
     refuse: (fault) => refusal(fault),
     undelivered: (frame, reply) => rollBack(frame, reply, deps),

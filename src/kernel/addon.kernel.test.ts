@@ -2,10 +2,8 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { once } from "node:events";
 import { mkdtempSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { readlink } from "node:fs/promises";
-import { type Socket, connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
@@ -332,27 +330,6 @@ test("the first sysctl that fails stops the rest and is named", bounded, async (
   assert.deepEqual(await addon.readSysctls(opened, ["ipv4/ip_forward"]), ["1"]);
   await assert.rejects(addon.writeSysctls(opened, ["ipv4/ip_forward"], []), { code: "EINVAL" });
   await assert.rejects(addon.readSysctls(opened, ["ipv4/conf"]), { code: "EISDIR", index: 0 });
-});
-
-test("peerCred names the process at the other end", bounded, async (t) => {
-  const directory = mkdtempSync(join(tmpdir(), "fltest-addon-"));
-  t.after(() => rmSync(directory, { recursive: true }));
-  const server = createServer().listen(join(directory, "socket"));
-  t.after(() => server.close());
-  await once(server, "listening");
-  const accepted = once(server, "connection");
-  const client = connect(join(directory, "socket"));
-  t.after(() => client.destroy());
-  const [socket] = (await accepted) as [Socket & { _handle: { fd: number } }];
-  t.after(() => socket.destroy());
-  const self = { pid: process.pid, uid: process.getuid?.(), gid: process.getgid?.() };
-  assert.deepEqual(addon.peerCred(socket._handle.fd), self);
-  const home = addon.openNetns("/proc/self/ns/net");
-  const netlink = addon.openNetlink(home, route);
-  t.after(() => addon.close(netlink));
-  assert.throws(() => addon.peerCred(addon.descriptorNumber(home)), { code: "ENOTSOCK" });
-  assert.throws(() => addon.peerCred(9_999_999), { code: "EBADF" });
-  assert.throws(() => addon.peerCred(-1), { code: "EINVAL" });
 });
 
 test("stop cancels what is under way and queued; a later call works again", bounded, async (t) => {

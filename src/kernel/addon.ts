@@ -9,6 +9,8 @@ export interface Descriptor {
   readonly __descriptor: unique symbol;
 }
 
+export type OnCaller = (connection: Descriptor, pid: number, uid: number, bytes: Buffer) => void;
+
 /** Which of the addon's own threads does the work: 0 rtnetlink and sysctls, 1 nfnetlink, 2 removing links, which waits long. */
 export type Lane = 0 | 1 | 2;
 
@@ -56,9 +58,18 @@ export interface Addon {
   writeSysctls(netns: Descriptor, keys: readonly string[], values: readonly string[]): Promise<void>;
   /** Reads such files, without the line break at their end; undefined for one that does not exist. */
   readSysctls(netns: Descriptor, keys: readonly string[]): Promise<(string | undefined)[]>;
-  /** Who is at the other end of a connected unix socket, by its descriptor number. The pid is 0 for a peer of a pid namespace that we cannot see. */
-  peerCred(fd: number): { pid: number; uid: number; gid: number };
-  /** Closes a descriptor and ends its monitor; calls made before still settle. A second time is no error. */
+  /**
+   * Listens on a new unix socket at `path`, mode 0600 whatever the umask, and calls back with each caller: its connection,
+   * who it is by SO_PEERCRED (pid 0 for a process that we cannot see), and what it had sent by then, at most 64 KiB. Callers
+   * come in on the event loop itself, without a thread between. A listener keeps the process alive until it is closed; its
+   * file stays. A caller for whom there is no descriptor left is turned away.
+   */
+  listen(path: string, backlog: number, onCaller: OnCaller): Descriptor;
+  /** Sends on a connection without waiting; gives how many bytes the socket took. Throws EPIPE where the caller is gone. */
+  send(connection: Descriptor, bytes: Uint8Array): number;
+  /** Gives the number of a connection to a new owner, who closes it; the descriptor counts as closed. */
+  takeOver(connection: Descriptor): number;
+  /** Closes a descriptor and ends its monitor or listener; calls made before still settle. A second time is no error. */
   close(descriptor: Descriptor): void;
   /** Stops the threads and every monitor; calls not yet done reject with ECANCELED. Descriptors stay open, and a later call starts its thread anew. */
   stop(): void;
