@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { existsSync, realpathSync, statSync } from "node:fs";
+import { existsSync, mkdtempSync, realpathSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -84,13 +85,20 @@ function nodeOfMachine(): string {
 
 test("the same binary works under the machine's own node", bounded, async (t) => {
   const netns = makeNetns(t);
+  const directory = mkdtempSync(join(tmpdir(), "fltest-addon-"));
+  t.after(() => rmSync(directory, { recursive: true }));
   const ask = aboutLink(getLink, request | ack, 7, "lo").toString("hex");
   const script = `(async () => { const ns = addon.openNetns(${JSON.stringify(netns.path)}); const socket = addon.openNetlink(ns, 0);
     const bytes = await addon.call(0, socket, Buffer.from("${ask}", "hex"), 1000);
     await addon.writeSysctls(ns, ["ipv4/ip_forward"], ["1"]);
     const late = addon.call(0, socket, silent, 600000).catch((error) => error.code);
     addon.stop();
-    console.log(addon.netnsId(ns), bytes.readUInt32LE(8), await addon.readSysctls(ns, ["ipv4/ip_forward"]), await late); })();`;
+    const path = ${JSON.stringify(join(directory, "socket"))};
+    const answer = await new Promise((resolve) => {
+      const door = addon.listen(path, 1, (connection) => { addon.send(connection, Buffer.from("let in")); addon.close(connection); addon.close(door); });
+      require("node:net").connect(path).on("data", (bytes) => resolve(String(bytes)));
+    });
+    console.log(answer, addon.netnsId(ns), bytes.readUInt32LE(8), await addon.readSysctls(ns, ["ipv4/ip_forward"]), await late); })();`;
   const { dev, ino } = statSync(netns.path, { bigint: true });
-  assert.equal(await inProcess(nodeOfMachine(), [], script), `${dev}:${ino} 7 [ '1' ] ECANCELED`);
+  assert.equal(await inProcess(nodeOfMachine(), [], script), `let in ${dev}:${ino} 7 [ '1' ] ECANCELED`);
 });
