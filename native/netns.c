@@ -48,17 +48,25 @@ struct failure netns_id(int netns, dev_t *device, ino_t *inode) {
   return succeeded();
 }
 
-/* Between enter and leave the thread is abroad: nothing there may start a thread, a process or a callback. */
-static struct failure netns_enter(int netns, int *home) {
-  *home = open_retrying("/proc/thread-self/ns/net", O_RDONLY);
-  if (*home < 0) return failed(errno, "open own namespace");
-  if (setns(netns, CLONE_NEWNET) == 0) return succeeded();
-  int code = errno;
-  close_fd(*home);
-  return failed(code, "setns");
+/* Every thread of the process lives where the process was when it first went abroad: opened once, for good.
+ */
+static int home = -1;
+static int home_errno;
+
+static void open_home(void) {
+  home = open_retrying("/proc/thread-self/ns/net", O_RDONLY);
+  home_errno = errno;
 }
 
-static void netns_leave(int home) {
+/* Between enter and leave the thread is abroad: nothing there may start a thread, a process or a callback. */
+static struct failure netns_enter(int netns) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, open_home);
+  if (home < 0) return failed(home_errno, "open own namespace");
+  return setns(netns, CLONE_NEWNET) == 0 ? succeeded() : failed(errno, "setns");
+}
+
+static void netns_leave(void) {
   if (setns(home, CLONE_NEWNET) != 0) {
     /* A thread abroad poisons every later file access and socket of the process: dying is better. */
     static const char message[] = "fairlead: a thread cannot return to its network namespace\n";
@@ -66,7 +74,6 @@ static void netns_leave(int home) {
     (void)ignored;
     abort();
   }
-  close_fd(home);
 }
 
 static void try_option(int fd, int level, int option, int value) {
@@ -81,12 +88,11 @@ static void grow_buffer(int fd, int force_option, int option) {
 }
 
 struct failure netlink_open(int netns, int protocol, int *fd) {
-  int home;
-  struct failure failure = netns_enter(netns, &home);
+  struct failure failure = netns_enter(netns);
   if (failure.code != 0) return failure;
   int opened = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
   int code = errno;
-  netns_leave(home);
+  netns_leave();
   if (opened < 0) return failed(code, "socket");
   try_option(opened, SOL_NETLINK, NETLINK_EXT_ACK, 1);
   try_option(opened, SOL_NETLINK, NETLINK_CAP_ACK, 1);
@@ -177,15 +183,14 @@ static struct failure sysctls_visit(int netns, size_t count, char *const keys[],
     failure.index = i;
     if (failure.code != 0) return failure;
   }
-  int home;
-  struct failure failure = netns_enter(netns, &home);
+  struct failure failure = netns_enter(netns);
   if (failure.code != 0) return failure;
   for (size_t i = 0; failure.code == 0 && i < count; i += 1) {
     (void)sysctl_path(keys[i], path, sizeof path);
     failure = read_values == NULL ? sysctl_write(path, values[i]) : sysctl_read(path, &read_values[i]);
     failure.index = i;
   }
-  netns_leave(home);
+  netns_leave();
   return failure;
 }
 

@@ -148,12 +148,13 @@ interface Made {
 
 async function sendAll(attachment: Attachment, netns: Netns, { kernel, uplink }: AttachDeps): Promise<Made> {
   const hasIpv6 = attachment.addresses.some((address) => ipFamily(address) === 6);
-  const [, [pair, ...host], pod] = await settled([
+  const [, [pair], host, pod] = await settled([
     // Namespaces can start with IPv6 off; an address could not be added then.
     hasIpv6
       ? netns.writeSysctls({ "ipv6/conf/all/disable_ipv6": "0", "ipv6/conf/default/disable_ipv6": "0" })
       : Promise.resolve(),
-    kernel.node.apply([pairOp(attachment, netns), ...hostOps(attachment, uplink().addresses)]),
+    kernel.node.apply([pairOp(attachment, netns)]), // takes longest: under way while the rest is being encoded
+    kernel.node.apply(hostOps(attachment, uplink().addresses)),
     netns.apply(podOps(attachment)),
     kernel.guard.admit(guardEntries(attachment)), // the shortest, on a thread of its own: last
   ]);

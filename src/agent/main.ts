@@ -25,6 +25,7 @@ import { install } from "./install.ts";
 import { createLinkIndexes, type NextLinkIndexes } from "./link-indexes.ts";
 import { readBootId, recover, syncGuard } from "./recover.ts";
 import { startReaper } from "./reaper.ts";
+import { rehearse } from "./rehearse.ts";
 import { startReleases } from "./releases.ts";
 import { answer, type CallDeps, refusal, rollBack } from "./server.ts";
 import { serveStatus } from "./status.ts";
@@ -117,6 +118,7 @@ export async function serve(options: AgentOptions): Promise<void> {
         onPass,
       ),
     );
+    await rehearse({ blocks, uplink, log });
     const stopSockets = await openSockets(options, deps, loops);
     await install({ shim: options.shim, cniBin: config.paths.cniBin, cniConf: config.paths.cniConf });
     log.info({ socket: config.paths.socket, uplink: uplink.link.name, mtu: uplink.mtu }, "serving");

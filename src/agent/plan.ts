@@ -1,6 +1,6 @@
 // What an attachment looks like in the kernel: names, numbers and operations, all decided before anything is changed. Pure.
 
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { AttachmentResult } from "../cni/types.ts";
 import { type Attachment, attachmentKey, type AttachmentId } from "../ipam/store.ts";
 import type { GuardEntry, Op, Netns, Route } from "../kernel/contract.ts";
@@ -35,12 +35,12 @@ const aliasVersion = "fairlead1";
 
 /** Names and addresses that follow from the attachment's name alone, so that they can be found again without any state. */
 export function derivedNames(id: AttachmentId): Pick<Attachment, "hostLink" | "hostMac" | "podMac"> {
-  const hash = createHash("sha256").update(attachmentKey(id)).digest();
+  const digest = hash("sha256", attachmentKey(id), "buffer");
   return {
     // 13 hexadecimal digits fill the 15 bytes of a link name; no digit is "x", which marks doomed links.
-    hostLink: `${hostLinkPrefix}${hash.toString("hex").slice(0, 13)}`,
-    hostMac: localMac(hash.subarray(8, 14)),
-    podMac: localMac(hash.subarray(16, 22)),
+    hostLink: `${hostLinkPrefix}${digest.toString("hex", 0, 7).slice(0, 13)}`,
+    hostMac: localMac(digest.subarray(8, 14)),
+    podMac: localMac(digest.subarray(16, 22)),
   };
 }
 

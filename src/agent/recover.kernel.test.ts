@@ -64,7 +64,9 @@ test("an ADD that was cut off is taken back, and its address is not given again 
     ),
   );
   await agent.start();
+  await agent.stop();
   edit(agent, (store) => assert.deepEqual(store.read().attachments, []));
+  await agent.start();
   const pod = makeNetns(t);
   const { ips } = await agent.add({ netns: pod.path });
   assert.deepEqual(
@@ -81,8 +83,9 @@ test("an attachment whose host link is gone is released", async (t) => {
   pod.remove();
   await until("the kernel has removed the pair", () => !/fl[0-9a-f]{13}/.test(agent.node.run("ip", "link")));
   await agent.start();
-  edit(agent, (store) => assert.deepEqual(store.read().attachments, []));
   assert.deepEqual(await agent.kernel().guard.list(), []);
+  await agent.stop();
+  edit(agent, (store) => assert.deepEqual(store.read().attachments, []));
 });
 
 test("after a reboot every attachment is released and its address cools", async (t) => {
@@ -92,6 +95,7 @@ test("after a reboot every attachment is released and its address cools", async 
   await agent.stop();
   edit(agent, (store) => store.setFacts({ bootId: "another boot" }));
   await agent.start();
+  await agent.stop();
   edit(agent, (store) => {
     const { attachments, cooling } = store.read();
     assert.deepEqual(attachments, []);

@@ -61,10 +61,12 @@ function nextFree(book: LeaseBook, block: Cidr): Ip | undefined {
   return undefined;
 }
 
-/** Marks an address as given, and moves its block's cursor there. */
+/** Marks a free address as given, and moves its block's cursor there. @throws Fault "store-failed" where it is not free: no address is ever given twice. */
 export function lease(book: LeaseBook, address: Ip): void {
+  if (book.leased.has(address) || book.cooling.has(address)) {
+    throw new Fault("store-failed", `address ${address} is ${book.leased.has(address) ? "leased" : "cooling"} already`);
+  }
   book.leased.add(address);
-  book.cooling.delete(address);
   const block = book.blocks.find((candidate) => isUsable(candidate, address));
   if (block !== undefined) book.cursors.set(block, offsetOf(block, address));
 }

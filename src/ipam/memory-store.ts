@@ -7,45 +7,39 @@ import { attachmentKey, type Store, type StoredAttachment } from "./store.ts";
 /** Makes an empty store. */
 export function createMemoryStore(): Store {
   const attachments = new Map<string, StoredAttachment>();
-  /** Absent: free. undefined: leased. A number: cooling until then. */
-  const addresses = new Map<Ip, number | undefined>();
+  const cooling = new Map<Ip, number>();
   let facts: Record<string, string> = {};
 
   return {
     read: () => ({
-      attachments: structuredClone([...attachments.values()]),
-      cooling: [...addresses].flatMap(([address, untilMs]) => (untilMs === undefined ? [] : [{ address, untilMs }])),
+      attachments: structuredClone(sorted(attachments).map(([, stored]) => stored)),
+      cooling: sorted(cooling).map(([address, untilMs]) => ({ address, untilMs })),
       facts: { ...facts },
     }),
     plan: (attachment) => {
       const key = attachmentKey(attachment);
       if (attachments.has(key)) throw new Fault("store-failed", `attachment ${key} is already journalled`);
-      const taken = attachment.addresses.find((address) => addresses.has(address));
-      if (taken !== undefined) throw new Fault("store-failed", `address ${taken} is already leased or cooling`);
       attachments.set(key, { attachment: structuredClone(attachment), state: "planned" });
-      for (const address of attachment.addresses) addresses.set(address, undefined);
     },
     ready: (id) => {
       const stored = attachments.get(attachmentKey(id));
       if (stored === undefined) throw new Fault("store-failed", `attachment ${attachmentKey(id)} is not journalled`);
       stored.state = "ready";
     },
-    release: (id, cooling) => {
-      const key = attachmentKey(id);
-      const stored = attachments.get(key);
-      if (stored === undefined) return;
-      attachments.delete(key);
-      for (const address of stored.attachment.addresses) addresses.delete(address);
-      for (const { address, untilMs } of cooling) {
-        if (stored.attachment.addresses.includes(address)) addresses.set(address, untilMs);
-      }
+    release: (id, cooled) => {
+      attachments.delete(attachmentKey(id));
+      for (const { address, untilMs } of cooled) cooling.set(address, untilMs);
     },
-    free: (cooled) => {
-      for (const address of cooled) if (addresses.get(address) !== undefined) addresses.delete(address);
+    free: (addresses) => {
+      for (const address of addresses) cooling.delete(address);
     },
     setFacts: (more) => {
       facts = { ...facts, ...more };
     },
     close: () => {},
   };
+}
+
+function sorted<K extends string, V>(map: ReadonlyMap<K, V>): [K, V][] {
+  return [...map].toSorted(([a], [b]) => (a < b ? -1 : 1));
 }

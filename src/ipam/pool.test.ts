@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { testAttachment } from "../../test/store.contract.ts";
+import { testAttachment, testIp } from "../../test/store.contract.ts";
 import { present } from "../base/assert.ts";
 import { Fault } from "../base/fault.ts";
 import { parseCidr } from "../net/cidr.ts";
@@ -110,6 +110,33 @@ test("a restarted pool goes on after the address given last", () => {
     ],
   );
   assert.equal(next.reserve(draft("c")).addresses[0], "10.4.1.3");
+});
+
+test("the search goes on after the youngest attachment, whatever the names", () => {
+  const { pool, store, clock } = openTestPool();
+  for (const id of ["z", "a"]) {
+    pool.reserve(draft(id));
+    clock.nowMs += 1;
+  }
+  const { pool: next } = openTestPool({ store });
+  assert.equal(next.reserve(draft("c")).addresses[0], "10.4.1.3");
+});
+
+test("a store that gives one address twice is refused; one that lets a leased address cool is not", () => {
+  const store = createMemoryStore();
+  const first = testAttachment({ containerId: "a", addresses: [testIp("10.4.1.1")] });
+  store.plan(first);
+  store.release({ ...first, containerId: "gone" }, [{ address: testIp("10.4.1.1"), untilMs: 99_000 }]);
+  const { pool } = openTestPool({ store });
+  assert.deepEqual(
+    pool.usage().map(({ live, cooling }) => [live, cooling]),
+    [
+      [1, 0],
+      [0, 0],
+    ],
+  );
+  store.plan({ ...first, containerId: "b" });
+  assert.throws(() => openTestPool({ store }), /address 10\.4\.1\.1 is leased already/);
 });
 
 test("an attachment whose removal has begun is known until it is released", () => {

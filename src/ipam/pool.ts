@@ -12,6 +12,7 @@ import {
   attachmentKey,
   type Blocks,
   type Store,
+  type StoredAttachment,
 } from "./store.ts";
 
 /** Attachments a node can hold at most: the hard limit of pods on a node. */
@@ -62,7 +63,7 @@ export interface Pool {
   setFacts(facts: Readonly<Record<string, string>>): void;
 }
 
-/** Reads the store and takes charge of it. */
+/** Reads the store and takes charge of it. @throws Fault "store-failed" where two of its attachments hold one address */
 export function openPool({ blocks, store, coolMs = coolDefaultMs, now = Date.now }: PoolOptions): Pool {
   const contents = store.read();
   const book = leases.emptyBook(blocks);
@@ -72,11 +73,14 @@ export function openPool({ blocks, store, coolMs = coolDefaultMs, now = Date.now
   let facts = contents.facts;
   const waiters = new Set<() => void>();
 
-  for (const { attachment } of contents.attachments) {
+  // The one given last is where the search for the next begins.
+  for (const { attachment } of contents.attachments.toSorted(byAge)) {
     for (const address of attachment.addresses) leases.lease(book, address);
   }
-  // A clock that went back must not keep an address cold for hours.
-  for (const { address, untilMs } of contents.cooling) book.cooling.set(address, Math.min(untilMs, now() + coolMs));
+  for (const { address, untilMs } of contents.cooling) {
+    // An address in use wins over a note that it cools; a clock that went back must not keep one cold for hours.
+    if (!book.leased.has(address)) book.cooling.set(address, Math.min(untilMs, now() + coolMs));
+  }
 
   const wake = (): void => {
     for (const end of waiters) end();
@@ -144,4 +148,8 @@ export function openPool({ blocks, store, coolMs = coolDefaultMs, now = Date.now
       facts = { ...facts, ...more };
     },
   };
+}
+
+function byAge(a: StoredAttachment, b: StoredAttachment): number {
+  return a.attachment.createdMs - b.attachment.createdMs;
 }

@@ -8,22 +8,19 @@ import { decodeIp, decodeRecord, encodeRecord } from "./record.ts";
 import { attachmentKey, type Store } from "./store.ts";
 
 /** Grows with every change of the tables; a file of a newer version is refused, never guessed at. */
-const schemaVersion = 1;
+const schemaVersion = 2;
 
+/** Each call writes one page, a release two: every page costs a write and a checksum within ADD or DEL. */
 const schema = `
   CREATE TABLE attachment (
-    position INTEGER PRIMARY KEY AUTOINCREMENT,
-    key      TEXT NOT NULL UNIQUE,
-    state    TEXT NOT NULL CHECK (state IN ('planned', 'ready')),
-    record   TEXT NOT NULL
-  ) STRICT;
-  CREATE TABLE lease (
-    address          TEXT PRIMARY KEY,
-    attachment       TEXT REFERENCES attachment (key),
-    cooling_until_ms INTEGER,
-    CHECK ((attachment IS NULL) <> (cooling_until_ms IS NULL))
+    key    TEXT PRIMARY KEY,
+    state  TEXT NOT NULL CHECK (state IN ('planned', 'ready')),
+    record TEXT NOT NULL
   ) STRICT, WITHOUT ROWID;
-  CREATE INDEX lease_of_attachment ON lease (attachment) WHERE attachment IS NOT NULL;
+  CREATE TABLE cooling (
+    address  TEXT PRIMARY KEY,
+    until_ms INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
   CREATE TABLE fact (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL
@@ -31,24 +28,23 @@ const schema = `
   PRAGMA user_version = ${schemaVersion};
 `;
 
-/** How long a write waits for another process that holds the file, for instance an operator's sqlite3. */
+/** How long opening waits for another process that holds the file: an agent that is just ending, or an operator's sqlite3. */
 const lockWaitMs = 2000;
 
 /**
- * Opens or makes the file, readable by root alone.
- * @throws Fault "store-failed" where it cannot be opened, is damaged, or was written by a newer version.
+ * Opens or makes the file, readable by root alone, and keeps it for this process until it is closed: two agents on one file
+ * would give one address twice.
+ * @throws Fault "store-failed" where it cannot be opened, is damaged, is held by another process, or was written by a newer version.
  */
 export function openSqliteStore(file: string): Store {
   const database = guarded(`cannot open the state file ${file}`, () => open(file));
   const begin = database.prepare("BEGIN IMMEDIATE");
   const commit = database.prepare("COMMIT");
   const insert = database.prepare("INSERT INTO attachment (key, state, record) VALUES (?, 'planned', ?)");
-  const lease = database.prepare("INSERT INTO lease (address, attachment) VALUES (?, ?)");
   const setReady = database.prepare("UPDATE attachment SET state = 'ready' WHERE key = ?");
-  const unlease = database.prepare("DELETE FROM lease WHERE attachment = ? RETURNING address");
   const remove = database.prepare("DELETE FROM attachment WHERE key = ?");
-  const cool = database.prepare("INSERT INTO lease (address, cooling_until_ms) VALUES (?, ?)");
-  const free = database.prepare("DELETE FROM lease WHERE address = ? AND cooling_until_ms IS NOT NULL");
+  const cool = database.prepare("INSERT OR REPLACE INTO cooling (address, until_ms) VALUES (?, ?)");
+  const free = database.prepare("DELETE FROM cooling WHERE address = ?");
   const setFact = database.prepare("INSERT OR REPLACE INTO fact (name, value) VALUES (?, ?)");
 
   const transact = (what: string, change: () => void): void =>
@@ -67,9 +63,8 @@ export function openSqliteStore(file: string): Store {
     read: () => guarded("cannot read the state file", () => read(database)),
     plan: (attachment) => {
       const key = attachmentKey(attachment);
-      transact(`cannot journal attachment ${key} with ${attachment.addresses.join(", ")}`, () => {
+      guarded(`cannot journal attachment ${key} with ${attachment.addresses.join(", ")}`, () => {
         insert.run(key, encodeRecord(attachment));
-        for (const address of attachment.addresses) lease.run(address, key);
       });
     },
     ready: (id) => {
@@ -81,9 +76,8 @@ export function openSqliteStore(file: string): Store {
     release: (id, cooling) => {
       const key = attachmentKey(id);
       transact(`cannot release attachment ${key}`, () => {
-        const held = new Set(unlease.all(key).map((row) => String(row["address"])));
         remove.run(key);
-        for (const { address, untilMs } of cooling) if (held.has(address)) cool.run(address, untilMs);
+        for (const { address, untilMs } of cooling) cool.run(address, untilMs);
       });
     },
     free: (addresses) => {
@@ -104,10 +98,12 @@ export function openSqliteStore(file: string): Store {
 
 function open(file: string): DatabaseSync {
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-  const database = new DatabaseSync(file, { timeout: lockWaitMs, enableForeignKeyConstraints: true });
+  const database = new DatabaseSync(file, { timeout: lockWaitMs });
   try {
     chmodSync(file, 0o600);
-    database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA trusted_schema = OFF");
+    // Exclusive before the first access: the log's index is then in memory, and no call takes a lock again.
+    database.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL");
+    database.exec("PRAGMA trusted_schema = OFF");
     const version = Number(database.prepare("PRAGMA user_version").get()?.["user_version"]);
     if (version === 0) database.exec(`BEGIN IMMEDIATE; ${schema} COMMIT`);
     else if (version !== schemaVersion) {
@@ -125,16 +121,16 @@ function open(file: string): DatabaseSync {
 function read(database: DatabaseSync): ReturnType<Store["read"]> {
   return {
     attachments: database
-      .prepare("SELECT state, record FROM attachment ORDER BY position")
+      .prepare("SELECT state, record FROM attachment ORDER BY key")
       .all()
       .map((row) => ({
         attachment: decodeRecord(String(row["record"])),
         state: row["state"] === "ready" ? "ready" : "planned", // the schema lets no other in
       })),
     cooling: database
-      .prepare("SELECT address, cooling_until_ms FROM lease WHERE cooling_until_ms IS NOT NULL")
+      .prepare("SELECT address, until_ms FROM cooling ORDER BY address")
       .all()
-      .map((row) => ({ address: decodeIp(row["address"]), untilMs: Number(row["cooling_until_ms"]) })),
+      .map((row) => ({ address: decodeIp(row["address"]), untilMs: Number(row["until_ms"]) })),
     facts: Object.fromEntries(
       database
         .prepare("SELECT name, value FROM fact")

@@ -42,7 +42,7 @@ export interface CoolingAddress {
 }
 
 export interface StoreContents {
-  /** In the order in which they were planned. */
+  /** By their keys. */
   attachments: StoredAttachment[];
   cooling: CoolingAddress[];
   /** Small facts that must match on the next start, such as the boot id. */
@@ -55,11 +55,11 @@ export interface StoreContents {
  */
 export interface Store {
   read(): StoreContents;
-  /** Journals a new attachment as `planned`, and its addresses as leased. Refuses a known attachment and an address that is leased or cooling. */
+  /** Journals a new attachment as `planned`. Refuses a known attachment; that no address is leased twice is the pool's duty. */
   plan(attachment: Attachment): void;
   /** Marks it `ready`. Refuses an unknown attachment. */
   ready(id: AttachmentId): void;
-  /** Forgets the attachment, and sets `cooling` for those of its addresses that were in use. An unknown attachment is no error. */
+  /** Forgets the attachment and notes which addresses cool from now on. An unknown attachment is no error. */
   release(id: AttachmentId, cooling: readonly CoolingAddress[]): void;
   /** Forgets cooled addresses. */
   free(addresses: readonly Ip[]): void;
