@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { connect, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -75,6 +75,7 @@ for text in texts:
     s.connect(path)
     if text: s.sendall(text.encode())
     sockets.append(s)
+open(path + ".sent", "w").close()
 got = []
 for s in sockets:
     try:
@@ -89,6 +90,12 @@ print(json.dumps({"pid": os.getpid(), "got": got}))`;
   return JSON.parse(stdout) as { pid: number; got: string[] };
 }
 
+/** Keeps the event loop from letting anybody in until the callers have sent all they have to send. */
+function holdUntilSent(path: string): void {
+  const deadlineMs = performance.now() + 10_000;
+  while (!existsSync(`${path}.sent`)) assert.ok(performance.now() < deadlineMs, "the caller has sent its request");
+}
+
 test(
   "a caller comes with its process, its user and what it sent; it gets the answer, then the end",
   bounded,
@@ -96,6 +103,7 @@ test(
     const path = makePath(t);
     const next = callersAt(t, path);
     const caller = callFromOutside(path, ["hello"]);
+    holdUntilSent(path);
     const { connection, pid, uid, bytes } = await next();
     assert.equal(addon.send(connection, Buffer.from("answer")), 6);
     addon.close(connection);
@@ -108,14 +116,14 @@ test(
 test("many callers at once are let in, each once", bounded, async (t) => {
   const path = makePath(t);
   const next = callersAt(t, path);
-  const texts = Array.from({ length: 100 }, (_, number) => `caller ${number}`);
-  const callers = callFromOutside(path, texts);
-  for (const _ of texts) {
-    const { connection, bytes } = await next();
-    addon.send(connection, bytes);
+  const callers = callFromOutside(path, Array<string>(100).fill(""));
+  const answers = Array.from({ length: 100 }, (_, number) => `answer ${number}`);
+  for (const answer of answers) {
+    const { connection } = await next();
+    addon.send(connection, Buffer.from(answer));
     addon.close(connection);
   }
-  assert.deepEqual((await callers).got, texts);
+  assert.deepEqual((await callers).got, answers);
 });
 
 test("sends do not wait, and say where the caller is gone", bounded, async (t) => {
