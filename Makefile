@@ -4,7 +4,7 @@ SHELL := /bin/sh
 .SHELLFLAGS := -euc
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-dev check test test-unit test-kernel test-lab demo bench clean
+.PHONY: help setup setup-dev reference reference-if-go check test test-unit test-kernel test-lab demo bench clean
 
 # The same words whatever the caller's locale; the system programs where a plain `su` leaves them out of the PATH.
 export LC_ALL := C
@@ -28,16 +28,23 @@ setup-dev: ## the same, with what the tests need
 	@tools/machine.sh modules
 	@umask 022; $(MAKE) --no-print-directory -s -C native
 
+reference: ## build cnitool and the reference plugins, which bench and tests run (Go)
+	@test/reference/build.sh
+
+# Tests that need them are skipped without, and say so.
+reference-if-go:
+	@test/reference/build.sh || [ $$? -eq 3 ]
+
 check: setup-dev ## types, lint, format and the rules of the code
 	@tools/test.sh check
 
-test: setup-dev ## every test but bench: check, unit, native, kernel, lab
+test: setup-dev reference-if-go ## every test but bench: check, unit, native, kernel, lab
 	@tools/test.sh all
 
 test-unit: setup ## tests that need nothing but Node
 	@tools/test.sh unit
 
-test-kernel: setup-dev ## tests in network namespaces (root)
+test-kernel: setup-dev reference-if-go ## tests in network namespaces (root)
 	@tools/test.sh kernel
 
 test-lab: setup ## every scenario of the lab (root)
@@ -46,8 +53,7 @@ test-lab: setup ## every scenario of the lab (root)
 demo: setup ## a small VPC in network namespaces, and what Fairlead does in it
 	@bin/fairlead lab demo
 
-bench: setup ## measure against the reference plugins, write bench/results.json (Go, root); ARGS="--pods 50"
-	@bench/reference/build.sh
+bench: setup reference ## measure against the reference plugins, write bench/results.json (Go, root); ARGS="--pods 50"
 	@umask 022; $(MAKE) --no-print-directory -s build/bench-spawn
 	@node_modules/.bin/node bench/cni.ts $(ARGS)
 

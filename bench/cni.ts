@@ -23,7 +23,7 @@ const usage = `usage: bench/cni.ts [--pods N] [--slow-pods N] [--out FILE]
   --slow-pods N  how many of them the reference gets too in dual stack, where it waits 1.8 s for each (default 20)
   --out FILE     where the figures go (default bench/results.json)`;
 
-const referenceName = "github.com/containernetworking/plugins v1.9.1, ptp + host-local";
+const referenceName = "github.com/containernetworking/plugins v1.10.0, ptp + host-local";
 
 /** More work than this elsewhere on the machine, as its share of the cores, is told: figures get worse by it, ours and the reference's alike. */
 const busyShare = 0.5;

@@ -94,6 +94,7 @@ missing_packages() {
     need clang-format have clang-format
     fuzzer_runtime || printf '%s ' "$(fuzzer_package)"
     need strace have strace
+    need iptables have iptables
     need jq have jq
     need python3 have python3
   fi
