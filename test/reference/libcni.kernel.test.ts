@@ -23,10 +23,12 @@ const attachmentsFor = (t: TestContext, count: number): Attachment[] =>
     ifname: "eth0",
   }));
 
-/** Names of our links in use on the node. */
-async function liveLinks({ agent, snapshot }: Stage): Promise<number> {
+/** Pods that the node serves; their links and the addresses given must agree. */
+async function podsOf({ agent, snapshot, liveAddresses }: Stage): Promise<number> {
   await snapshot();
-  return (await agent.kernel().node.links()).filter(({ name }) => name.startsWith("fl")).length;
+  const links = (await agent.kernel().node.links()).filter(({ name }) => name.startsWith("fl")).length;
+  assert.deepEqual(await liveAddresses(), [links, links]);
+  return links;
 }
 
 test(
@@ -48,7 +50,7 @@ test(
     for (const verb of ["ADD", "CHECK", "DEL"]) {
       assert.deepEqual(failures(await runtime.libcni(verb, { ...network, attachments, args })), [], verb);
     }
-    assert.equal(await liveLinks(stage), 0);
+    assert.equal(await podsOf(stage), 0);
   },
 );
 
@@ -81,7 +83,7 @@ test(
       await runtime.ok("status", "versioned", pod);
       await runtime.ok("del", "versioned", pod);
     }
-    assert.equal(await liveLinks(stage), 0);
+    assert.equal(await podsOf(stage), 0);
   },
 );
 
@@ -110,7 +112,7 @@ test(
     runtime.configure("many", [ours], { cniVersion: "0.3.1", cniVersions: ["1.1.0"] });
     await runtime.ok("check", "many", pod);
     await runtime.ok("del", "many", pod);
-    assert.equal(await liveLinks(stage), 0);
+    assert.equal(await podsOf(stage), 0);
   },
 );
 
@@ -128,14 +130,14 @@ test("disableCheck and disableGC, as booleans and as text, keep both verbs from 
     await runtime.ok("gc", "quiet", pod);
     const none = await runtime.libcni("GC", { network: "quiet", attachments: [] });
     assert.deepEqual(failures(none), []);
-    assert.equal(await liveLinks(stage), 1);
+    assert.equal(await podsOf(stage), 1);
   }
   runtime.configure("quiet", [ours], { disableCheck: "yes" });
   assert.match(await runtime.refused("check", "quiet", pod), /invalid value "yes" for disableCheck/);
   runtime.configure("quiet", [ours], { disableCheck: false, disableGC: "false" });
   assert.match(await runtime.refused("check", "quiet", pod), /eth0 in the pod is down/);
   await runtime.ok("gc", "quiet", pod);
-  assert.equal(await liveLinks(stage), 0);
+  assert.equal(await podsOf(stage), 0);
 });
 
 test("plugins in files of their own join ours, unless loadOnlyInlinedPlugins", needsReference, async (t) => {
@@ -181,7 +183,7 @@ test("the cached result is what ADD gave; without it CHECK fails and DEL does no
   runtime.forget();
   assert.match(await runtime.refused("check", "kept", pod), /prevResult is missing/);
   await runtime.ok("del", "kept", pod);
-  assert.equal(await liveLinks(stage), 0);
+  assert.equal(await podsOf(stage), 0);
 
   const attachments = attachmentsFor(t, 1);
   const [added] = await runtime.libcni("ADD", { network: "kept", attachments });
@@ -191,7 +193,7 @@ test("the cached result is what ADD gave; without it CHECK fails and DEL does no
   runtime.damageCache();
   assert.match(failures(await runtime.libcni("CHECK", { network: "kept", attachments })).join(), /cached result/);
   assert.deepEqual(failures(await runtime.libcni("DEL", { network: "kept", attachments })), []);
-  assert.equal(await liveLinks(stage), 0);
+  assert.equal(await podsOf(stage), 0);
 });
 
 test(
@@ -210,9 +212,9 @@ test(
     const addresses = added.flatMap(({ result }) => result?.ips.map(({ address }) => address) ?? []);
     assert.deepEqual([addresses.length, new Set(addresses).size], [100, 100]);
     assert.deepEqual(failures(await runtime.libcni("CHECK", call)), []);
-    assert.equal(await liveLinks(stage), 50);
+    assert.equal(await podsOf(stage), 50);
     assert.deepEqual(failures(await runtime.libcni("DEL", call)), []);
-    assert.equal(await liveLinks(stage), 0);
+    assert.equal(await podsOf(stage), 0);
   },
 );
 
@@ -233,21 +235,21 @@ test(
     await add("other", attachments.slice(5));
 
     assert.deepEqual(failures(await runtime.libcni("GC", { network: "swept", attachments: kept })), []);
-    assert.equal(await liveLinks(stage), 3);
+    assert.equal(await podsOf(stage), 3);
     await check("swept", kept);
     await check("other", attachments.slice(5));
 
     // A runtime that has lost its cache but knows its pods: nothing is sent but the list.
     runtime.forget();
     assert.deepEqual(failures(await runtime.libcni("GC", { network: "swept", attachments: cachedOnly })), []);
-    assert.equal(await liveLinks(stage), 2);
+    assert.equal(await podsOf(stage), 2);
     // One that has lost both says nothing, and nothing goes.
     assert.deepEqual(failures(await runtime.libcni("GC", { network: "swept" })), []);
-    assert.equal(await liveLinks(stage), 2);
+    assert.equal(await podsOf(stage), 2);
     for (const network of ["swept", "other"]) {
       assert.deepEqual(failures(await runtime.libcni("GC", { network, attachments: [] })), []);
     }
-    assert.equal(await liveLinks(stage), 0);
+    assert.equal(await podsOf(stage), 0);
   },
 );
 

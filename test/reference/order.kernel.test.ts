@@ -155,6 +155,7 @@ test(
       pod.run("ping", "-c1", "-W2", "10.99.0.1"); // theirs works as if ours were not there
       const { network, ruleset } = await stage.snapshot();
       assert.doesNotMatch(network["links"] ?? "", /^fl/m);
+      assert.equal(network["given"], "0 and 0");
       assert.doesNotMatch(ruleset, /10\.4\.1/);
       await runtime.ok("del", type, pod);
       assert.doesNotMatch(pod.run("ip", "link"), /eth0/);

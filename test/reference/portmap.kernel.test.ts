@@ -19,7 +19,7 @@ function configure({ runtime }: Stage, backend: string): void {
 
 for (const backend of backends) {
   test(
-    `${backend}: a port of the node is the pod's, for callers anywhere, and no more after DEL`,
+    `${backend}: a port of the node is the pod's, for callers anywhere, and after DEL the next one's`,
     needsReference,
     async (t) => {
       const stage = await startStage(t);
@@ -50,9 +50,14 @@ for (const backend of backends) {
       const atLocalhost = await probe(agent.node, "127.0.0.1", { port: 8080 });
       assert.equal(atLocalhost.name, "mapped pod", `at 127.0.0.1: ${atLocalhost.error}`);
 
+      // What DEL leaves would still lead the next pod's callers to the address of this one.
       await runtime.ok("del", "mapped", pod, { capabilities });
+      const heir = stage.pod();
+      await runtime.add("mapped", heir, { capabilities });
+      await stage.serve(heir, "heir");
       for (const family of [4, 6] as const) {
-        assert.equal((await probe(outside, nodeAddresses[family], { port: 8080 })).ok, false);
+        const { name, error } = await probe(outside, nodeAddresses[family], { port: 8080 });
+        assert.equal(name, "heir", `IPv${family}: ${error}`);
       }
     },
   );

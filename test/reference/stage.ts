@@ -46,7 +46,7 @@ export interface Stage {
 }
 
 export interface Snapshot {
-  /** Links, addresses, routes, rules, permanent neighbours and queues of the node, each as a tool prints them. */
+  /** Links, addresses, routes, rules, permanent neighbours and queues, each as a tool prints them, and the addresses given to pods. */
   network: Record<string, string>;
   /** The ruleset without counters. Reference plugins leave their empty tables and chains in it. */
   ruleset: string;
@@ -90,13 +90,10 @@ export async function startStage(t: TestContext, options: TestAgentOptions = {})
       });
       return (JSON.parse(answer) as [ProbeResult])[0];
     },
-    liveAddresses: async () => {
-      const status = (await askAgent(statusSocket(agent.config.paths.socket), "/status")) as NodeStatus;
-      return status.addresses.map(({ live }) => live);
-    },
+    liveAddresses: () => liveAddressesOf(agent),
     snapshot: async () => {
       await reaped(agent);
-      return snapshotOf(node);
+      return snapshotOf(node, await liveAddressesOf(agent));
     },
   };
 }
@@ -154,7 +151,12 @@ async function serve(t: TestContext, pod: TestNetns, name: string): Promise<void
   ]);
 }
 
-function snapshotOf(node: TestNetns): Snapshot {
+async function liveAddressesOf({ config }: TestAgent): Promise<number[]> {
+  const status = (await askAgent(statusSocket(config.paths.socket), "/status")) as NodeStatus;
+  return status.addresses.map(({ live }) => live);
+}
+
+function snapshotOf(node: TestNetns, given: readonly number[]): Snapshot {
   const links = (JSON.parse(node.run("ip", "-j", "link")) as { ifname: string; group: string }[])
     .map(({ ifname, group }) => `${ifname} group ${group}`)
     .sort();
@@ -168,6 +170,7 @@ function snapshotOf(node: TestNetns): Snapshot {
       rules6: node.run("ip", "-6", "rule"),
       neighbours: node.run("ip", "neighbour", "show", "nud", "permanent"),
       queues: node.run("tc", "qdisc"),
+      given: given.join(" and "),
     },
     ruleset: node.run("nft", "--stateless", "list", "ruleset"),
   };
