@@ -127,6 +127,8 @@ NAPI_MODULE_INIT() {
   export_function(env, exports, "descriptorNumber", descriptor_number);
   export_function(env, exports, "openNetlink", open_netlink);
   export_function(env, exports, "call", addon_call);
+  export_function(env, exports, "firstPart", addon_first_part);
+  export_function(env, exports, "nextPart", addon_next_part);
   export_function(env, exports, "monitor", addon_monitor);
   export_function(env, exports, "writeSysctls", addon_write_sysctls);
   export_function(env, exports, "readSysctls", addon_read_sysctls);

@@ -61,6 +61,8 @@ napi_value make_handle(napi_env env, struct addon *addon, enum descriptor_kind k
 
 /* --- addon_calls.c: promises --- */
 napi_value addon_call(napi_env env, napi_callback_info info);
+napi_value addon_first_part(napi_env env, napi_callback_info info);
+napi_value addon_next_part(napi_env env, napi_callback_info info);
 napi_value addon_write_sysctls(napi_env env, napi_callback_info info);
 napi_value addon_read_sysctls(napi_env env, napi_callback_info info);
 /* Lets go of a closed descriptor; of a namespace only once all calls made before are done: one may hold its

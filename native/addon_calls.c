@@ -15,6 +15,7 @@ struct call {
   napi_deferred deferred;
   struct descriptor *descriptor;
   struct failure failure;
+  enum portion portion;
   uint8_t *request;
   size_t request_len;
   int timeout_ms;
@@ -54,8 +55,8 @@ static void run_call(struct job *job, const struct lane_tools *tools) {
   int fd = descriptor_fd(call->descriptor);
   switch (call->kind) {
   case call_netlink:
-    call->failure =
-        netlink_call(fd, call->request, call->request_len, call->timeout_ms, tools, &call->exchange);
+    call->failure = netlink_call(fd, call->portion, call->request, call->request_len, call->timeout_ms, tools,
+                                 &call->exchange);
     break;
   case call_write_sysctls:
     call->failure = sysctls_write(fd, call->count, call->keys, call->values);
@@ -224,7 +225,7 @@ static struct failure hold(napi_env env, napi_value value, enum descriptor_kind 
   return succeeded();
 }
 
-napi_value addon_call(napi_env env, napi_callback_info info) {
+static napi_value netlink_portion(napi_env env, napi_callback_info info, enum portion portion) {
   napi_value arguments[argument_count_max];
   read_arguments(env, info, arguments);
   int64_t lane = 0, timeout_ms = 0;
@@ -232,6 +233,7 @@ napi_value addon_call(napi_env env, napi_callback_info info) {
   struct failure failure = failed(ENOMEM, "call");
   if (call != NULL) {
     call->kind = call_netlink;
+    call->portion = portion;
     failure = read_integer(env, arguments[0], 0, lane_count - 1, &lane);
     if (failure.code == 0) failure = hold(env, arguments[1], descriptor_netlink, call);
     if (failure.code == 0)
@@ -240,6 +242,18 @@ napi_value addon_call(napi_env env, napi_callback_info info) {
     call->timeout_ms = (int)timeout_ms;
   }
   return start_call(addon_of(env), (size_t)lane, call, failure);
+}
+
+napi_value addon_call(napi_env env, napi_callback_info info) {
+  return netlink_portion(env, info, portion_whole);
+}
+
+napi_value addon_first_part(napi_env env, napi_callback_info info) {
+  return netlink_portion(env, info, portion_first);
+}
+
+napi_value addon_next_part(napi_env env, napi_callback_info info) {
+  return netlink_portion(env, info, portion_next);
 }
 
 static napi_value sysctl_call(napi_env env, napi_callback_info info, enum call_kind kind) {

@@ -15,6 +15,8 @@ enum {
   request_len_max = 32 << 20,
   request_messages_max = 1 << 16,
   answer_len_max = 64 << 20,
+  /* An answer taken in parts: one ends with the datagram that makes it this long, or with the answer. */
+  part_len_min = 256 << 10,
   /* The kernel makes dump parts of at most 32 KiB; a single answer (one link with hundreds of functions) may
      be larger. */
   datagram_len_max = 1 << 20,
@@ -99,9 +101,13 @@ struct lane_tools {
   size_t scratch_len;
 };
 
-/* Sends and receives until the exchange is complete. `exchange` must be exchange_free()d whatever the
- * outcome. */
-struct failure netlink_call(int fd, const uint8_t *request, size_t len, int timeout_ms,
+/* What a call does of an exchange: all of it; the sending and the first part of the answer; the next part of
+ * it. */
+enum portion { portion_whole, portion_first, portion_next };
+
+/* Sends and receives until that portion of the exchange is complete. `request` is the same for every part of
+ * one answer. `exchange` must be exchange_free()d whatever the outcome. */
+struct failure netlink_call(int fd, enum portion portion, const uint8_t *request, size_t len, int timeout_ms,
                             const struct lane_tools *tools, struct exchange *exchange);
 /* One datagram from the kernel, without waiting: its length, 0 for one to ignore, or a failure (EAGAIN: none
  * there). */

@@ -186,11 +186,12 @@ static struct failure wait_readable(int fd, int cancel_fd, int64_t deadline_ms) 
 }
 
 /* Receives until the exchange is complete and nothing more has arrived: a refused batch is followed by more
- * answers. */
-static struct failure collect(int fd, int timeout_ms, const struct lane_tools *tools,
+ * answers. Or until `enough_len` bytes are there: the kernel makes the rest of a dump only as it is read. */
+static struct failure collect(int fd, size_t enough_len, int timeout_ms, const struct lane_tools *tools,
                               struct exchange *exchange) {
   int64_t deadline_ms = now_ms() + timeout_ms;
   for (;;) {
+    if (exchange->answer_len >= enough_len && !exchange_complete(exchange)) return succeeded();
     size_t received = 0;
     struct failure failure = netlink_receive(fd, tools->scratch, tools->scratch_len, &received);
     if (failure.code == EAGAIN && exchange_complete(exchange)) return succeeded();
@@ -206,11 +207,13 @@ static struct failure collect(int fd, int timeout_ms, const struct lane_tools *t
   }
 }
 
-struct failure netlink_call(int fd, const uint8_t *request, size_t len, int timeout_ms,
+struct failure netlink_call(int fd, enum portion portion, const uint8_t *request, size_t len, int timeout_ms,
                             const struct lane_tools *tools, struct exchange *exchange) {
   struct failure failure = exchange_begin(exchange, request, len);
-  if (failure.code == 0) failure = drop_stale(fd, tools);
-  if (failure.code == 0) failure = send_request(fd, request, len);
-  if (failure.code == 0) failure = collect(fd, timeout_ms, tools, exchange);
+  bool sends = portion != portion_next;
+  if (failure.code == 0 && sends) failure = drop_stale(fd, tools);
+  if (failure.code == 0 && sends) failure = send_request(fd, request, len);
+  size_t enough_len = portion == portion_whole ? SIZE_MAX : part_len_min;
+  if (failure.code == 0) failure = collect(fd, enough_len, timeout_ms, tools, exchange);
   return failure;
 }

@@ -3,7 +3,7 @@
 // Numbers of the kernel's headers that the tests need.
 export const [request, ack, dump, create, excl] = [0x1, 0x4, 0x300, 0x400, 0x200];
 export const [noop, error, done] = [1, 2, 3];
-export const [newLink, getLink, setLink] = [16, 18, 19];
+export const [newLink, getLink, setLink, getRoute] = [16, 18, 19, 26];
 export const [route, netfilter] = [0, 12];
 export const [batchBegin, batchEnd, newTable, deleteTable] = [0x10, 0x11, 0xa00, 0xa02];
 

@@ -127,7 +127,7 @@ static void an_answer_has_a_longest_length(void) {
 static int call_three(struct fake_pair pair, const struct lane_tools *tools, struct exchange *exchange) {
   size_t len = begin_three(exchange);
   exchange_free(exchange);
-  return netlink_call(pair.ours, buffer, len, silence_ms, tools, exchange).code;
+  return netlink_call(pair.ours, portion_whole, buffer, len, silence_ms, tools, exchange).code;
 }
 
 /* Plays the kernel: waits for the request, then sends the datagrams that the test prepared, each with its
@@ -216,6 +216,44 @@ static void calls_end_as_the_answers_say(const struct lane_tools *tools) {
   exchange_free(&exchange);
 }
 
+enum { dump_payload_len = 16 << 10, dump_datagrams = 40 };
+
+static void *play_long_dump(void *argument) {
+  int kernel = *(int *)argument;
+  static uint8_t datagram[dump_payload_len + NLMSG_HDRLEN], payload[dump_payload_len];
+  uint8_t request[1024];
+  check(recv(kernel, request, sizeof request, 0) > 0);
+  for (uint32_t i = 0; i < dump_datagrams; i += 1)
+    fake_send(kernel, datagram, put_message(datagram, plain, NLM_F_MULTI, 12, payload, dump_payload_len));
+  fake_send(kernel, datagram, put_message(datagram, NLMSG_DONE, NLM_F_MULTI, 12, "\0\0\0\0", 4));
+  return NULL;
+}
+
+/* 40 datagrams of 16 KiB come as three parts: twice what exceeds 256 KiB by less than a datagram, then the
+ * rest. */
+static void an_answer_comes_in_parts(const struct lane_tools *tools) {
+  struct fake_pair pair = fake_open();
+  struct exchange exchange;
+  size_t datagram_len = NLMSG_HDRLEN + dump_payload_len, done_len = NLMSG_HDRLEN + 4;
+  size_t datagrams_a_part = part_len_min / datagram_len + 1;
+  size_t len = put_message(buffer, plain, NLM_F_REQUEST | NLM_F_DUMP, 12, NULL, 0);
+  pthread_t thread;
+  check(pthread_create(&thread, NULL, play_long_dump, &pair.kernel) == 0);
+  for (int part = 0; part < 3; part += 1) {
+    enum portion portion = part == 0 ? portion_first : portion_next;
+    check(netlink_call(pair.ours, portion, buffer, len, 1000, tools, &exchange).code == 0);
+    size_t expected = part < 2 ? datagrams_a_part * datagram_len
+                               : (dump_datagrams - 2 * datagrams_a_part) * datagram_len + done_len;
+    check(exchange.answer_len == expected && exchange_complete(&exchange) == (part == 2));
+    exchange_free(&exchange);
+  }
+  pthread_join(thread, NULL);
+  check(recv(pair.kernel, buffer, sizeof buffer, MSG_DONTWAIT) < 0 && errno == EAGAIN); /* asked but once */
+  check(netlink_call(pair.ours, portion_next, buffer, len, silence_ms, tools, &exchange).code == ETIMEDOUT);
+  exchange_free(&exchange);
+  fake_close(pair);
+}
+
 static void *flood(void *argument) {
   uint8_t request[1024];
   check(recv(*(int *)argument, request, sizeof request, 0) > 0);
@@ -261,7 +299,8 @@ static void a_call_ends_when_its_lane_stops(struct lane_tools tools) {
   exchange_free(&exchange);
   pthread_t thread;
   check(pthread_create(&thread, NULL, cancel_soon, &tools.cancel_fd) == 0);
-  check(netlink_call(pair.ours, buffer, len, timeout_ms_max, &tools, &exchange).code == ECANCELED);
+  check(netlink_call(pair.ours, portion_whole, buffer, len, timeout_ms_max, &tools, &exchange).code ==
+        ECANCELED);
   pthread_join(thread, NULL);
   exchange_free(&exchange);
   fake_close(pair);
@@ -285,7 +324,7 @@ static void read_loopback(int netns, const struct lane_tools *tools) {
   struct exchange exchange;
   struct ifinfomsg link = {.ifi_family = AF_UNSPEC};
   size_t len = put_message(buffer, RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, 1, &link, sizeof link);
-  check(netlink_call(fd, buffer, len, 1000, tools, &exchange).code == 0);
+  check(netlink_call(fd, portion_whole, buffer, len, 1000, tools, &exchange).code == 0);
   struct nlmsghdr first;
   memcpy(&first, exchange.answer, sizeof first);
   check(first.nlmsg_type == RTM_NEWLINK && first.nlmsg_seq == 1);
@@ -293,7 +332,7 @@ static void read_loopback(int netns, const struct lane_tools *tools) {
   link.ifi_index = 4242;
   len = put_message(buffer, RTM_GETLINK, NLM_F_REQUEST, 2, &link,
                     sizeof link); /* no ack asked: refused at once */
-  check(netlink_call(fd, buffer, len, 1000, tools, &exchange).code == 0);
+  check(netlink_call(fd, portion_whole, buffer, len, 1000, tools, &exchange).code == 0);
   check(exchange.refused && exchange.answer_len >= 36);
   exchange_free(&exchange);
   close(fd);
@@ -340,6 +379,7 @@ int main(void) {
   struct lane_tools tools = {
       .cancel_fd = eventfd(0, EFD_CLOEXEC), .scratch = scratch, .scratch_len = sizeof scratch};
   calls_end_as_the_answers_say(&tools);
+  an_answer_comes_in_parts(&tools);
   strangers_cannot_hold_a_call(&tools);
   a_call_drops_what_an_earlier_one_left(&tools);
   a_call_ends_when_its_lane_stops(tools);

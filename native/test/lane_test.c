@@ -88,7 +88,8 @@ static void run_waiting(struct job *job, const struct lane_tools *tools) {
   struct exchange exchange;
   put_message(request, 0x10, NLM_F_REQUEST | NLM_F_ACK, 1, NULL, 0);
   sem_post(waiting->begun);
-  waiting->code = netlink_call(fd, request, sizeof request, timeout_ms_max, tools, &exchange).code;
+  waiting->code =
+      netlink_call(fd, portion_whole, request, sizeof request, timeout_ms_max, tools, &exchange).code;
   exchange_free(&exchange);
   waiting->fd_was_open = fcntl(fd, F_GETFD) >= 0;
   descriptor_release(waiting->descriptor);

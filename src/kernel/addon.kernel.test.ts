@@ -23,6 +23,7 @@ import {
   error,
   excl,
   getLink,
+  getRoute,
   message,
   netfilter,
   newLink,
@@ -84,6 +85,38 @@ test("a dump is given whole, through many datagrams", bounded, async (t) => {
   assert.equal(found.at(-1)?.type, done);
   assert.equal(found.length, 122);
 });
+
+test(
+  "a long dump comes in parts, each with whole messages, and the lane does other work in between",
+  bounded,
+  async (t) => {
+    const { netns, opened, socket } = openPlace(t);
+    const directory = mkdtempSync(join(tmpdir(), "fltest-addon-"));
+    t.after(() => rmSync(directory, { recursive: true }));
+    const hosts = Array.from({ length: 8000 }, (_, n) => `10.9.${n >> 8}.${n & 255}`);
+    const batch = hosts.map((host) => `route add unreachable ${host}/32\n`);
+    writeFileSync(join(directory, "batch"), batch.join(""));
+    netns.run("ip", "-batch", join(directory, "batch"));
+    const ask = message(getRoute, request | dump, 9, Buffer.from([2, ...Buffer.alloc(11)]));
+    const whole = await addon.call(0, socket, ask, timeoutMs);
+    const other = addon.openNetlink(opened, route);
+    const parts = [await addon.firstPart(0, socket, ask, timeoutMs)];
+    while (answers(present(parts.at(-1), "a part")).at(-1)?.type !== done) {
+      const between = await addon.call(0, other, aboutLink(getLink, request | ack, 5, "lo"), timeoutMs);
+      assert.deepEqual(answers(between).at(-1), { type: error, seq: 5, code: 0 });
+      parts.push(await addon.nextPart(0, socket, ask, timeoutMs));
+    }
+    const lengths = parts.map(({ length }) => length);
+    assert.ok(
+      lengths.slice(0, -1).every((length) => length >= 256 * 1024 && length < 320 * 1024),
+      String(lengths),
+    );
+    assert.equal(parts.length, Math.ceil(whole.length / present(lengths[0], "a first part")), String(lengths));
+    assert.deepEqual(Buffer.concat(parts), whole);
+    await assert.rejects(addon.nextPart(0, socket, ask, 20), { code: "ETIMEDOUT" });
+    addon.close(other);
+  },
+);
 
 test(
   "a batch is complete when every message that asks for it is acknowledged, refused ones too",

@@ -11,7 +11,7 @@ export interface Descriptor {
 
 export type OnCaller = (connection: Descriptor, pid: number, uid: number, bytes: Buffer) => void;
 
-/** Which of the addon's own threads does the work: 0 rtnetlink and sysctls, 1 nfnetlink, 2 removing links, which waits long. */
+/** Which of the addon's own threads does the work: 0 rtnetlink and sysctls, 1 nftables, 2 what takes long: removing links, reading tracked connections. */
 export type Lane = 0 | 1 | 2;
 
 /** Most calls of one lane that are not yet settled; one more fails with EAGAIN. */
@@ -44,6 +44,14 @@ export interface Addon {
    * way on another lane, EBADF closed, ECANCELED stopped, and what sendmsg itself refuses with.
    */
   call(lane: Lane, socket: Descriptor, request: Uint8Array, timeoutMs: number): Promise<Buffer>;
+  /**
+   * As `call`, for one dump whose length nobody knows: gives its first part, some 256 KiB, or all of it where it is shorter. The
+   * kernel makes the rest as it is read, so the lane is free, and nothing piles up, until the next part is asked for. The
+   * NLMSG_DONE or NLMSG_ERROR in a part says that it was the last. A call on the socket before that drops the rest.
+   */
+  firstPart(lane: Lane, socket: Descriptor, request: Uint8Array, timeoutMs: number): Promise<Buffer>;
+  /** The next part of the answer to that same `request`, which is not sent again. */
+  nextPart(lane: Lane, socket: Descriptor, request: Uint8Array, timeoutMs: number): Promise<Buffer>;
   /**
    * Joins the multicast `groups` (1 to 64) and calls back with each datagram, until closed. An overrun of the socket, or of
    * the 1,024 datagrams that may wait for the event loop, calls back with undefined, at its place in the order: events were

@@ -13,6 +13,8 @@ export function createRehearsalAddon(): Addon {
     descriptorNumber: () => 3,
     openNetlink: open,
     call: (_lane, _socket, request) => Promise.resolve(acknowledge(request)),
+    firstPart: (_lane, _socket, request) => Promise.resolve(acknowledge(request)),
+    nextPart: (_lane, _socket, request) => Promise.resolve(acknowledge(request)),
     monitor: () => {},
     writeSysctls: () => Promise.resolve(),
     readSysctls: (_netns, keys) => Promise.resolve(keys.map(() => undefined)),
