@@ -5,10 +5,12 @@ import { describe, test } from "node:test";
 import { present } from "../src/base/assert.ts";
 import type { Link, Op } from "../src/kernel/contract.ts";
 import { linkLocalOf } from "../src/net/mac.ts";
+import { testConntrack } from "./kernel-conntrack.contract.ts";
 import { testGuard } from "./kernel-guard.contract.ts";
 import { testEnd, testLists, testSysctls } from "./kernel-lists.contract.ts";
 import { type MakeKernel, applyOk, codes, faultOf, hostMac, makePair, pairOp, podMac } from "./kernel-stage.ts";
 import { until } from "./until.ts";
+import { testWatch, testWatchers } from "./kernel-watch.contract.ts";
 import { testAddresses, testNeighbours, testRoutes, testRules } from "./kernel-state.contract.ts";
 
 /** Runs the whole contract; `make` gives a fresh kernel with an empty node namespace (loopback down) and closes it after the test. */
@@ -24,6 +26,9 @@ export function testKernel(name: string, make: MakeKernel): void {
   void describe(`${name}: sysctls`, () => testSysctls(make));
   void describe(`${name}: end`, () => testEnd(make));
   void describe(`${name}: guard`, () => testGuard(make));
+  void describe(`${name}: connections`, () => testConntrack(make));
+  void describe(`${name}: watching`, () => testWatch(make));
+  void describe(`${name}: watchers`, () => testWatchers(make));
 }
 
 function testNamespaces(make: MakeKernel): void {

@@ -6,6 +6,7 @@ import { z } from "zod";
 import { parseConfig } from "./config.ts";
 import { asFault, describe, Fault, faults, isFault } from "./fault.ts";
 import { createMetrics } from "./metrics.ts";
+import { createSlicer } from "./pause.ts";
 import { formatTable } from "./table.ts";
 
 test("CNI codes below 100 are only those of the specification, and ours do not repeat", () => {
@@ -96,4 +97,15 @@ test("metrics count verbs and loops under fixed names", async () => {
   assert.match(text, /fairlead_cni_duration_seconds_bucket\{le="0.003",verb="ADD",outcome="ok"\} 1/);
   assert.match(text, /fairlead_loop_passes_total\{loop="reaper",outcome="failed"\} 1/);
   assert.match(text, /fairlead_leases\{family="4",state="live"\} 3/);
+});
+
+void test("a slicer lets the event loop turn once its slice is over, and not before", async () => {
+  let turns = 0;
+  setImmediate(() => (turns += 1));
+  const within = createSlicer(60_000);
+  for (let piece = 0; piece < 1000; piece += 1) await within();
+  assert.equal(turns, 0);
+  const over = createSlicer(0);
+  await over();
+  assert.equal(turns, 1);
 });

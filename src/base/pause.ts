@@ -27,3 +27,16 @@ export async function within(ms: number, work: Promise<unknown>): Promise<boolea
     inTime.abort();
   }
 }
+
+/**
+ * Gives a function to await between the pieces of long work on the event loop: where `sliceMs` have passed since the loop last
+ * turned for it, it lets it turn once; else it costs next to nothing.
+ */
+export function createSlicer(sliceMs: number): () => Promise<void> {
+  let startedMs = performance.now();
+  return async () => {
+    if (performance.now() - startedMs < sliceMs) return;
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    startedMs = performance.now();
+  };
+}

@@ -174,12 +174,102 @@ export interface Guard {
   prune(): Promise<void>;
 }
 
+/** One direction of a tracked connection. */
+export interface ConnectionTuple {
+  source: Ip;
+  destination: Ip;
+  /** Of protocols that have ports; GRE has its keys here. */
+  sourcePort?: number;
+  destinationPort?: number;
+  /** Of ICMP and ICMPv6. */
+  icmp?: { id: number; type: number; code: number };
+}
+
+/** An entry of the kernel's connection tracking. */
+export interface Connection {
+  /** IP protocol: 1 ICMP, 6 TCP, 17 UDP, 47 GRE, 58 ICMPv6, 132 SCTP … */
+  protocol: number;
+  /** As the first packet came. */
+  original: ConnectionTuple;
+  /** As answers come: the original turned around, unless addresses or ports are translated. */
+  reply: ConnectionTuple;
+  /** Packets went both ways. */
+  replied: boolean;
+  /** It stays when the table is full. */
+  assured: boolean;
+  tcpState?: TcpState;
+}
+
+export type TcpState =
+  | "none"
+  | "syn-sent"
+  | "syn-received"
+  | "established"
+  | "fin-wait"
+  | "close-wait"
+  | "last-ack"
+  | "time-wait"
+  | "closed"
+  | "syn-sent-twice";
+
+/** Addresses in one question to Conntrack. The work depends on the size of the table, hardly on their number. */
+export const conntrackAddressesMax = 1024;
+/** Entries that `Conntrack.list` gives. */
+export const connectionsMax = 65_536;
+
+/**
+ * The node's connection tracking, entries of every zone. An address has part in an entry as source or destination of either
+ * direction. Each call reads the whole table, once: some 10 ms where it is nearly empty, 2 us an entry. Without connection
+ * tracking in the kernel or the namespace there are no entries. Both throw Fault "kernel-refused" for too many addresses.
+ */
+export interface Conntrack {
+  /**
+   * Deletes every entry in which one of the addresses has part, and gives how many went. What is gone already is success. An
+   * entry that traffic makes meanwhile may stay. @throws Fault "kernel-busy" where one was not let go now: the others went. After
+   * any fault, ask again.
+   */
+  forget(addresses: readonly Ip[]): Promise<number>;
+  /** The entries in which one of the addresses has part. @throws Fault "kernel-refused" where there are more than `connectionsMax` */
+  list(addresses: readonly Ip[]): Promise<Connection[]>;
+}
+
+/**
+ * Something of the node's namespace is not as it was. "removed" is false for what is new or was changed. IPv4 routes that go along
+ * with a link that goes down or away, or with their source address, go without a word: that change stands for theirs.
+ */
+export type KernelChange =
+  | { what: "link"; index: number; removed: boolean }
+  | { what: "address"; link: number; address: Ip; removed: boolean }
+  /** `link`, `table` and `protocol` as in Route. */
+  | { what: "route"; to: Cidr; link?: number; table?: number; protocol?: number; removed: boolean }
+  | { what: "rule"; family: 4 | 6; priority: number; removed: boolean }
+  /** Learned ones too, each time that their state changes. */
+  | { what: "neighbour"; link: number; address: Ip; removed: boolean }
+  /** Somebody changed nftables: `by` is the name of the thread, `nftablesThread` where it was this program. */
+  | { what: "nftables"; by: string }
+  /** Changes were lost: look at everything. */
+  | { what: "lost" };
+
+/** The thread that makes our own changes of nftables. */
+export const nftablesThread = "fl-nft";
+
+/** Callbacks that watch one kernel at once. */
+export const watchersMax = 16;
+
 export interface Kernel {
   /** The node's own namespace. */
   readonly node: Netns;
   readonly guard: Guard;
+  readonly conntrack: Conntrack;
+  /**
+   * Calls back with each change of the node's namespace, our own among them, until the function that it gives is called or the
+   * kernel is closed: in their order, but nftables may be ahead of the rest or behind it. Everything that changes after this call
+   * is told, so what is read after it is not missed. It keeps no process alive. While somebody watches, a change of nftables takes
+   * some 30 us longer, whoever makes it. @throws Fault "kernel-busy" beyond `watchersMax`, "agent-stopping" once closed
+   */
+  watch(onChange: (change: KernelChange) => void): () => void;
   /** @throws Fault "netns-missing" where the path leads to no network namespace. */
   openNetns(path: string): Netns;
-  /** Stops the kernel threads and closes every socket. Calls still under way fail. */
+  /** Stops the kernel threads and closes every socket. Calls still under way fail, watching ends. */
   close(): void;
 }

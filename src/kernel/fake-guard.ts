@@ -1,7 +1,7 @@
 // The fake kernel's source guard: a table that is there or not, whole or damaged, and the entries in it.
 
 import { Fault } from "../base/fault.ts";
-import type { Guard, GuardEntry } from "./contract.ts";
+import { type Guard, type GuardEntry, nftablesThread } from "./contract.ts";
 import { type GuardKeys, guardEntry, guardKeys, guardSetNames } from "./nftables/guard-keys.ts";
 
 export type GuardDamage = "rules flushed" | "table deleted";
@@ -12,8 +12,14 @@ export interface FakeGuard {
   damage: (how: GuardDamage) => void;
 }
 
-/** `begin` is called before each call and throws where that is to fail; what it gives is called after it. */
-export function createFakeGuard(begin: (call: `guard.${keyof Guard}`) => () => void): FakeGuard {
+export interface FakeGuardDeps {
+  /** Called before each call; throws where that is to fail. What it gives is called after it. */
+  begin: (call: `guard.${keyof Guard}`) => () => void;
+  /** Called where the rulesets of the namespace have changed, with the name of who did it. */
+  committed: (by: string) => void;
+}
+
+export function createFakeGuard({ begin, committed }: FakeGuardDeps): FakeGuard {
   /** Entries by set and key; undefined where there is no table. */
   let held: Map<string, GuardEntry> | undefined;
   let hasRules = false;
@@ -33,6 +39,7 @@ export function createFakeGuard(begin: (call: `guard.${keyof Guard}`) => () => v
         const isRight = hasRules && held?.size === wanted.size && wanted.keys().every((key) => held?.has(key));
         held = wanted;
         hasRules = true;
+        if (!isRight) committed(nftablesThread);
         return !isRight;
       }),
     admit: (entries) =>
@@ -40,16 +47,21 @@ export function createFakeGuard(begin: (call: `guard.${keyof Guard}`) => () => v
         const wanted = entriesByKey(guardKeys(entries));
         if (wanted.size === 0) return;
         if (held === undefined) throw new Fault("kernel-missing", "admit sources to the guard: the kernel says ENOENT");
+        const before = held.size;
         for (const [key, entry] of wanted) held.set(key, entry);
+        if (held.size > before) committed(nftablesThread); // what changes nothing is no commit
       }),
     withdraw: (entries) =>
       run("guard.withdraw", () => {
+        const before = held?.size;
         for (const key of entriesByKey(guardKeys(entries)).keys()) held?.delete(key);
+        if (held?.size !== before) committed(nftablesThread);
       }),
     list: () => run("guard.list", () => held && [...held.values()].map((entry) => ({ ...entry }))),
     prune: () =>
       run("guard.prune", () => {
         held = undefined;
+        committed(nftablesThread);
       }),
   };
   return {
@@ -57,6 +69,7 @@ export function createFakeGuard(begin: (call: `guard.${keyof Guard}`) => () => v
     damage: (how) => {
       if (how === "table deleted") held = undefined;
       hasRules = false;
+      committed("nft");
     },
   };
 }

@@ -2,7 +2,7 @@
 
 import { present, unreachable } from "../base/assert.ts";
 import { Fault } from "../base/fault.ts";
-import type { Guard, LinkRef, Netns, Op, OpResult } from "./contract.ts";
+import type { Conntrack, Guard, LinkRef, Netns, Op, OpResult } from "./contract.ts";
 import {
   addAddress,
   allAddresses,
@@ -21,11 +21,19 @@ import { createSequence, errnoName, goneErrnos, verdictFault } from "./netlink/m
 import { opPhrase } from "./netlink/ops.ts";
 
 /** What can be made to fail: an operation by its name, and calls. */
-export type FakeCall = Op["op"] | `guard.${keyof Guard}` | "netns.open" | "netns.read" | "sysctl.write";
+export type FakeCall =
+  | Op["op"]
+  | `guard.${keyof Guard}`
+  | `conntrack.${keyof Conntrack}`
+  | "netns.open"
+  | "netns.read"
+  | "sysctl.write";
 
 export interface FakeNetnsDeps {
   /** Throws where the call is to fail before it does anything; gives what throws where it is to fail after. */
   begin: (call: FakeCall) => () => void;
+  /** Called after whatever can have changed something, with the operation if it was one. */
+  changed: (cause?: Op["op"]) => void;
   /** The handles that are open, and what each of them is on. */
   open: Map<Netns, FakeNamespace>;
   /** Lets go of a namespace: one handle on it is closed. */
@@ -33,7 +41,8 @@ export interface FakeNetnsDeps {
 }
 
 /** Makes a handle on `namespace`. */
-export function createFakeNetns(namespace: FakeNamespace, { begin, open, release }: FakeNetnsDeps): Netns {
+export function createFakeNetns(namespace: FakeNamespace, deps: FakeNetnsDeps): Netns {
+  const { begin, changed, open, release } = deps;
   const nextSequence = createSequence();
 
   function mustBeOpen(what: string): void {
@@ -59,7 +68,7 @@ export function createFakeNetns(namespace: FakeNamespace, { begin, open, release
       mustBeOpen("applying operations");
       // The real encoder refuses what no message can say, before anything is done.
       packBatches(ops, (peer) => (peerOf(peer), 0), nextSequence);
-      return ops.map((op) => answer(op, () => perform(namespace, op, peerOf), begin));
+      return ops.map((op) => answer(op, () => perform(namespace, op, peerOf), deps));
     },
     link: (ref) => read(`looking up ${ref}`, () => lookUp(namespace, ref)),
     links: () => read("reading links", () => Array.from(namespace.links.values(), linkOf)),
@@ -72,6 +81,7 @@ export function createFakeNetns(namespace: FakeNamespace, { begin, open, release
       const end = begin("sysctl.write");
       checkCount(Object.keys(values).length);
       for (const [key, value] of Object.entries(values)) writeSetting(namespace, key, value);
+      changed();
       end();
     },
     readSysctls: async (keys) => {
@@ -93,10 +103,11 @@ function lookUp(namespace: FakeNamespace, ref: LinkRef) {
 type Outcome = Refusal | { index: number; peerIndex: number };
 
 /** The answer to one operation; removing what is gone is success. */
-function answer(op: Op, run: () => Outcome, begin: (call: FakeCall) => () => void): OpResult {
+function answer(op: Op, run: () => Outcome, { begin, changed }: FakeNetnsDeps): OpResult {
   try {
     const end = begin(op.op);
     const outcome = run();
+    changed(op.op);
     end();
     if (outcome === undefined || !("errno" in outcome)) return outcome ?? {};
     const removes = op.op.includes(".remove");

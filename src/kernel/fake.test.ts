@@ -4,7 +4,9 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { testKernel } from "../../test/kernel.contract.ts";
 import { applyOk, codes, faultOf, hostMac, ip, pairOp } from "../../test/kernel-stage.ts";
+import { connection } from "../../test/conntrack-entries.ts";
 import { Fault } from "../base/fault.ts";
+import type { KernelChange } from "./contract.ts";
 import { createFakeKernel } from "./fake.ts";
 
 testKernel("fake kernel", async (t) => {
@@ -17,7 +19,16 @@ testKernel("fake kernel", async (t) => {
     return path;
   };
   t.after(() => kernel.close());
-  return { kernel, podNetns, removeNetns: (path) => kernel.removeNetns(path) };
+  return {
+    kernel,
+    podNetns,
+    removeNetns: (path) => kernel.removeNetns(path),
+    track: async (connections) => {
+      for (const connection of connections) kernel.track(connection);
+    },
+    disturbNftables: () => kernel.damageGuard("rules flushed"),
+    loseChanges: () => kernel.loseChanges(),
+  };
 });
 
 void describe("fake kernel: failures at will", () => {
@@ -56,6 +67,32 @@ void describe("fake kernel: failures at will", () => {
     assert.deepEqual(await kernel.guard.list(), []);
     await assert.rejects(kernel.guard.admit([entry]), faultOf("kernel-busy"));
     assert.deepEqual(await kernel.guard.list(), [entry]);
+  });
+
+  void test("connections are not forgotten, or forgotten without a word", async () => {
+    const kernel = createFakeKernel();
+    const [pod, outside] = [ip("10.0.0.1"), ip("192.0.2.9")];
+    kernel.track(connection(17, { source: pod, destination: outside, sourcePort: 1, destinationPort: 53 }));
+    kernel.failNext("conntrack.forget", lost);
+    kernel.failNext("conntrack.forget", lost, "all was done");
+    kernel.failNext("conntrack.list", lost);
+    await assert.rejects(kernel.conntrack.forget([pod]), faultOf("kernel-busy"));
+    await assert.rejects(kernel.conntrack.list([pod]), faultOf("kernel-busy"));
+    assert.equal((await kernel.conntrack.list([pod])).length, 1);
+    await assert.rejects(kernel.conntrack.forget([pod]), faultOf("kernel-busy"));
+    assert.deepEqual(await kernel.conntrack.list([pod]), []);
+  });
+
+  void test("an operation that fails after it was done is told to those who watch", async () => {
+    const kernel = createFakeKernel();
+    const heard: KernelChange[] = [];
+    kernel.watch((change) => heard.push(change));
+    kernel.failNext("link.set", lost);
+    kernel.failNext("link.set", lost, "all was done");
+    await codes(kernel.node, [{ op: "link.set", link: 1, group: 7 }]);
+    assert.deepEqual(heard, []);
+    await codes(kernel.node, [{ op: "link.set", link: 1, group: 7 }]);
+    assert.deepEqual(heard, [{ what: "link", index: 1, removed: false }]);
   });
 
   void test("a damaged guard is repaired by ensure, and only then", async () => {

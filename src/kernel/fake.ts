@@ -3,10 +3,12 @@
 import { present } from "../base/assert.ts";
 import { Fault } from "../base/fault.ts";
 import type { Mac } from "../net/mac.ts";
-import type { Kernel, Netns } from "./contract.ts";
+import type { Connection, Kernel, Netns } from "./contract.ts";
+import { createFakeConntrack } from "./fake-conntrack.ts";
 import { type GuardDamage, createFakeGuard } from "./fake-guard.ts";
 import { dropLink } from "./fake-links.ts";
 import { type FakeCall, createFakeNetns } from "./fake-netns.ts";
+import { createFakeWatch } from "./fake-watch.ts";
 import { type FakeNamespace, addLink, createNamespaces } from "./fake-world.ts";
 
 /** "nothing was done": refused. "all was done": the kernel did it, and its answer was lost. */
@@ -23,6 +25,10 @@ export interface FakeKernel extends Kernel {
   failNext(call: FakeCall, fault: Fault, effect?: FakeEffect): void;
   /** What another program can do to the guard's table. */
   damageGuard: (how: GuardDamage) => void;
+  /** Puts a connection into the node's table, as its first packet does. */
+  track: (connection: Connection) => void;
+  /** Changes are lost on the way to those who watch. */
+  loseChanges: () => void;
 }
 
 /** Failures that can wait at once. */
@@ -36,6 +42,10 @@ export function createFakeKernel(): FakeKernel {
   const failures: { call: FakeCall; fault: Fault; effect: FakeEffect }[] = [];
   let closed = false;
 
+  function mustBeOpen(what: string): void {
+    if (closed) throw new Fault("agent-stopping", `${what}: the kernel was closed`);
+  }
+
   /** Throws where the call is to fail before it does anything; gives what throws where it is to fail after. */
   function begin(call: FakeCall): () => void {
     const at = failures.findIndex((failure) => failure.call === call);
@@ -48,7 +58,7 @@ export function createFakeKernel(): FakeKernel {
 
   function openNamespace(namespace: FakeNamespace): Netns {
     namespace.holders += 1;
-    const netns = createFakeNetns(namespace, { begin, open, release });
+    const netns = createFakeNetns(namespace, { begin, changed: watch.changed, open, release });
     open.set(netns, namespace);
     return netns;
   }
@@ -57,19 +67,25 @@ export function createFakeKernel(): FakeKernel {
     namespace.holders -= 1;
     if (namespace.holders > 0) return;
     for (const link of namespace.links.values()) dropLink(namespace, link);
+    watch.changed();
   }
 
   const nodeNamespace = makeNamespace();
   nodeNamespace.holders += 1; // the node outlives whoever looks at it
-  const { guard, damage } = createFakeGuard((call) => {
-    if (closed) throw new Fault("agent-stopping", `${call}: the kernel was closed`);
+  const watch = createFakeWatch(nodeNamespace, mustBeOpen);
+  const beginOpen = (call: FakeCall): (() => void) => {
+    mustBeOpen(call);
     return begin(call);
-  });
+  };
+  const { guard, damage } = createFakeGuard({ begin: beginOpen, committed: watch.nftables });
+  const { conntrack, track } = createFakeConntrack(beginOpen);
   return {
     node: openNamespace(nodeNamespace),
     guard,
+    conntrack,
+    watch: watch.watch,
     openNetns: (path) => {
-      if (closed) throw new Fault("agent-stopping", `opening network namespace ${path}: the kernel was closed`);
+      mustBeOpen(`opening network namespace ${path}`);
       const end = begin("netns.open");
       const namespace = paths.get(path);
       if (namespace === undefined)
@@ -79,6 +95,7 @@ export function createFakeKernel(): FakeKernel {
     },
     close: () => {
       closed = true;
+      watch.close();
       for (const netns of open.keys()) netns.close();
     },
     addNetns: (path) => {
@@ -92,12 +109,17 @@ export function createFakeKernel(): FakeKernel {
       paths.delete(path);
       release(namespace);
     },
-    addDevice: (netns, device) =>
-      addLink(present(open.get(netns), "an open namespace"), { ...device, kind: "", group: 0 }).index,
+    addDevice: (netns, device) => {
+      const { index } = addLink(present(open.get(netns), "an open namespace"), { ...device, kind: "", group: 0 });
+      watch.changed();
+      return index;
+    },
     failNext: (call, fault, effect = "nothing was done") => {
       if (failures.length >= failuresMax) throw new Fault("bug", `more than ${failuresMax} failures wait`);
       failures.push({ call, fault, effect });
     },
     damageGuard: damage,
+    track,
+    loseChanges: watch.lose,
   };
 }

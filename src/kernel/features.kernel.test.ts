@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { Fault } from "../base/fault.ts";
 import { type Addon, loadAddon } from "./addon.ts";
 import { type FeatureReport, probeMachine } from "./features.ts";
+import { conntrackMessage } from "./conntrack/messages.ts";
 import { splitMessages } from "./netlink/message.ts";
 import { nftMessage } from "./nftables/constants.ts";
 
@@ -22,6 +23,7 @@ const features = [
   "concatenated-sets",
   "destroy-elements",
   "source-guard",
+  "connection-tracking",
 ];
 
 /** Names and addresses of the machine's own links, its nftables, and the children of this process. */
@@ -64,6 +66,12 @@ void test("a kernel without a message: the report says which feature, why, and w
 
   const forgets = await probeMachine({ ipv6: true, addon: () => addonWithout(nftMessage.getTable, 2) });
   assert.deepEqual(missing(forgets), ["source-guard"]);
+
+  const untracked = await probeMachine({ ipv6: true, addon: () => addonWithout(conntrackMessage.get, 22) });
+  assert.deepEqual(missing(untracked), ["connection-tracking"]);
+  const tracking = untracked.find(({ feature }) => feature === "connection-tracking");
+  assert.equal(tracking?.needed, false);
+  assert.match(tracking?.message ?? "", /tracked connections.*EINVAL.*nf_conntrack_netlink/);
 
   const forbidden = await probeMachine({ ipv6: true, addon: () => addonWithout(nftMessage.newTable, 1) });
   assert.match(

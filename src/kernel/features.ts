@@ -4,6 +4,7 @@ import { describe } from "../base/fault.ts";
 import { localMac } from "../net/mac.ts";
 import { type Addon, loadAddon } from "./addon.ts";
 import { applyAll } from "./apply.ts";
+import { dumpConnectionsRequest } from "./conntrack/messages.ts";
 import { type Stage, withStage } from "./features-stage.ts";
 import { addressMessage } from "./netlink/address.ts";
 import { createWriter, reserve, written } from "./netlink/codec.ts";
@@ -13,6 +14,7 @@ import {
   messageFlag,
   readVerdict,
   splitMessages,
+  verdictFault,
   writeMessage,
 } from "./netlink/message.ts";
 import { createChannel } from "./nftables/channel.ts";
@@ -29,7 +31,8 @@ export type FeatureName =
   | "nftables"
   | "concatenated-sets"
   | "destroy-elements"
-  | "source-guard";
+  | "source-guard"
+  | "connection-tracking";
 
 export interface FeatureReport {
   feature: FeatureName;
@@ -129,6 +132,18 @@ const features: Readonly<Record<TriedName, Feature>> = {
       if (await guard.ensure([])) throw new Error("it does not read back as it was loaded");
     },
   },
+  "connection-tracking": {
+    what: "list of tracked connections (Linux 2.6.14)",
+    cure: "load the module nf_conntrack_netlink (CONFIG_NF_CT_NETLINK), or let the connections of removed pods time out",
+    needed: false,
+    attempt: async ({ netfilterCall }) => {
+      const writer = createWriter(64);
+      writeMessage(writer, dumpConnectionsRequest(), 1);
+      const end = splitMessages(await netfilterCall(written(writer))).find(isControl);
+      const verdict = end === undefined ? undefined : readVerdict(end);
+      if (verdict !== undefined && verdict.errno !== 0) throw verdictFault("listing connections", verdict);
+    },
+  },
 };
 
 /** In the order in which they are tried: what comes later may need what came before. */
@@ -140,6 +155,7 @@ const triedNames = [
   "concatenated-sets",
   "destroy-elements",
   "source-guard",
+  "connection-tracking",
 ] as const satisfies readonly TriedName[];
 
 /** Why each feature is missing; undefined where it is there. */
@@ -149,7 +165,7 @@ type Reasons = ReadonlyMap<TriedName, string | undefined>;
 let complete: Reasons | undefined;
 
 /**
- * Tries every feature, in namespaces of its own, so that nothing on the machine changes; takes some 20 ms. What a machine can
+ * Tries every feature, in namespaces of its own, so that nothing on the machine changes; takes some 30 ms. What a machine can
  * lack is no error but a report; each feature has one, in the order of FeatureName.
  */
 export async function probeMachine(options: ProbeOptions): Promise<FeatureReport[]> {

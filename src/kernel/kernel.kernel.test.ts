@@ -4,11 +4,15 @@ import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
 import { type TestContext, test } from "node:test";
 import { silentLog } from "../base/log.ts";
+import { openTracker } from "../../test/conntrack-entries.ts";
 import type { KernelUnderTest } from "../../test/kernel-stage.ts";
 import { testKernel } from "../../test/kernel.contract.ts";
 import { type TestNetns, makeNetns } from "../../test/netns.ts";
 import { until } from "../../test/until.ts";
 import { openKernel } from "./kernel.ts";
+
+/** More events than may wait for the event loop (1,024). */
+const manyRules = "for n in $(seq 1500); do echo rule add priority $((1000 + n)) lookup 200; done | ip -batch -";
 
 async function make(t: TestContext): Promise<KernelUnderTest> {
   const made = new Map<string, TestNetns>();
@@ -17,9 +21,18 @@ async function make(t: TestContext): Promise<KernelUnderTest> {
     made.set(netns.path, netns);
     return netns.path;
   };
-  const kernel = openKernel({ nodeNetns: podNetns(), log: silentLog() });
+  const node = podNetns();
+  const kernel = openKernel({ nodeNetns: node, log: silentLog() });
   t.after(() => kernel.close());
-  return { kernel, podNetns, removeNetns: (path) => made.get(path)?.remove() };
+  const run = (program: string, ...args: string[]) => made.get(node)?.run(program, ...args);
+  return {
+    kernel,
+    podNetns,
+    removeNetns: (path) => made.get(path)?.remove(),
+    track: openTracker(t, node),
+    disturbNftables: () => run("nft", "add table inet other"),
+    loseChanges: () => run("sh", "-c", manyRules), // this waits, and so does the event loop
+  };
 }
 
 testKernel("real kernel", make);

@@ -231,8 +231,16 @@ export function decodeAttributes<T extends AttributeTable>(table: T, bytes: Uint
   return decodeFrom(table, buffer, 0, buffer.length) as AttributeValues<T>;
 }
 
-/** Walks `bytes` between two offsets as attributes: number without flags, and where its payload lies. */
-function eachAttribute(bytes: Buffer, from: number, to: number, visit: (id: number, at: number, end: number) => void) {
+/**
+ * Walks `bytes` between two offsets as attributes: number without flags, and where its payload lies. For reading where a table's
+ * objects would cost too much. @throws Fault "kernel-refused" where they are not well-formed
+ */
+export function eachAttribute(
+  bytes: Buffer,
+  from: number,
+  to: number,
+  visit: (id: number, at: number, end: number) => void,
+): void {
   let at = from;
   while (to - at >= attributeHeaderLen) {
     const length = bytes.readUInt16LE(at);
