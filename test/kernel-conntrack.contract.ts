@@ -57,6 +57,7 @@ const ofOthers: readonly Connection[] = [
 const everyProtocol: readonly Connection[] = [
   connection(icmp, from(pod, outside, { icmp: { id: 77, type: 8, code: 0 } })),
   connection(tcp, from(pod, outside, ports(1, 2)), { tcpState: "time-wait", replied: true, assured: true }),
+  connection(tcp, from(outside, pod, ports(9, 2)), { tcpState: "closed", replied: true }),
   connection(udp, from(outside, pod, ports(65_535, 1))),
   connection(gre, from(pod, outside, ports(5, 6))),
   connection(esp, from(pod, outside)),
@@ -90,7 +91,7 @@ export function testConntrack(make: MakeKernel): void {
     const { kernel, track } = await make(t);
     await track(everyProtocol);
     assert.deepEqual(sorted(await kernel.conntrack.list([pod, pod6])), sorted(everyProtocol));
-    assert.equal((await kernel.conntrack.list([pod])).length, 6);
+    assert.equal((await kernel.conntrack.list([pod])).length, 7);
     assert.equal((await kernel.conntrack.list([pod6])).length, 4);
     assert.equal(await kernel.conntrack.forget([pod6, pod]), everyProtocol.length);
     assert.deepEqual(await kernel.conntrack.list([pod, pod6, outside, outside6]), []);
