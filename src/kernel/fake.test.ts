@@ -95,6 +95,20 @@ void describe("fake kernel: failures at will", () => {
     assert.deepEqual(heard, [{ what: "link", index: 1, removed: false }]);
   });
 
+  void test("more changes at once than can wait are lost", async () => {
+    const kernel = createFakeKernel();
+    const heard: KernelChange[] = [];
+    kernel.watch((change) => heard.push(change));
+    const addRule = (priority: number) => ({ op: "rule.add", rule: { family: 4, priority, table: 100 } }) as const;
+    await applyOk(
+      kernel.node,
+      Array.from({ length: 1025 }, (_, n) => addRule(1 + n)),
+    );
+    assert.deepEqual(heard, [{ what: "lost" }]);
+    await applyOk(kernel.node, [addRule(5000)]);
+    assert.deepEqual(heard.slice(1), [{ what: "rule", family: 4, priority: 5000, removed: false }]);
+  });
+
   void test("a damaged guard is repaired by ensure, and only then", async () => {
     const { guard, damageGuard } = createFakeKernel();
     const entries = [{ link: "fl0", address: ip("10.0.0.1") }];
