@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import { isFault } from "../src/base/fault.ts";
-import type { Attachment, AttachmentId, Store } from "../src/ipam/store.ts";
+import type { Attachment, AttachmentId, Store, Wired } from "../src/ipam/store.ts";
 import { present } from "../src/base/assert.ts";
 import { type Ip, parseIp } from "../src/net/ip.ts";
 import { parseMac } from "../src/net/mac.ts";
@@ -12,23 +12,21 @@ export const testIp = (text: string): Ip => present(parseIp(text), text);
 const mac = present(parseMac("02:00:00:00:00:01"), "mac");
 
 /** A whole attachment for tests, with the parts that matter to the test replaced. */
-export function testAttachment(part: Partial<Attachment> = {}): Attachment {
+export function testWired(part: Partial<Wired> = {}): Wired {
   return {
     network: "fairlead",
     containerId: "c1",
     ifname: "eth0",
     addresses: [testIp("10.4.1.1"), testIp("fd00:4:1::1")],
     netnsPath: "/run/netns/p1",
-    hostLink: "fl0123456789abc",
-    hostIndex: 1001,
-    podIndex: 1002,
-    hostMac: mac,
-    podMac: mac,
-    mtu: 1500,
+    wire: { hostLink: "fl0123456789abc", hostIndex: 1001, podIndex: 1002, hostMac: mac, podMac: mac, mtu: 1500 },
     createdMs: 1000,
     ...part,
   };
 }
+
+/** The same, for whom it need not have a wire. */
+export const testAttachment: (part?: Partial<Wired>) => Attachment = testWired;
 
 const storeFailed = (error: unknown): boolean => isFault(error, "store-failed");
 
@@ -119,6 +117,21 @@ export function testStore(
     store.setFacts({ bootId: "a", node: "n" });
     store.setFacts({ bootId: "b" });
     assert.deepEqual(store.read().facts, { bootId: "b", node: "n" });
+  });
+
+  test(`${name}: an attachment without a wire, and one whose addresses another plugin gave, come back whole`, (t) => {
+    const store = make(t);
+    const { wire: _, ...lent } = testWired({
+      containerId: "a",
+      pod: { namespace: "default", name: "web-0", uid: "u1" },
+    });
+    const delegate = { type: "host-local", path: "/opt/cni/bin", env: { CNI_IFNAME: "eth0" }, stdin: "{}" };
+    const wired = testWired({ containerId: "b", delegate });
+    for (const attachment of [lent, wired]) store.plan(attachment);
+    assert.deepEqual(
+      store.read().attachments.map(({ attachment }) => attachment),
+      [lent, wired],
+    );
   });
 
   if (reopen !== undefined) {

@@ -40,7 +40,7 @@ test("ADD gives a working address of each family, CHECK agrees, DEL leaves nothi
   const result = await agent.add({ netns: pod.path });
   assert.deepEqual(
     result.ips.map(({ address }) => address),
-    ["10.4.1.1/32", "fd00:10:4:1::1/128"],
+    ["10.4.1.2/32", "fd00:10:4:1::2/128"],
   );
   assert.equal(result.interfaces[1]?.sandbox, pod.path);
   const [eth0] = JSON.parse(pod.run("ip", "-j", "link", "show", "eth0")) as { address: string; mtu: number }[];
@@ -48,7 +48,7 @@ test("ADD gives a working address of each family, CHECK agrees, DEL leaves nothi
   assert.match(pod.run("ip", "link", "show", "lo"), /,UP/);
   // At once: no address is tentative, no neighbour has to be found.
   for (const target of ["172.30.0.11", "fd00:30::11"]) pod.run("ping", "-c1", "-W1", target);
-  for (const target of ["10.4.1.1", "fd00:10:4:1::1"]) agent.node.run("ping", "-c1", "-W1", target);
+  for (const target of ["10.4.1.2", "fd00:10:4:1::2"]) agent.node.run("ping", "-c1", "-W1", target);
   assert.doesNotMatch(pod.run("ip", "address"), /tentative/);
 
   assert.deepEqual(await agent.cni("CHECK", { netns: pod.path, ...prevResult(result) }), {
@@ -268,9 +268,9 @@ test("CHECK fails without an attachment, and where prevResult claims another add
   const result = await agent.add({ netns: pod.path });
   const unknown = await agent.cni("CHECK", { containerId: "never", netns: pod.path, ...prevResult(result) });
   assert.match(asError(unknown.stdout).msg, /its address is not reserved/);
-  const claimed = { ...result, ips: result.ips.map((ip) => ({ ...ip, address: ip.address.replace(/1\//, "9/") })) };
+  const claimed = { ...result, ips: result.ips.map((ip) => ({ ...ip, address: ip.address.replace(/2\//, "9/") })) };
   const other = await agent.cni("CHECK", { netns: pod.path, ...prevResult(claimed) });
-  assert.match(asError(other.stdout).msg, /prevResult does not list 10\.4\.1\.1/);
+  assert.match(asError(other.stdout).msg, /prevResult does not list 10\.4\.1\.2/);
 });
 
 test("an agent that is down: ADD fails with 11, DEL is written down and applied when it is back", async (t) => {
@@ -313,7 +313,7 @@ test("a forged source address does not leave the pod", async (t) => {
   pod.run("ip", "-6", "address", "add", "fd00:10:4:1::77/128", "dev", "eth0", "nodad");
   assert.throws(() => pod.run("ping", "-c1", "-W1", "-I", "10.4.1.77", "172.30.0.11"));
   assert.throws(() => pod.run("ping", "-c1", "-W1", "-I", "fd00:10:4:1::77", "fd00:30::11"));
-  pod.run("ping", "-c1", "-W1", "-I", "10.4.1.1", "172.30.0.11");
+  pod.run("ping", "-c1", "-W1", "-I", "10.4.1.2", "172.30.0.11");
   assert.match(agent.node.run("nft", "list", "counter", "inet", "fairlead", "spoof"), /packets [1-9]/);
 });
 

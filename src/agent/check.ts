@@ -3,8 +3,10 @@
 import { Fault, isFault } from "../base/fault.ts";
 import type { AttachmentResult, CniRequest } from "../cni/types.ts";
 import type { Pool } from "../ipam/pool.ts";
-import { type Attachment, attachmentKey } from "../ipam/store.ts";
+import { attachmentKey, isWired, type Wired } from "../ipam/store.ts";
 import type { Kernel, Link, Netns, Route } from "../kernel/contract.ts";
+import { attachmentIdOf } from "./attach.ts";
+import { callDelegate, delegateOf } from "./delegate.ts";
 import { guardEntries, hostRoutes, openGroup, podNeighbours, podRoutes } from "./plan.ts";
 import type { Uplink } from "./uplink.ts";
 
@@ -22,15 +24,22 @@ const problemsShownMax = 10;
  * @throws Fault "check-failed" that names each difference; "netns-missing" where the namespace is gone.
  */
 export async function check(request: CniRequest, { kernel, pool, uplink }: CheckDeps): Promise<void> {
-  const id = { network: request.config.name, containerId: request.containerId, ifname: request.ifname };
+  const id = attachmentIdOf(request);
   const stored = pool.find(id);
-  if (stored === undefined || stored.state !== "ready") {
+  if (stored === undefined || stored.state !== "ready" || stored.leaving) {
     throw new Fault(
       "check-failed",
       `no attachment ${attachmentKey(id)} is known on this node: its address is not reserved`,
     );
   }
   const { attachment } = stored;
+  if (!isWired(attachment)) {
+    throw new Fault(
+      "check-failed",
+      `the interface of ${attachmentKey(id)} is another plugin's; only its addresses are ours`,
+    );
+  }
+  if (request.delegate !== undefined) await callDelegate("CHECK", delegateOf(request, request.delegate));
   const netns = openPodNetns(request.netns ?? attachment.netnsPath, kernel);
   try {
     const problems = [
@@ -56,14 +65,14 @@ function openPodNetns(path: string, kernel: Kernel): Netns {
 }
 
 /** What the runtime believes it was given must still be what we gave; a later plugin may have added to it. */
-function previousProblems(prevResult: AttachmentResult | undefined, attachment: Attachment): string[] {
+function previousProblems(prevResult: AttachmentResult | undefined, attachment: Wired): string[] {
   const claimed = new Set(prevResult?.ips.map(({ address }) => address));
   return attachment.addresses
     .filter((address) => !claimed.has(address))
     .map((address) => `prevResult does not list ${address}, which this attachment holds`);
 }
 
-async function podProblems(attachment: Attachment, netns: Netns): Promise<string[]> {
+async function podProblems(attachment: Wired, netns: Netns): Promise<string[]> {
   const [link, addresses, routes, neighbours] = await Promise.all([
     netns.link(attachment.ifname),
     netns.addresses(),
@@ -73,7 +82,7 @@ async function podProblems(attachment: Attachment, netns: Netns): Promise<string
   if (link === undefined) return [`interface ${attachment.ifname} is missing in the pod`];
   const where = `${attachment.ifname} in the pod`;
   return [
-    ...linkProblems(link, { where, mac: attachment.podMac, mtu: attachment.mtu }),
+    ...linkProblems(link, { where, mac: attachment.wire.podMac, mtu: attachment.wire.mtu }),
     ...attachment.addresses.flatMap((wanted) => {
       const held = addresses.find(({ link: on, address }) => on === link.index && address === wanted);
       if (held === undefined) return [`address ${wanted} is missing on ${where}`];
@@ -81,34 +90,34 @@ async function podProblems(attachment: Attachment, netns: Netns): Promise<string
     }),
     ...routeProblems(podRoutes(attachment), routes, "in the pod"),
     ...podNeighbours(attachment).flatMap((address) =>
-      neighbours.some((entry) => entry.address === address && entry.mac === attachment.hostMac && entry.permanent)
+      neighbours.some((entry) => entry.address === address && entry.mac === attachment.wire.hostMac && entry.permanent)
         ? []
         : [`the permanent neighbour ${address} is missing on ${where}`],
     ),
   ];
 }
 
-async function hostProblems(attachment: Attachment, kernel: Kernel, uplink: Uplink): Promise<string[]> {
+async function hostProblems(attachment: Wired, kernel: Kernel, uplink: Uplink): Promise<string[]> {
   const [link, routes, neighbours] = await Promise.all([
-    kernel.node.link(attachment.hostLink),
+    kernel.node.link(attachment.wire.hostLink),
     kernel.node.routes(),
     kernel.node.neighbours(),
   ]);
-  if (link === undefined) return [`host link ${attachment.hostLink} is missing on the node`];
-  const where = `${attachment.hostLink} on the node`;
+  if (link === undefined) return [`host link ${attachment.wire.hostLink} is missing on the node`];
+  const where = `${attachment.wire.hostLink} on the node`;
   return [
-    ...linkProblems(link, { where, mac: attachment.hostMac, mtu: attachment.mtu }),
+    ...linkProblems(link, { where, mac: attachment.wire.hostMac, mtu: attachment.wire.mtu }),
     ...(link.group === openGroup ? [] : [`link group of ${where} is ${link.group}, not ${openGroup}`]),
     ...routeProblems(hostRoutes(attachment, uplink.addresses), routes, "on the node"),
     ...attachment.addresses.flatMap((address) =>
-      neighbours.some((entry) => entry.address === address && entry.mac === attachment.podMac && entry.permanent)
+      neighbours.some((entry) => entry.address === address && entry.mac === attachment.wire.podMac && entry.permanent)
         ? []
         : [`the permanent neighbour ${address} is missing on ${where}`],
     ),
   ];
 }
 
-async function guardProblems(attachment: Attachment, kernel: Kernel): Promise<string[]> {
+async function guardProblems(attachment: Wired, kernel: Kernel): Promise<string[]> {
   const held = await kernel.guard.list();
   if (held === undefined) return ["the source guard table is missing on the node"];
   return guardEntries(attachment).flatMap(({ link, address }) =>
@@ -138,7 +147,7 @@ function routeProblems(wanted: readonly Route[], held: readonly Route[], where: 
   });
 }
 
-function checkFailed(attachment: Attachment, problems: readonly string[]): Fault {
+function checkFailed(attachment: Wired, problems: readonly string[]): Fault {
   const shown = problems.slice(0, problemsShownMax).join("; ");
   const more = problems.length > problemsShownMax ? `; and ${problems.length - problemsShownMax} more` : "";
   return new Fault("check-failed", `attachment ${attachmentKey(attachment)}: ${shown}${more}`, { data: { problems } });

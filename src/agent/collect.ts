@@ -2,6 +2,7 @@
 
 import { describe, Fault } from "../base/fault.ts";
 import type { CniRequest } from "../cni/types.ts";
+import { callDelegate, delegateOf } from "./delegate.ts";
 import { detach, type DetachDeps } from "./detach.ts";
 import type { Gate } from "./gate.ts";
 
@@ -31,6 +32,12 @@ export async function collect(request: CniRequest, deps: CollectDeps): Promise<v
     } catch (error) {
       failures.push(describe(error));
     }
+  }
+  if (request.delegate !== undefined) {
+    // Whatever it keeps beyond what we know of: the same list, as the specification wants it.
+    await callDelegate("GC", delegateOf(request, request.delegate)).catch((error: unknown) =>
+      failures.push(describe(error)),
+    );
   }
   if (failures.length > 0) throw new Fault("cleanup-incomplete", failures.join("; "));
 }

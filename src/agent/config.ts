@@ -70,6 +70,7 @@ export const agentConfigSchema = z.strictObject({
   mtu: z
     .union([z.literal("auto"), z.int().min(1280, "must be at least 1280, what IPv6 needs").max(65_535)])
     .default("auto"),
+  status: z.enum(["normal", "strict"]).default("normal"),
   log: z.strictObject({ level: z.enum(["trace", "debug", "info", "warn", "error"]).default("info") }).prefault({}),
 });
 

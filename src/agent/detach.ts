@@ -3,10 +3,12 @@
 import { describe, Fault, isFault } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
 import type { Pool } from "../ipam/pool.ts";
-import { type Attachment, attachmentKey, type AttachmentId } from "../ipam/store.ts";
+import { type Attachment, attachmentKey, type AttachmentId, type Delegate, isWired } from "../ipam/store.ts";
 import { applyAll } from "../kernel/apply.ts";
 import type { Kernel, Netns } from "../kernel/contract.ts";
+import { callDelegate } from "./delegate.ts";
 import { attachmentOfAlias, derivedNames, doomOps, guardEntries, podDoomOps } from "./plan.ts";
+import { unlessGone } from "./wire.ts";
 
 export interface DetachDeps {
   kernel: Kernel;
@@ -16,24 +18,24 @@ export interface DetachDeps {
   onDoomed: () => void;
 }
 
+/** What the caller of DEL knows, where there is one. */
+export interface DetachCall {
+  netns?: string;
+  /** The IPAM plugin that its configuration names. */
+  delegate?: Delegate;
+}
+
 /**
  * Removes an attachment. Every step is tried whatever the others did.
  * @throws Fault "cleanup-incomplete" with all that failed; the attachment then stays journalled and DEL can be repeated.
  */
-export async function detach(id: AttachmentId, deps: DetachDeps): Promise<void> {
-  const { kernel, pool } = deps;
+export async function detach(id: AttachmentId, deps: DetachDeps, call: DetachCall = {}): Promise<void> {
+  const { pool } = deps;
   const attachment = pool.find(id)?.attachment;
   pool.leave(id);
-  const outcomes = await Promise.allSettled(
-    attachment === undefined
-      ? [doomByName(id, deps)]
-      : [
-          kernel.guard.withdraw(guardEntries(attachment)),
-          doomPodEnd(attachment, kernel),
-          doomHostEnd(attachment.hostIndex, deps),
-        ],
-  );
-  const failures = outcomes.filter((outcome) => outcome.status === "rejected").map(({ reason }) => describe(reason));
+  const failures = await failuresOf(unwire(id, attachment, call.netns, deps));
+  // Only addresses that nothing leads to any more are given back.
+  if (failures.length === 0) failures.push(...(await failuresOf(giveBack(call.delegate ?? attachment?.delegate))));
   if (failures.length > 0) {
     throw new Fault(
       "cleanup-incomplete",
@@ -41,6 +43,32 @@ export async function detach(id: AttachmentId, deps: DetachDeps): Promise<void> 
     );
   }
   pool.release(id, { cool: true });
+}
+
+async function failuresOf(work: readonly Promise<unknown>[]): Promise<string[]> {
+  const outcomes = await Promise.allSettled(work);
+  return outcomes.filter((outcome) => outcome.status === "rejected").map(({ reason }) => describe(reason));
+}
+
+function unwire(
+  id: AttachmentId,
+  attachment: Attachment | undefined,
+  netns: string | undefined,
+  deps: DetachDeps,
+): Promise<void>[] {
+  const { kernel } = deps;
+  if (attachment === undefined) return [doomByName(id, deps)];
+  if (!isWired(attachment)) return [];
+  return [
+    kernel.guard.withdraw(guardEntries(attachment)),
+    doomPodEnd(attachment.netnsPath || netns, attachment.wire.podIndex, kernel),
+    doomHostEnd(attachment.wire.hostIndex, deps),
+  ];
+}
+
+/** Another plugin's addresses: it is told whether we know of them or not, since it may. */
+function giveBack(delegate: Delegate | undefined): Promise<unknown>[] {
+  return delegate === undefined ? [] : [callDelegate("DEL", delegate)];
 }
 
 /** Without a journal, the name and the alias on the link tell whether it is this attachment's. */
@@ -64,8 +92,8 @@ async function doomHostEnd(index: number, { kernel, onDoomed }: DetachDeps): Pro
  * Frees the interface name inside the pod. The path can lead to another pod's namespace by now; there is no link of that
  * index then, since the agent gives each index once (link-indexes.ts).
  */
-async function doomPodEnd({ netnsPath, podIndex }: Attachment, kernel: Kernel): Promise<void> {
-  const netns = openIfThere(netnsPath, kernel);
+async function doomPodEnd(path: string | undefined, podIndex: number, kernel: Kernel): Promise<void> {
+  const netns = path === undefined ? undefined : openIfThere(path, kernel);
   if (netns === undefined) return;
   try {
     await unlessGone(applyAll(netns, podDoomOps(podIndex)));
@@ -80,14 +108,5 @@ function openIfThere(path: string, kernel: Kernel): Netns | undefined {
   } catch (error) {
     if (isFault(error, "netns-missing")) return undefined;
     throw error;
-  }
-}
-
-/** A pair can vanish under our feet, with its pod's namespace: that is what DEL wants. */
-export async function unlessGone(work: Promise<void>): Promise<void> {
-  try {
-    await work;
-  } catch (error) {
-    if (!isFault(error, "kernel-missing")) throw error;
   }
 }

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { parseConfig } from "../base/config.ts";
 import { describe, Fault } from "../base/fault.ts";
 import { createLog, type Log } from "../base/log.ts";
-import { type Loop, type LoopPass, startLoop } from "../base/loop.ts";
+import { type Loop, type LoopPass, type LoopStatus, startLoop } from "../base/loop.ts";
 import { createMetrics, type Metrics } from "../base/metrics.ts";
 import { within } from "../base/pause.ts";
 import { openPool, type Pool } from "../ipam/pool.ts";
@@ -16,6 +16,7 @@ import type { Kernel } from "../kernel/contract.ts";
 import { probeMachine } from "../kernel/features.ts";
 import { openKernel } from "../kernel/kernel.ts";
 import { cidrFamily } from "../net/cidr.ts";
+import { attachmentIdOf } from "./attach.ts";
 import { type AgentConfig, agentConfigSchema } from "./config.ts";
 import { type Door, listenForShims, type StopListening } from "./connection.ts";
 import { detach } from "./detach.ts";
@@ -27,7 +28,7 @@ import { readBootId, recover, syncGuard } from "./recover.ts";
 import { startReaper } from "./reaper.ts";
 import { rehearse } from "./rehearse.ts";
 import { startReleases } from "./releases.ts";
-import { answer, type CallDeps, refusal, rollBack } from "./server.ts";
+import { answer, type CallDeps, detachCallOf, refusal, rollBack } from "./server.ts";
 import { serveStatus } from "./status.ts";
 import { findUplink, type Uplink } from "./uplink.ts";
 
@@ -100,7 +101,15 @@ export async function serve(options: AgentOptions): Promise<void> {
     const metrics = createMetrics();
     const pool = openPool({ blocks, store });
     const nextLinkIndexes = createLinkIndexes(await takenIndexes(kernel, pool));
-    const deps = createDeps({ options, pool, uplink, metrics, nextLinkIndexes, onDoomed: () => reaper.trigger() });
+    const deps = createDeps({
+      options,
+      pool,
+      uplink,
+      metrics,
+      nextLinkIndexes,
+      onDoomed: () => reaper.trigger(),
+      loops: () => loops.map((loop) => loop.status()),
+    });
     const onPass = reportPasses(metrics, log);
     const reaper = startReaper({ kernel, pool, log }, loopStop.signal, onPass);
     loops.push(reaper);
@@ -111,7 +120,8 @@ export async function serve(options: AgentOptions): Promise<void> {
       await startReleases(
         {
           socket: config.paths.socket,
-          release: (id) => deps.gate.run(id.containerId, () => detach(id, deps)),
+          release: (request) =>
+            deps.gate.run(request.containerId, () => detach(attachmentIdOf(request), deps, detachCallOf(request))),
           log,
         },
         loopStop.signal,
@@ -142,17 +152,30 @@ interface Parts {
   metrics: Metrics;
   nextLinkIndexes: NextLinkIndexes;
   onDoomed: () => void;
+  loops: () => LoopStatus[];
 }
 
 function createDeps({ options, uplink, ...parts }: Parts): CallDeps {
-  const { kernel, log, signal } = options;
-  return { kernel, log, signal, uplink: () => uplink, gate: createGate(), ...parts };
+  const { config, kernel, log, signal } = options;
+  return {
+    kernel,
+    log,
+    signal,
+    blocks: config.addresses.blocks,
+    statusMode: config.status,
+    uplink: () => uplink,
+    gate: createGate(),
+    ...parts,
+  };
 }
 
 /** Every index that may be in use by a link of ours. */
 async function takenIndexes(kernel: Kernel, pool: Pool): Promise<number[]> {
   const living = (await kernel.node.links()).map(({ index }) => index);
-  return [...living, ...pool.all().flatMap(({ attachment }) => [attachment.hostIndex, attachment.podIndex])];
+  return [
+    ...living,
+    ...pool.all().flatMap(({ attachment: { wire } }) => (wire === undefined ? [] : [wire.hostIndex, wire.podIndex])),
+  ];
 }
 
 function reportPasses(metrics: Metrics, log: Log): (pass: LoopPass) => void {

@@ -3,8 +3,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { testAttachment, testIp } from "../../test/store.contract.ts";
+import { testIp, testWired } from "../../test/store.contract.ts";
 import { attachmentKey } from "../ipam/store.ts";
+import { present } from "../base/assert.ts";
+import { parseCidr } from "../net/cidr.ts";
 import { macBytes } from "../net/mac.ts";
 import {
   attachmentOfAlias,
@@ -13,7 +15,9 @@ import {
   doomedName,
   hostLinkAlias,
   hostOps,
+  podNeighbours,
   podOps,
+  podRoutes,
 } from "./plan.ts";
 
 const name = fc.stringMatching(/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,60}$/);
@@ -53,8 +57,8 @@ test("the alias names the attachment and is read back; other text is not taken f
 });
 
 test("a family without an address has no operation and no part of the result", () => {
-  const v4 = testAttachment({ addresses: [testIp("10.4.1.1")] });
-  const v6 = testAttachment({ addresses: [testIp("fd00:4:1::1")] });
+  const v4 = testWired({ addresses: [testIp("10.4.1.1")] });
+  const v6 = testWired({ addresses: [testIp("fd00:4:1::1")] });
   const text = (value: unknown): string => JSON.stringify(value);
   for (const part of [podOps(v4), hostOps(v4, {}), attachmentResult(v4)])
     assert.doesNotMatch(text(part), /fe80|fd00|::/);
@@ -63,8 +67,29 @@ test("a family without an address has no operation and no part of the result", (
 });
 
 test("the node's end gets no address, and pod routes carry the node's own as source", () => {
-  const ops = hostOps(testAttachment(), { 4: testIp("172.30.0.11"), 6: testIp("fd00:30::11") });
+  const ops = hostOps(testWired(), { 4: testIp("172.30.0.11"), 6: testIp("fd00:30::11") });
   assert.ok(!ops.some(({ op }) => op === "address.add"));
   const sources = ops.flatMap((op) => (op.op === "route.replace" ? [op.route.src] : []));
   assert.deepEqual(sources, ["172.30.0.11", "fd00:30::11"]);
+});
+
+test("further addresses of a family get no second default route; further destinations go the same way", () => {
+  const wired = testWired({ addresses: [testIp("10.4.1.2"), testIp("10.4.9.2"), testIp("fd00:4:1::2")] });
+  const to = present(parseCidr("10.99.0.0/16"), "network");
+  const attachment = { ...wired, wire: { ...wired.wire, routes: [to] } };
+  assert.deepEqual(
+    podRoutes(attachment).map((route) => [route.to, route.src ?? "-"]),
+    [
+      ["169.254.1.1/32", "-"],
+      ["0.0.0.0/0", "10.4.1.2"],
+      ["10.99.0.0/16", "10.4.1.2"],
+      ["fe80::1/128", "-"],
+      ["::/0", "-"],
+    ],
+  );
+  assert.deepEqual(
+    attachmentResult(attachment).routes.map((route) => route.to),
+    ["0.0.0.0/0", "10.99.0.0/16", "::/0"],
+  );
+  assert.equal(podNeighbours(attachment).length, 2);
 });

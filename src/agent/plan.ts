@@ -1,11 +1,11 @@
 // What an attachment looks like in the kernel: names, numbers and operations, all decided before anything is changed. Pure.
 
 import { hash } from "node:crypto";
-import type { AttachmentResult } from "../cni/types.ts";
-import { type Attachment, attachmentKey, type AttachmentId } from "../ipam/store.ts";
+import type { AttachmentResult, ResultDns } from "../cni/types.ts";
+import { attachmentKey, type AttachmentId, type Wire, type Wired } from "../ipam/store.ts";
 import type { GuardEntry, Op, Netns, Route } from "../kernel/contract.ts";
 import { routeProtocol } from "../kernel/contract.ts";
-import { type Cidr, hostCidr, parseCidr } from "../net/cidr.ts";
+import { type Cidr, cidrFamily, hostCidr, parseCidr } from "../net/cidr.ts";
 import { type Ip, ipFamily, parseIp } from "../net/ip.ts";
 import { linkLocalOf, localMac } from "../net/mac.ts";
 import { present } from "../base/assert.ts";
@@ -34,7 +34,7 @@ const everything: { 4: Cidr; 6: Cidr } = {
 const aliasVersion = "fairlead1";
 
 /** Names and addresses that follow from the attachment's name alone, so that they can be found again without any state. */
-export function derivedNames(id: AttachmentId): Pick<Attachment, "hostLink" | "hostMac" | "podMac"> {
+export function derivedNames(id: AttachmentId): Pick<Wire, "hostLink" | "hostMac" | "podMac"> {
   const digest = hash("sha256", attachmentKey(id), "buffer");
   return {
     // 13 hexadecimal digits fill the 15 bytes of a link name; no digit is "x", which marks doomed links.
@@ -67,13 +67,13 @@ export function attachmentOfAlias(alias: string): AttachmentId | undefined {
   return { network, containerId, ifname };
 }
 
-export function guardEntries({ hostLink, addresses }: Attachment): GuardEntry[] {
-  return addresses.map((address) => ({ link: hostLink, address }));
+export function guardEntries({ wire, addresses }: Wired): GuardEntry[] {
+  return addresses.map((address) => ({ link: wire.hostLink, address }));
 }
 
 /** The veth pair, both ends down. */
-export function pairOp(attachment: Attachment, podNetns: Netns): Op {
-  const { hostLink, hostIndex, podIndex, hostMac, podMac, mtu, ifname } = attachment;
+export function pairOp({ ifname, wire }: Wired, podNetns: Netns): Op {
+  const { hostLink, hostIndex, podIndex, hostMac, podMac, mtu } = wire;
   return {
     op: "link.addVeth",
     name: hostLink,
@@ -85,28 +85,35 @@ export function pairOp(attachment: Attachment, podNetns: Netns): Op {
   };
 }
 
+/** The first address of each family, IPv4 first: what the pod sends from where nothing else says so. */
+function mainAddresses({ addresses }: Wired): Ip[] {
+  return ([4, 6] as const).flatMap((family) => addresses.find((address) => ipFamily(address) === family) ?? []);
+}
+
 /** Routes inside the pod: the next hop on the link, everything else through it. */
-export function podRoutes(attachment: Attachment): Route[] {
-  const link = attachment.podIndex;
-  return attachment.addresses.flatMap((address) => {
+export function podRoutes(attachment: Wired): Route[] {
+  const { podIndex: link, routes = [] } = attachment.wire;
+  return mainAddresses(attachment).flatMap((address) => {
     const family = ipFamily(address);
     const via = gateways[family];
     const scope = family === 4 ? ({ scope: "link" } as const) : {};
+    const src = family === 4 ? { src: address } : {};
+    const further = routes.filter((to) => cidrFamily(to) === family);
     return [
       { to: hostCidr(via), link, ...scope },
-      { to: everything[family], link, via, ...(family === 4 ? { src: address } : {}) },
+      ...[everything[family], ...further].map((to): Route => ({ to, link, via, ...src })),
     ];
   });
 }
 
 /** Everything inside the pod's namespace, where link 1 is always the loopback. */
-export function podOps(attachment: Attachment): Op[] {
-  const link = attachment.podIndex;
+export function podOps(attachment: Wired): Op[] {
+  const { podIndex: link, podMac, hostMac } = attachment.wire;
   const hasIpv6 = attachment.addresses.some((address) => ipFamily(address) === 6);
   return [
     { op: "link.set", link: 1, up: true },
     { op: "link.set", link, linkLocal: "none", up: true },
-    ...(hasIpv6 ? [{ op: "address.add", link, address: linkLocalOf(attachment.podMac), prefix: 64 } as const] : []),
+    ...(hasIpv6 ? [{ op: "address.add", link, address: linkLocalOf(podMac), prefix: 64 } as const] : []),
     ...attachment.addresses.map((address): Op => ({
       op: "address.add",
       link,
@@ -117,25 +124,25 @@ export function podOps(attachment: Attachment): Op[] {
       op: "neighbour.set",
       link,
       address,
-      mac: attachment.hostMac,
+      mac: hostMac,
     })),
     ...podRoutes(attachment).map((route): Op => ({ op: "route.add", route })),
   ];
 }
 
 /** Next hops that the pod knows for good. */
-export function podNeighbours(attachment: Attachment): Ip[] {
-  return attachment.addresses.map((address) => gateways[ipFamily(address)]);
+export function podNeighbours(attachment: Wired): Ip[] {
+  return mainAddresses(attachment).map((address) => gateways[ipFamily(address)]);
 }
 
 /** The node's routes to the pod. `sources`: the node's own addresses. */
-export function hostRoutes(attachment: Attachment, sources: { 4?: Ip; 6?: Ip }): Route[] {
-  return attachment.addresses.map((address) => {
+export function hostRoutes({ addresses, wire }: Wired, sources: { 4?: Ip; 6?: Ip }): Route[] {
+  return addresses.map((address) => {
     const family = ipFamily(address);
     const src = sources[family];
     return {
       to: hostCidr(address),
-      link: attachment.hostIndex,
+      link: wire.hostIndex,
       protocol: routeProtocol,
       ...(family === 4 ? ({ scope: "link" } as const) : {}),
       ...(src === undefined ? {} : { src }),
@@ -144,11 +151,11 @@ export function hostRoutes(attachment: Attachment, sources: { 4?: Ip; 6?: Ip }):
 }
 
 /** Everything on the node's side. The host's end gets no address at all. */
-export function hostOps(attachment: Attachment, sources: { 4?: Ip; 6?: Ip }): Op[] {
-  const link = attachment.hostIndex;
+export function hostOps(attachment: Wired, sources: { 4?: Ip; 6?: Ip }): Op[] {
+  const { hostIndex: link, podMac } = attachment.wire;
   return [
     { op: "link.set", link, linkLocal: "none", alias: hostLinkAlias(attachment), up: true },
-    ...attachment.addresses.map((address): Op => ({ op: "neighbour.set", link, address, mac: attachment.podMac })),
+    ...attachment.addresses.map((address): Op => ({ op: "neighbour.set", link, address, mac: podMac })),
     ...hostRoutes(attachment, sources).map((route): Op => ({ op: "route.replace", route })),
   ];
 }
@@ -175,21 +182,20 @@ export function podDoomOps(link: number): Op[] {
 }
 
 /** What ADD answers. Interface 0 is the host's end, 1 the pod's. */
-export function attachmentResult(attachment: Attachment): AttachmentResult {
+export function attachmentResult(attachment: Wired, dns?: ResultDns): AttachmentResult {
+  const { addresses, ifname, netnsPath, wire } = attachment;
   return {
     interfaces: [
-      { name: attachment.hostLink, mac: attachment.hostMac, mtu: attachment.mtu, sandbox: "" },
-      { name: attachment.ifname, mac: attachment.podMac, mtu: attachment.mtu, sandbox: attachment.netnsPath },
+      { name: wire.hostLink, mac: wire.hostMac, mtu: wire.mtu, sandbox: "" },
+      { name: ifname, mac: wire.podMac, mtu: wire.mtu, sandbox: netnsPath },
     ],
-    ips: attachment.addresses.map((address) => ({
+    ips: addresses.map((address) => ({
       interface: 1,
       address,
       prefix: ipFamily(address) === 4 ? 32 : 128,
       gateway: gateways[ipFamily(address)],
     })),
-    routes: attachment.addresses.map((address) => ({
-      to: everything[ipFamily(address)],
-      via: gateways[ipFamily(address)],
-    })),
+    routes: podRoutes(attachment).flatMap(({ to, via }) => (via === undefined ? [] : [{ to, via }])),
+    ...(dns === undefined ? {} : { dns }),
   };
 }

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { reaped, startTestAgent, type TestAgent } from "../../test/agent.ts";
 import { makeNetns } from "../../test/netns.ts";
-import { testAttachment, testIp } from "../../test/store.contract.ts";
+import { testIp, testWired } from "../../test/store.contract.ts";
 import { until } from "../../test/until.ts";
 import { openSqliteStore } from "../ipam/sqlite-store.ts";
 import type { Store } from "../ipam/store.ts";
@@ -60,7 +60,11 @@ test("an ADD that was cut off is taken back, and its address is not given again 
   const id = { network: "fairlead", containerId: "cut", ifname: "eth0" };
   edit(agent, (store) =>
     store.plan(
-      testAttachment({ ...id, ...derivedNames(id), addresses: [testIp("10.4.1.1"), testIp("fd00:10:4:1::1")] }),
+      testWired({
+        ...id,
+        wire: { ...testWired().wire, ...derivedNames(id) },
+        addresses: [testIp("10.4.1.2"), testIp("fd00:10:4:1::2")],
+      }),
     ),
   );
   await agent.start();
@@ -71,7 +75,7 @@ test("an ADD that was cut off is taken back, and its address is not given again 
   const { ips } = await agent.add({ netns: pod.path });
   assert.deepEqual(
     ips.map(({ address }) => address),
-    ["10.4.1.2/32", "fd00:10:4:1::2/128"],
+    ["10.4.1.3/32", "fd00:10:4:1::3/128"],
   );
 });
 
@@ -99,7 +103,7 @@ test("after a reboot every attachment is released and its address cools", async 
   edit(agent, (store) => {
     const { attachments, cooling } = store.read();
     assert.deepEqual(attachments, []);
-    assert.deepEqual(cooling.map(({ address }) => address).toSorted(), ["10.4.1.1", "fd00:10:4:1::1"]);
+    assert.deepEqual(cooling.map(({ address }) => address).toSorted(), ["10.4.1.2", "fd00:10:4:1::2"]);
   });
 });
 

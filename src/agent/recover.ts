@@ -2,7 +2,7 @@
 
 import { readFile } from "node:fs/promises";
 import { describe } from "../base/fault.ts";
-import { attachmentKey } from "../ipam/store.ts";
+import { attachmentKey, isWired } from "../ipam/store.ts";
 import { applyAll } from "../kernel/apply.ts";
 import type { Link } from "../kernel/contract.ts";
 import type { Pool } from "../ipam/pool.ts";
@@ -32,7 +32,7 @@ export async function recover(deps: RecoverDeps): Promise<void> {
   const living = (await kernel.node.links()).filter(({ group }) => group !== doomedGroup && group !== reapingGroup);
   const names = new Set(living.map(({ name }) => name));
   for (const { attachment, state } of pool.all()) {
-    if (state === "ready" && names.has(attachment.hostLink)) continue;
+    if (state === "ready" && (!isWired(attachment) || names.has(attachment.wire.hostLink))) continue;
     log.warn(
       { attachment: attachmentKey(attachment), state },
       state === "ready" ? "its host link is gone: released" : "its ADD was cut off: taken back",
@@ -51,7 +51,7 @@ export async function recover(deps: RecoverDeps): Promise<void> {
  * their DEL right after. Without such a journal they may be living pods whose state was lost, and stay.
  */
 async function sweep(living: readonly Link[], { pool, kernel, log, onDoomed }: RecoverDeps): Promise<void> {
-  const known = new Set(pool.all().map(({ attachment }) => attachment.hostLink));
+  const known = new Set(pool.all().map(({ attachment }) => attachment.wire?.hostLink));
   for (const { index, name, kind, alias } of living) {
     if (kind !== "veth" || !isHostLinkName(name) || known.has(name)) continue;
     log.warn({ link: name, alias }, "a link that the journal does not know: removed");
@@ -63,6 +63,7 @@ async function sweep(living: readonly Link[], { pool, kernel, log, onDoomed }: R
 /** Makes the guard list exactly the addresses of the attachments at hand, those that are being removed left out. */
 export async function syncGuard(pool: Pool, { kernel, log }: Pick<DetachDeps, "kernel" | "log">): Promise<void> {
   const staying = pool.all().filter(({ leaving }) => !leaving);
-  const changed = await kernel.guard.ensure(staying.flatMap(({ attachment }) => guardEntries(attachment)));
+  const wired = staying.map(({ attachment }) => attachment).filter(isWired);
+  const changed = await kernel.guard.ensure(wired.flatMap(guardEntries));
   if (changed) log.info("source guard loaded or repaired");
 }

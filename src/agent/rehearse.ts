@@ -55,6 +55,9 @@ function createRehearsalDeps(blocks: readonly Cidr[], uplink: Uplink): CallDeps 
     nextLinkIndexes: createLinkIndexes([]),
     gate: createGate(),
     metrics: createMetrics(),
+    blocks,
+    statusMode: "normal",
+    loops: () => [],
     onDoomed: () => {},
   };
 }

@@ -8,7 +8,7 @@ import type { Log } from "../base/log.ts";
 import { startLoop, type Loop, type LoopPass } from "../base/loop.ts";
 import { parseRequest } from "../cni/request.ts";
 import { decodeRequest } from "../cni/wire.ts";
-import type { AttachmentId } from "../ipam/store.ts";
+import type { CniRequest } from "../cni/types.ts";
 
 const suffix = ".release";
 /** Files taken in one pass; the rest waits for the next. */
@@ -17,7 +17,8 @@ const filesPerPassMax = 1024;
 export interface ReleasesDeps {
   /** The agent's CNI socket; the files lie in `releases` beside it. */
   socket: string;
-  release: (id: AttachmentId) => Promise<void>;
+  /** Carries out the DEL that a file holds. */
+  release: (request: CniRequest) => Promise<void>;
   log: Log;
 }
 
@@ -61,7 +62,7 @@ export async function applyReleases(directory: string, { release, log }: Release
       const request = parseRequest(decodeRequest(await readFile(file)));
       if (request.verb !== "DEL")
         throw new Fault("bad-frame", `a release file holds ${request.verb}; only DEL is released`);
-      await release({ network: request.config.name, containerId: request.containerId, ifname: request.ifname });
+      await release(request);
       await rm(file, { force: true });
       log.info({ file, containerId: request.containerId }, "release file applied");
     } catch (error) {

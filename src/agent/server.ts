@@ -9,15 +9,18 @@ import { parseRequest } from "../cni/request.ts";
 import { errorObject, resultObject, versionObject } from "../cni/result.ts";
 import type { CniRequest, CniVersion, VersionRequest } from "../cni/types.ts";
 import type { WireRequest } from "../cni/wire.ts";
-import { type AttachmentId, attachmentKey } from "../ipam/store.ts";
-import { attach, type AttachDeps } from "./attach.ts";
+import { attachmentKey } from "../ipam/store.ts";
+import { attach, type AttachDeps, attachmentIdOf } from "./attach.ts";
 import { check } from "./check.ts";
 import { collect } from "./collect.ts";
 import type { Reply } from "./connection.ts";
-import { detach } from "./detach.ts";
+import { delegateOf } from "./delegate.ts";
+import { detach, type DetachCall } from "./detach.ts";
 import type { Gate } from "./gate.ts";
+import { answerStatus, type HealthDeps } from "./health.ts";
+import { checkLent, lend, type LendDeps } from "./lend.ts";
 
-export interface CallDeps extends AttachDeps {
+export interface CallDeps extends AttachDeps, LendDeps, HealthDeps {
   gate: Gate;
   metrics: Metrics;
   log: Log;
@@ -48,19 +51,24 @@ export function refusal(fault: Fault, version?: CniVersion): Reply {
 async function runVerb(request: CniRequest | VersionRequest, deps: CallDeps): Promise<string> {
   switch (request.verb) {
     case "ADD": {
-      const result = await inTurn(request, deps, () => attach(request, deps));
+      const result = await inTurn(request, deps, () =>
+        request.role === "ipam" ? lend(request, deps) : attach(request, deps),
+      );
       return `${JSON.stringify(resultObject(result, request.config.cniVersion, request.config.prevResult))}\n`;
     }
     case "DEL":
-      await inTurn(request, deps, () => detach(idOf(request), deps));
+      await inTurn(request, deps, () => detach(attachmentIdOf(request), deps, detachCallOf(request)));
       return "";
     case "CHECK":
-      await inTurn(request, deps, () => check(request, deps));
+      await inTurn(request, deps, async () =>
+        request.role === "ipam" ? checkLent(request, deps) : check(request, deps),
+      );
       return "";
     case "GC":
       await collect(request, deps);
       return "";
-    case "STATUS": // an agent that answers at all can serve
+    case "STATUS":
+      await answerStatus(request, deps);
       return "";
     case "VERSION":
       return `${JSON.stringify(versionObject(request.cniVersion))}\n`;
@@ -81,13 +89,17 @@ function inTurn<T>(request: CniRequest, { gate }: CallDeps, work: () => Promise<
 export async function rollBack(frame: WireRequest, reply: Reply, deps: CallDeps): Promise<void> {
   const request = parseRequest(frame);
   if (request.verb !== "ADD" || reply.exitCode !== 0) return;
-  const id = idOf(request);
+  const id = attachmentIdOf(request);
   deps.log.warn({ attachment: attachmentKey(id) }, "the caller of ADD went away: taken back");
   await inTurn(request, deps, () => detach(id, deps));
 }
 
-function idOf({ config, containerId, ifname }: CniRequest): AttachmentId {
-  return { network: config.name, containerId, ifname };
+/** What a DEL says beside the attachment's name. */
+export function detachCallOf(request: CniRequest): DetachCall {
+  return {
+    ...(request.netns === undefined ? {} : { netns: request.netns }),
+    ...(request.delegate === undefined ? {} : { delegate: delegateOf(request, request.delegate) }),
+  };
 }
 
 interface Outcome {

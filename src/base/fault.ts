@@ -24,7 +24,11 @@ export const faults = {
   "agent-busy": kind(11, 503, true),
   "agent-stopping": kind(11, 503, true),
   "pool-empty": kind(11, 503, true),
+  "address-taken": kind(11, 409, true),
   "call-timeout": kind(11, 503, true),
+  // Answers to STATUS (CNI 50, 51).
+  "not-available": kind(50, 503, true),
+  "limited-connectivity": kind(51, 503, true),
   // Ours (CNI 100 and up).
   "interface-exists": kind(100, 409),
   "netns-missing": kind(101, 404),
@@ -39,6 +43,8 @@ export const faults = {
   "bad-frame": kind(110, 400),
   "not-found": kind(111, 404),
   "cleanup-incomplete": kind(112, 500, true),
+  "delegate-failed": kind(114, 502),
+  "delegate-missing": kind(115, 502),
   "lab-failed": kind(113, 500),
   bug: kind(999, 500),
 } as const satisfies Record<string, FaultKind>;

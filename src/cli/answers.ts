@@ -26,7 +26,7 @@ export const podsAnswer = z.array(
     ifname: z.string(),
     addresses: z.array(z.string()),
     netnsPath: z.string(),
-    hostLink: z.string(),
+    wire: z.object({ hostLink: z.string() }).optional(),
     state: z.string(),
     createdMs: z.number(),
     pod: z.object({ namespace: z.string(), name: z.string(), uid: z.string().optional() }).optional(),

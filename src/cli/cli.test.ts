@@ -52,7 +52,7 @@ const pod = {
   ifname: "eth0",
   addresses: ["10.4.1.1", "fd00:4:1::1"],
   netnsPath: "/run/netns/p",
-  hostLink: "fl0123456789abc",
+  wire: { hostLink: "fl0123456789abc" },
   state: "ready",
   createdMs: 0,
 };

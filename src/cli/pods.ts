@@ -14,12 +14,12 @@ export async function showPods({ socket, output }: { socket: string; output: "ta
   if (output === "json") return JSON.stringify(answer, null, 2);
   const pods = readAnswer(podsAnswer, answer);
   if (pods.length === 0) return "no pods are attached on this node";
-  const rows = pods.map(({ pod, containerId, ifname, addresses, hostLink, state, createdMs }) => [
+  const rows = pods.map(({ pod, containerId, ifname, addresses, wire, state, createdMs }) => [
     pod === undefined ? "-" : `${pod.namespace}/${pod.name}`,
     containerId.slice(0, containerIdShown),
     ifname,
     addresses.join(" "),
-    hostLink,
+    wire?.hostLink ?? "another plugin's",
     state,
     formatAge((Date.now() - createdMs) / 1000),
   ]);

@@ -40,6 +40,7 @@ void test("a good environment is read whole", () => {
     netns: "/run/netns/pod",
     ifname: "eth0",
     args: { K8S_POD_NAMESPACE: "default", K8S_POD_NAME: "web-0" },
+    path: "/opt/cni/bin",
   });
 });
 
@@ -153,7 +154,14 @@ void test("a namespace path must be absolute and within bounds", () => {
 void test("junk in variables that GC, STATUS and VERSION do not need is ignored", () => {
   for (const CNI_COMMAND of ["GC", "STATUS", "VERSION"] as const) {
     const junk = { CNI_CONTAINERID: "../x", CNI_NETNS: "x", CNI_IFNAME: "a/b", CNI_ARGS: "junk" };
-    assert.deepEqual(parse({ CNI_COMMAND, ...junk }), { verb: CNI_COMMAND, containerId: "", ifname: "", args: {} });
+    const path = "/opt/cni/bin";
+    assert.deepEqual(parse({ CNI_COMMAND, ...junk }), {
+      verb: CNI_COMMAND,
+      containerId: "",
+      ifname: "",
+      args: {},
+      path,
+    });
   }
 });
 

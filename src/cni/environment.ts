@@ -62,6 +62,7 @@ export function parseEnvironment(env: ReadonlyMap<string, string>): CniEnvironme
     // DEL gets by without a path, and so without a bad one.
     ...(netnsProblem(netns) === undefined ? { netns } : {}),
     ifname: about("CNI_IFNAME"),
+    path: env.get("CNI_PATH") ?? "",
     args: verb === "ADD" || verb === "CHECK" ? parseArgs(env.get("CNI_ARGS") ?? "") : {},
   };
 }
@@ -80,7 +81,8 @@ function verbOf(command: string): Verb {
   return verb;
 }
 
-function missingVariables(names: readonly string[]): Fault {
+/** The error for variables that a verb needs and that are not there. */
+export function missingVariables(names: readonly string[]): Fault {
   return new Fault("bad-environment", `required environment variables [${names.join(",")}] missing`);
 }
 

@@ -11,47 +11,49 @@ import type { AttachmentResult, JsonObject, ResultDns, ResultInterface, ResultIp
 export const resultEntriesMax = 1024;
 
 /**
- * Reads a result by its shape, not by its cniVersion: runtimes hand over what another version of themselves has stored.
+ * Reads a result, of another plugin or of ours, by its shape, not by its cniVersion: runtimes hand over what another version of themselves has stored.
  * Unknown keys are passed over, absent and null lists are empty.
+ * @param where names it in messages
  * @throws Fault "bad-network-config" naming the first thing that cannot be read
  */
-export function parseResult(value: unknown): AttachmentResult {
-  const result = objectAt(value, "prevResult");
-  const dns = parseDns(own(result, "dns"));
+export function parseResult(value: unknown, where = "prevResult"): AttachmentResult {
+  const result = objectAt(value, where);
+  const dns = parseDns(own(result, "dns"), `${where}.dns`);
   const old = own(result, "ip4") !== undefined || own(result, "ip6") !== undefined;
-  return { ...(old ? parseOldLists(result) : parseLists(result)), ...(dns === undefined ? {} : { dns }) };
+  return { ...(old ? parseOldLists(result, where) : parseLists(result, where)), ...(dns === undefined ? {} : { dns }) };
 }
 
 type Lists = Omit<AttachmentResult, "dns">;
 
 /** 0.3.0 and later. */
-function parseLists(result: JsonObject): Lists {
-  const interfaces = listAt(result, "interfaces", "prevResult").map(parseInterface);
-  const ips = listAt(result, "ips", "prevResult").map((entry, index) => parseResultIp(entry, index, interfaces.length));
-  const routes = listAt(result, "routes", "prevResult").map((entry, index) =>
-    parseRoute(entry, `prevResult.routes[${index}]`),
+function parseLists(result: JsonObject, where: string): Lists {
+  const interfaces = listAt(result, "interfaces", where).map((entry, index) =>
+    parseInterface(entry, `${where}.interfaces[${index}]`),
   );
+  const ips = listAt(result, "ips", where).map((entry, index) =>
+    parseResultIp(entry, `${where}.ips[${index}]`, interfaces.length),
+  );
+  const routes = listAt(result, "routes", where).map((entry, index) => parseRoute(entry, `${where}.routes[${index}]`));
   return { interfaces, ips, routes };
 }
 
 /** 0.1.0 and 0.2.0: one address of each family, each with its routes, and no interfaces. */
-function parseOldLists(result: JsonObject): Lists {
+function parseOldLists(result: JsonObject, where: string): Lists {
   const lists: Lists = { interfaces: [], ips: [], routes: [] };
   for (const key of ["ip4", "ip6"]) {
     const value = own(result, key) ?? undefined;
     if (value === undefined) continue;
-    const where = `prevResult.${key}`;
-    const entry = objectAt(value, where);
-    const gateway = ipAt(entry, "gateway", where);
-    lists.ips.push({ ...addressAt(entry, "ip", where), ...(gateway === undefined ? {} : { gateway }) });
-    const routes = listAt(entry, "routes", where);
-    lists.routes.push(...routes.map((route, index) => parseRoute(route, `${where}.routes[${index}]`)));
+    const place = `${where}.${key}`;
+    const entry = objectAt(value, place);
+    const gateway = ipAt(entry, "gateway", place);
+    lists.ips.push({ ...addressAt(entry, "ip", place), ...(gateway === undefined ? {} : { gateway }) });
+    const routes = listAt(entry, "routes", place);
+    lists.routes.push(...routes.map((route, index) => parseRoute(route, `${place}.routes[${index}]`)));
   }
   return lists;
 }
 
-function parseInterface(value: unknown, index: number): ResultInterface {
-  const where = `prevResult.interfaces[${index}]`;
+function parseInterface(value: unknown, where: string): ResultInterface {
   const entry = objectAt(value, where);
   // An address that is no Ethernet address (InfiniBand has 20 bytes) belongs to another plugin's interface.
   const mac = parseMac(textAt(entry, "mac", where) ?? "");
@@ -64,8 +66,7 @@ function parseInterface(value: unknown, index: number): ResultInterface {
   };
 }
 
-function parseResultIp(value: unknown, index: number, interfaceCount: number): ResultIp {
-  const where = `prevResult.ips[${index}]`;
+function parseResultIp(value: unknown, where: string, interfaceCount: number): ResultIp {
   const entry = objectAt(value, where);
   const on = numberAt(entry, "interface", where);
   if (on !== undefined && on >= interfaceCount) {
@@ -92,9 +93,9 @@ function parseRoute(value: unknown, where: string): ResultRoute {
   return route;
 }
 
-function parseDns(value: unknown): ResultDns | undefined {
+/** Reads a dns object; one without any content is none. `where` names it in messages. @throws Fault "bad-network-config" */
+export function parseDns(value: unknown, where: string): ResultDns | undefined {
   if (value === undefined || value === null) return undefined;
-  const where = "prevResult.dns";
   const entry = objectAt(value, where);
   const dns: ResultDns = {};
   for (const key of ["nameservers", "search", "options"] as const) {

@@ -1,7 +1,7 @@
 // What the plugin prints: results in the shape of each version, errors, and the answer to VERSION.
 
 import { assert } from "../base/assert.ts";
-import { asFault, describe, faults } from "../base/fault.ts";
+import { asFault, describe, type Fault, faults } from "../base/fault.ts";
 import { cidrFamily } from "../net/cidr.ts";
 import { ipFamily } from "../net/ip.ts";
 import { own } from "./json.ts";
@@ -42,10 +42,16 @@ export function errorObject(error: unknown, version: CniVersion = newestVersion)
   const fault = asFault(error);
   return {
     cniVersion: version,
-    code: faults[fault.code].cni,
+    code: cniCode(fault),
     msg: clip(fault.message, errorTextLengthMax),
     ...(fault.cause === undefined ? {} : { details: clip(describe(fault.cause), errorTextLengthMax) }),
   };
+}
+
+/** That of a delegate is its own: the caller is to act on it as if it had called it itself. */
+function cniCode({ code, data }: Fault): number {
+  const given = data["cniCode"];
+  return code === "delegate-failed" && typeof given === "number" ? given : faults[code].cni;
 }
 
 /** The answer to VERSION. */

@@ -57,6 +57,26 @@ export interface CniEnvironment {
   /** Empty for GC, STATUS and VERSION. */
   ifname: string;
   args: CniArgs;
+  /** CNI_PATH as it came: where plugins lie, ":" between directories. Empty where there is none. */
+  path: string;
+}
+
+/** Addresses from `first` to `last`, both included. */
+export interface AddressRange {
+  first: Ip;
+  last: Ip;
+  /** The network that they lie in. */
+  subnet: Cidr;
+}
+
+/** What ADD is asked to honour (wishes.ts). */
+export interface Wishes {
+  /** These very addresses, at most one of a family. */
+  addresses: Ip[];
+  /** Families with ranges get an address out of them. */
+  ranges: AddressRange[];
+  mac?: Mac;
+  dns?: ResultDns;
 }
 
 /** A checked request of any verb but VERSION. */
@@ -65,6 +85,16 @@ export interface CniRequest extends CniEnvironment {
   config: NetConfig;
   /** There for CHECK; for ADD and DEL where the runtime gave one (for DEL: one that could be read). */
   prevResult?: AttachmentResult;
+  /**
+   * "ipam": another plugin makes the interface and has named Fairlead under `ipam.type`: only addresses are wanted.
+   */
+  role: "interface" | "ipam";
+  /** File name of another IPAM plugin that chooses the addresses for an interface of ours. */
+  delegate?: string;
+  /** ADD: what is asked for beyond an address. */
+  wishes: Wishes;
+  /** What the plugin was given, word for word: for a delegate. */
+  raw: { env: ReadonlyMap<string, string>; stdin: Uint8Array };
   /** GC: the attachments to keep. Absent means that the runtime gave no list, and nothing may be removed then. */
   validAttachments?: ValidAttachment[];
 }

@@ -10,15 +10,26 @@ export interface Usable {
   count: bigint;
 }
 
+/** Blocks of at least this many addresses have one for a gateway. */
+const gatewaySizeMin = 8n;
+
+/**
+ * The address of a block that no pod gets: the first after the network's own. Plugins that make a bridge for their pods, with
+ * addresses from Fairlead, take it as the bridge's. Undefined for blocks too small to spare one.
+ */
+export function gatewayOf(block: Cidr): Ip | undefined {
+  return cidrSize(block) < gatewaySizeMin ? undefined : addressAt(block, 1n);
+}
+
 /**
  * IPv4 leaves out the network and broadcast address of blocks wider than /31 (hosts and cloud routers treat them specially);
- * IPv6 leaves out the subnet-router anycast address (RFC 4291, 2.6.1) of blocks wider than /127.
+ * IPv6 leaves out the subnet-router anycast address (RFC 4291, 2.6.1) of blocks wider than /127. Both leave out the gateway.
  */
 export function usableAddresses(block: Cidr): Usable {
   const size = cidrSize(block);
   const v4 = cidrFamily(block) === 4;
   const wide = cidrPrefix(block) < (v4 ? 31 : 127);
-  const first = wide ? 1n : 0n;
+  const first = size >= gatewaySizeMin ? 2n : wide ? 1n : 0n;
   const last = wide && v4 ? size - 2n : size - 1n;
   return { first, last, count: last - first + 1n };
 }

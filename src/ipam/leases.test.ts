@@ -5,28 +5,31 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { present } from "../base/assert.ts";
 import { isFault } from "../base/fault.ts";
+import { testIp } from "../../test/store.contract.ts";
 import { type Cidr, cidrContains, parseCidr } from "../net/cidr.ts";
 import type { Ip } from "../net/ip.ts";
-import { isUsable, usableAddresses } from "./blocks.ts";
-import { chooseAddress, cooled, emptyBook, lease, nextCooledInMs, unlease, usage } from "./leases.ts";
+import { gatewayOf, isUsable, usableAddresses } from "./blocks.ts";
+import { chooseAddress, chooseAddresses, cooled, emptyBook, lease, nextCooledInMs, unlease, usage } from "./leases.ts";
 
 const cidr = (text: string): Cidr => present(parseCidr(text), text);
 
-test("usable addresses of a block", () => {
-  const cases: [string, bigint, string | undefined, string | undefined][] = [
-    ["10.4.1.0/24", 254n, "10.4.1.0", "10.4.1.255"],
-    ["10.4.1.8/30", 2n, "10.4.1.8", "10.4.1.11"],
-    ["10.4.1.8/31", 2n, undefined, undefined],
-    ["10.4.1.8/32", 1n, undefined, undefined],
-    ["fd00:4:1::/64", 2n ** 64n - 1n, "fd00:4:1::", undefined],
-    ["fd00:4:1::/126", 3n, "fd00:4:1::", undefined],
-    ["fd00:4:1::/127", 2n, undefined, undefined],
-    ["fd00:4:1::5/128", 1n, undefined, undefined],
+test("usable addresses of a block, and the one kept for a gateway", () => {
+  const cases: [string, bigint, string[], string | undefined][] = [
+    ["10.4.1.0/24", 253n, ["10.4.1.0", "10.4.1.1", "10.4.1.255"], "10.4.1.1"],
+    ["10.4.1.8/29", 5n, ["10.4.1.8", "10.4.1.9", "10.4.1.15"], "10.4.1.9"],
+    ["10.4.1.8/30", 2n, ["10.4.1.8", "10.4.1.11"], undefined],
+    ["10.4.1.8/31", 2n, [], undefined],
+    ["10.4.1.8/32", 1n, [], undefined],
+    ["fd00:4:1::/64", 2n ** 64n - 2n, ["fd00:4:1::", "fd00:4:1::1"], "fd00:4:1::1"],
+    ["fd00:4:1::8/125", 6n, ["fd00:4:1::8", "fd00:4:1::9"], "fd00:4:1::9"],
+    ["fd00:4:1::/126", 3n, ["fd00:4:1::"], undefined],
+    ["fd00:4:1::/127", 2n, [], undefined],
+    ["fd00:4:1::5/128", 1n, [], undefined],
   ];
-  for (const [text, count, lowest, highest] of cases) {
+  for (const [text, count, kept, gateway] of cases) {
     assert.equal(usableAddresses(cidr(text)).count, count, text);
-    if (lowest !== undefined) assert.equal(isUsable(cidr(text), lowest as Ip), false, `${lowest} of ${text}`);
-    if (highest !== undefined) assert.equal(isUsable(cidr(text), highest as Ip), false, `${highest} of ${text}`);
+    assert.equal(gatewayOf(cidr(text)), gateway, text);
+    for (const address of kept) assert.equal(isUsable(cidr(text), address as Ip), false, `${address} of ${text}`);
   }
 });
 
@@ -37,9 +40,9 @@ test("next-fit: a released address rests until the block has come round", () => 
     lease(book, address);
     return address;
   };
-  assert.deepEqual([take(), take(), take()], ["10.4.1.1", "10.4.1.2", "10.4.1.3"]);
-  unlease(book, "10.4.1.1" as Ip);
-  assert.deepEqual([take(), take(), take(), take()], ["10.4.1.4", "10.4.1.5", "10.4.1.6", "10.4.1.1"]);
+  assert.deepEqual([take(), take(), take()], ["10.4.1.2", "10.4.1.3", "10.4.1.4"]);
+  unlease(book, "10.4.1.2" as Ip);
+  assert.deepEqual([take(), take(), take()], ["10.4.1.5", "10.4.1.6", "10.4.1.2"]);
 });
 
 test("the oldest block is filled first", () => {
@@ -66,6 +69,55 @@ test("an empty pool says how many are in use, how many cool and when the next is
   assert.throws(() => chooseAddress(book, 6, 7000), /no IPv6 block/);
 });
 
+test("a certain address is given while it is free, and refused with the reason", () => {
+  const book = emptyBook([cidr("10.4.1.0/29"), cidr("fd00:4::/64")]);
+  const ask = (...addresses: string[]): Ip[] =>
+    chooseAddresses(book, { addresses: addresses.map((text) => testIp(text)), ranges: [] }, 7000);
+  assert.deepEqual(ask("10.4.1.6"), ["10.4.1.6", "fd00:4::2"]);
+  assert.deepEqual(ask("fd00:4::77", "10.4.1.2"), ["10.4.1.2", "fd00:4::77"]);
+  lease(book, testIp("10.4.1.5"));
+  unlease(book, testIp("10.4.1.4"), 20_500);
+  assert.throws(() => ask("10.4.1.5"), isTaken(/10\.4\.1\.5 .* is in use/, undefined));
+  assert.throws(() => ask("10.4.1.4"), isTaken(/10\.4\.1\.4 .* cools for 14 s more/, 13_500));
+  for (const foreign of ["10.4.1.0", "10.4.1.1", "10.4.1.7", "10.4.2.2", "fd00:5::2"]) {
+    assert.throws(
+      () => ask(foreign),
+      (error) => isFault(error, "unsupported-value") && error.message.includes(foreign),
+    );
+  }
+  const v4only = emptyBook([cidr("10.4.1.0/29")]);
+  assert.throws(
+    () => chooseAddresses(v4only, { addresses: [testIp("fd00:4::2")], ranges: [] }, 0),
+    (error) => isFault(error, "unsupported-value"),
+  );
+});
+
+function isTaken(words: RegExp, nextFreeMs: number | undefined): (error: unknown) => boolean {
+  return (error) =>
+    isFault(error, "address-taken") && words.test(error.message) && error.data["nextFreeMs"] === nextFreeMs;
+}
+
+test("ranges narrow the choice: lowest first, what is taken passed over, ends and gateways never given", () => {
+  const book = emptyBook([cidr("10.4.1.0/24"), cidr("fd00:4::/64")]);
+  const take = (...ranges: [string, string][]): Ip[] => {
+    const wanted = ranges.map(([first, last]) => ({ first: testIp(first), last: testIp(last) }));
+    const chosen = chooseAddresses(book, { addresses: [], ranges: wanted }, 0);
+    for (const address of chosen) lease(book, address);
+    return chosen;
+  };
+  assert.deepEqual(take(["10.4.1.0", "10.4.1.3"]), ["10.4.1.2", "fd00:4::2"]);
+  assert.deepEqual(take(["10.4.1.0", "10.4.1.3"], ["fd00:4::100", "fd00:4::1ff"]), ["10.4.1.3", "fd00:4::100"]);
+  assert.throws(
+    () => take(["10.4.1.0", "10.4.1.3"]),
+    /no free IPv4 address on this node in 10\.4\.1\.0-10\.4\.1\.3: 2 in use/,
+  );
+  assert.equal(take(["10.4.1.0", "10.4.1.3"], ["10.4.1.250", "10.4.1.255"])[0], "10.4.1.250");
+  assert.throws(
+    () => take(["10.4.0.250", "10.4.1.9"]),
+    (error) => isFault(error, "unsupported-value"),
+  );
+});
+
 test("a cooling address is listed only when its time has come", () => {
   const book = emptyBook([cidr("10.4.1.0/30")]);
   unlease(book, "10.4.1.1" as Ip, 100);
@@ -90,7 +142,7 @@ test("against a model: never an address twice, never a cooling one, and empty on
         const chosen = [...taken][pick % Math.max(1, taken.size)];
         if (what === "take4" || what === "take6") {
           const family = what === "take4" ? 4 : 6;
-          const total = family === 4 ? 14 + 2 : 7;
+          const total = family === 4 ? 13 + 2 : 6;
           const busy = [...taken, ...cold].filter((address) => address.includes(":") === (family === 6)).length;
           if (busy === total) {
             assert.throws(() => chooseAddress(book, family, 0), /no free/);

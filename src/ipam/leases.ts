@@ -1,7 +1,7 @@
 // Choosing addresses: oldest block first, next-fit inside it, so that a released address rests longest before it is given again.
 
 import { Fault } from "../base/fault.ts";
-import { type Cidr, cidrFamily, offsetOf } from "../net/cidr.ts";
+import { type Cidr, cidrContains, cidrFamily, offsetOf } from "../net/cidr.ts";
 import { type Ip, ipFamily } from "../net/ip.ts";
 import { isUsable, nextOffset, usableAddresses, usableAt } from "./blocks.ts";
 import type { Blocks } from "./store.ts";
@@ -34,9 +34,35 @@ export function familiesOf(blocks: Blocks): (4 | 6)[] {
   return ([4, 6] as const).filter((family) => blocks.some((block) => cidrFamily(block) === family));
 }
 
+/** What is asked for: certain addresses, at most one of a family, or any out of certain ranges. */
+export interface Wanted {
+  addresses: readonly Ip[];
+  /** Families without a range are free to choose. Both ends are included. */
+  ranges: readonly { first: Ip; last: Ip }[];
+}
+
 /**
- * The next free address of `family`; the book is unchanged until `lease`.
- * @throws Fault "pool-empty" that says how many are in use, how many cool and when the next one is free.
+ * One address of every family that the blocks serve, as wanted; the book is unchanged until `lease`.
+ * @throws Fault "pool-empty" that says how many are in use, how many cool and when the next one is free; "address-taken" where
+ * a certain one is not free; "unsupported-value" for what lies outside the blocks.
+ */
+export function chooseAddresses(book: LeaseBook, wanted: Wanted, nowMs: number): Ip[] {
+  const families = familiesOf(book.blocks);
+  const chosen = families.map((family) => {
+    const address = wanted.addresses.find((candidate) => ipFamily(candidate) === family);
+    if (address !== undefined) return certain(book, address, nowMs);
+    const ranges = wanted.ranges.filter(({ first }) => ipFamily(first) === family);
+    return ranges.length === 0 ? chooseAddress(book, family, nowMs) : within(book, family, ranges, nowMs);
+  });
+  for (const text of [...wanted.addresses, ...wanted.ranges.map(({ first }) => first)]) {
+    if (!families.includes(ipFamily(text))) throw foreign(book, `the address ${text}`);
+  }
+  return chosen;
+}
+
+/**
+ * The next free address of `family`.
+ * @throws Fault "pool-empty"
  */
 export function chooseAddress(book: LeaseBook, family: 4 | 6, nowMs: number): Ip {
   for (const block of book.blocks) {
@@ -47,16 +73,56 @@ export function chooseAddress(book: LeaseBook, family: 4 | 6, nowMs: number): Ip
   throw poolEmpty(book, family, nowMs);
 }
 
+function certain(book: LeaseBook, address: Ip, nowMs: number): Ip {
+  if (!book.blocks.some((block) => isUsable(block, address))) throw foreign(book, `the address ${address}`);
+  const coolsUntilMs = book.cooling.get(address);
+  if (coolsUntilMs === undefined && !book.leased.has(address)) return address;
+  const nextFreeMs = coolsUntilMs === undefined ? undefined : Math.max(0, coolsUntilMs - nowMs);
+  const why = nextFreeMs === undefined ? "is in use" : `cools for ${Math.ceil(nextFreeMs / 1000)} s more`;
+  throw new Fault("address-taken", `the address ${address} that was asked for ${why}; ask for another, or try later`, {
+    data: { address, nextFreeMs },
+  });
+}
+
+/** The lowest free address: whoever asks for a range wants a place in it, not an even spread. */
+function within(book: LeaseBook, family: 4 | 6, ranges: Wanted["ranges"], nowMs: number): Ip {
+  for (const { first, last } of ranges) {
+    const block = book.blocks.find((candidate) => cidrContains(candidate, first) && cidrContains(candidate, last));
+    if (block === undefined) throw foreign(book, `the range ${first}-${last}`);
+    const usable = usableAddresses(block);
+    const from = max(offsetOf(block, first), usable.first);
+    const to = min(offsetOf(block, last), usable.last);
+    // Among one more candidate than there are taken addresses, one is free.
+    const end = min(to, from + takenCount(book));
+    for (let offset = from; offset <= end; offset += 1n) {
+      const address = usableAt(block, offset);
+      if (isFree(book, address)) return address;
+    }
+  }
+  throw poolEmpty(book, family, nowMs, ` in ${ranges.map(({ first, last }) => `${first}-${last}`).join(", ")}`);
+}
+
+function foreign(book: LeaseBook, what: string): Fault {
+  return new Fault(
+    "unsupported-value",
+    `${what} that was asked for is not this node's to give (${book.blocks.join(", ")})`,
+  );
+}
+
+const isFree = (book: LeaseBook, address: Ip): boolean => !book.leased.has(address) && !book.cooling.has(address);
+const takenCount = (book: LeaseBook): bigint => BigInt(book.leased.size + book.cooling.size);
+const min = (a: bigint, b: bigint): bigint => (a < b ? a : b);
+const max = (a: bigint, b: bigint): bigint => (a > b ? a : b);
+
 function nextFree(book: LeaseBook, block: Cidr): Ip | undefined {
   const { count } = usableAddresses(block);
   // Among one more candidate than there are taken addresses, one is free: IPv6 blocks need no longer search.
-  const taken = BigInt(book.leased.size + book.cooling.size);
-  const tries = taken + 1n < count ? taken + 1n : count;
+  const tries = min(takenCount(book) + 1n, count);
   let offset = book.cursors.get(block) ?? -1n;
   for (let step = 0n; step < tries; step += 1n) {
     offset = nextOffset(block, offset);
     const address = usableAt(block, offset);
-    if (!book.leased.has(address) && !book.cooling.has(address)) return address;
+    if (isFree(book, address)) return address;
   }
   return undefined;
 }
@@ -108,7 +174,8 @@ export function nextCooledInMs(book: LeaseBook, family: 4 | 6, nowMs: number): n
   return nextMs === undefined ? undefined : Math.max(0, nextMs - nowMs);
 }
 
-function poolEmpty(book: LeaseBook, family: 4 | 6, nowMs: number): Fault {
+/** `where` narrows the place down, for a choice among some of the addresses only. */
+function poolEmpty(book: LeaseBook, family: 4 | 6, nowMs: number, where = ""): Fault {
   const blocks = book.blocks.filter((block) => cidrFamily(block) === family);
   if (blocks.length === 0)
     return new Fault("pool-empty", `this node has no IPv${family} block; add one to addresses.blocks`);
@@ -117,7 +184,7 @@ function poolEmpty(book: LeaseBook, family: 4 | 6, nowMs: number): Fault {
   const next = nextMs === undefined ? "" : `, next free in ${Math.ceil(nextMs / 1000)} s`;
   return new Fault(
     "pool-empty",
-    `no free IPv${family} address on this node: ${used?.live ?? 0} in use, ${used?.cooling ?? 0} cooling${next} (${blocks.join(", ")})`,
+    `no free IPv${family} address on this node${where}: ${used?.live ?? 0} in use, ${used?.cooling ?? 0} cooling${next} (${blocks.join(", ")})`,
     { data: { family, live: used?.live, cooling: used?.cooling, nextFreeMs: nextMs } },
   );
 }

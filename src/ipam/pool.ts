@@ -11,6 +11,7 @@ import {
   type AttachmentState,
   attachmentKey,
   type Blocks,
+  type Delegate,
   type Store,
   type StoredAttachment,
 } from "./store.ts";
@@ -37,9 +38,18 @@ export interface Held {
   leaving: boolean;
 }
 
+/** An attachment that is yet to get its addresses. */
+export type Draft = Omit<Attachment, keyof Given>;
+export type Given = Pick<Attachment, "addresses" | "createdMs">;
+
 export interface Pool {
-  /** Takes one free address of every family that the blocks serve, for this process alone: `journal` must follow. @throws Fault "pool-empty", "store-failed" */
-  reserve(draft: Omit<Attachment, "addresses" | "createdMs">): Attachment;
+  /**
+   * Takes one free address of every family that the blocks serve, as wanted, for this process alone: `journal` must follow.
+   * @throws Fault "pool-empty", "address-taken", "unsupported-value", "store-failed"
+   */
+  reserve<D extends Draft>(draft: D, wanted?: leases.Wanted): D & Given;
+  /** Takes an attachment whose addresses another plugin has chosen: they are not this pool's. `journal` must follow. @throws Fault "store-failed" */
+  adopt<D extends Draft>(draft: D & { delegate: Delegate }, addresses: Ip[]): D & Given;
   /** Writes the reserved attachment down as planned. @throws Fault "store-failed" */
   journal(attachment: Attachment): void;
   /** The attachment has all it needs. */
@@ -75,7 +85,7 @@ export function openPool({ blocks, store, coolMs = coolDefaultMs, now = Date.now
 
   // The one given last is where the search for the next begins.
   for (const { attachment } of contents.attachments.toSorted(byAge)) {
-    for (const address of attachment.addresses) leases.lease(book, address);
+    for (const address of ofPool(attachment)) leases.lease(book, address);
   }
   for (const { address, untilMs } of contents.cooling) {
     // An address in use wins over a note that it cools; a clock that went back must not keep one cold for hours.
@@ -86,19 +96,30 @@ export function openPool({ blocks, store, coolMs = coolDefaultMs, now = Date.now
     for (const end of waiters) end();
   };
 
+  const refuseMore = (): void => {
+    if (attachments.size < attachmentsMax) return;
+    throw new Fault("pool-empty", `this node holds ${attachmentsMax} attachments, the most it may; use more nodes`);
+  };
+
+  const keep = <A extends Attachment>(attachment: A): A => {
+    const key = attachmentKey(attachment);
+    if (attachments.has(key)) throw new Fault("store-failed", `attachment ${key} is already journalled`);
+    attachments.set(key, { attachment, state: "planned", leaving: false });
+    return attachment;
+  };
+
   return {
-    reserve: (draft) => {
-      if (attachments.size >= attachmentsMax) {
-        throw new Fault("pool-empty", `this node holds ${attachmentsMax} attachments, the most it may; use more nodes`);
-      }
+    reserve: (draft, wanted = { addresses: [], ranges: [] }) => {
+      refuseMore();
       const nowMs = now();
-      const addresses = leases.familiesOf(blocks).map((family) => leases.chooseAddress(book, family, nowMs));
-      const attachment: Attachment = { ...draft, addresses, createdMs: nowMs };
-      const key = attachmentKey(attachment);
-      if (attachments.has(key)) throw new Fault("store-failed", `attachment ${key} is already journalled`);
-      attachments.set(attachmentKey(attachment), { attachment, state: "planned", leaving: false });
+      const addresses = leases.chooseAddresses(book, wanted, nowMs);
+      const attachment = keep({ ...draft, addresses, createdMs: nowMs });
       for (const address of addresses) leases.lease(book, address);
       return attachment;
+    },
+    adopt: (draft, addresses) => {
+      refuseMore();
+      return keep({ ...draft, addresses, createdMs: now() });
     },
     journal: (attachment) => store.plan(attachment),
     confirm: (id) => {
@@ -109,7 +130,7 @@ export function openPool({ blocks, store, coolMs = coolDefaultMs, now = Date.now
     release: (id, { cool }) => {
       const stored = attachments.get(attachmentKey(id));
       if (stored === undefined) return;
-      const { addresses } = stored.attachment;
+      const addresses = ofPool(stored.attachment);
       const untilMs = cool ? now() + coolMs : undefined;
       store.release(id, untilMs === undefined ? [] : addresses.map((address) => ({ address, untilMs })));
       attachments.delete(attachmentKey(id));
@@ -148,6 +169,11 @@ export function openPool({ blocks, store, coolMs = coolDefaultMs, now = Date.now
       facts = { ...facts, ...more };
     },
   };
+}
+
+/** The addresses that the pool has to look after. */
+function ofPool({ addresses, delegate }: Attachment): readonly Ip[] {
+  return delegate === undefined ? addresses : [];
 }
 
 function byAge(a: StoredAttachment, b: StoredAttachment): number {

@@ -1,6 +1,7 @@
 // Attachments as text in the state file: written as JSON, and checked when read, since a file can be damaged or foreign.
 
 import { z } from "zod";
+import { type Cidr, parseCidr } from "../net/cidr.ts";
 import { type Ip, parseIp } from "../net/ip.ts";
 import { type Mac, parseMac } from "../net/mac.ts";
 import type { Attachment } from "./store.ts";
@@ -19,6 +20,30 @@ const mac = z.string().transform((text, context): Mac => {
   return z.NEVER;
 });
 
+const cidr = z.string().transform((text, context): Cidr => {
+  const parsed = parseCidr(text);
+  if (parsed !== undefined) return parsed;
+  context.addIssue(`"${text}" is not a network`);
+  return z.NEVER;
+});
+
+const wire = z.object({
+  hostLink: z.string(),
+  hostIndex: z.int(),
+  podIndex: z.int(),
+  hostMac: mac,
+  podMac: mac,
+  mtu: z.number(),
+  routes: z.array(cidr).exactOptional(),
+});
+
+const delegate = z.object({
+  type: z.string(),
+  path: z.string(),
+  env: z.record(z.string(), z.string()),
+  stdin: z.string(),
+});
+
 // Keys of a later version are kept away, not refused: the file stays readable for the version before.
 const schema = z.object({
   network: z.string(),
@@ -26,13 +51,9 @@ const schema = z.object({
   ifname: z.string(),
   addresses: z.array(ip),
   netnsPath: z.string(),
-  hostLink: z.string(),
-  hostIndex: z.int(),
-  podIndex: z.int(),
-  hostMac: mac,
-  podMac: mac,
-  mtu: z.number(),
-  pod: z.object({ namespace: z.string(), name: z.string(), uid: z.string().optional() }).optional(),
+  wire: wire.exactOptional(),
+  delegate: delegate.exactOptional(),
+  pod: z.object({ namespace: z.string(), name: z.string(), uid: z.string().exactOptional() }).exactOptional(),
   createdMs: z.number(),
 });
 
@@ -42,10 +63,7 @@ export function encodeRecord(attachment: Attachment): string {
 
 /** @throws Error that says what is wrong with the text */
 export function decodeRecord(text: string): Attachment {
-  const { pod, ...rest } = schema.parse(JSON.parse(text));
-  if (pod === undefined) return rest;
-  const { uid, ...named } = pod;
-  return { ...rest, pod: uid === undefined ? named : { ...named, uid } };
+  return schema.parse(JSON.parse(text));
 }
 
 /** An address as the state file holds it. @throws Error where it is none */

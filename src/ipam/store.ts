@@ -14,7 +14,19 @@ export interface AttachmentId {
 /** Everything about one attachment that DEL, CHECK and a restart need to know. */
 export interface Attachment extends AttachmentId {
   addresses: Ip[];
+  /** Empty where it is not known: an attachment that was found again by its link. */
   netnsPath: string;
+  /** The veth pair; absent where another plugin makes the interface and only the addresses are ours. */
+  wire?: Wire;
+  /** How the IPAM plugin that chose the addresses is told that they are free again; absent where the pool chose them. */
+  delegate?: Delegate;
+  /** Kubernetes identity as the runtime gave it; absent outside Kubernetes. */
+  pod?: { namespace: string; name: string; uid?: string };
+  createdMs: number;
+}
+
+/** A veth pair between node and pod. */
+export interface Wire {
   hostLink: string;
   /** Indexes of the two ends, chosen by the agent: with the boot they name the links for good. */
   hostIndex: number;
@@ -22,9 +34,26 @@ export interface Attachment extends AttachmentId {
   hostMac: Mac;
   podMac: Mac;
   mtu: number;
-  /** Kubernetes identity as the runtime gave it; absent outside Kubernetes. */
-  pod?: { namespace: string; name: string; uid?: string };
-  createdMs: number;
+  /** Destinations beside the default route that an IPAM plugin asked for. */
+  routes?: Cidr[];
+}
+
+/** An attachment whose interface we made. */
+export type Wired = Attachment & { wire: Wire };
+
+export function isWired(attachment: Attachment): attachment is Wired {
+  return attachment.wire !== undefined;
+}
+
+/** The call that gave the addresses, to be repeated as DEL. */
+export interface Delegate {
+  /** File name of the plugin on `path`. */
+  type: string;
+  /** CNI_PATH. */
+  path: string;
+  /** Its other CNI_* variables. */
+  env: Readonly<Record<string, string>>;
+  stdin: string;
 }
 
 /** `planned`: journalled, the kernel may hold any part of it. `ready`: ADD has succeeded. */

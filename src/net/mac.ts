@@ -12,6 +12,11 @@ export function parseMac(text: string): Mac | undefined {
   return branded(text.toLowerCase());
 }
 
+/** False for multicast and broadcast addresses and for the one of all zeros: no interface can have those. */
+export function isUnicastMac(mac: Mac): boolean {
+  return (Number.parseInt(mac.slice(0, 2), 16) & 1) === 0 && mac !== "00:00:00:00:00:00";
+}
+
 export function macBytes(mac: Mac): Uint8Array {
   return Uint8Array.from({ length: 6 }, (_, index) => Number.parseInt(mac.slice(index * 3, index * 3 + 2), 16));
 }
