@@ -90,6 +90,7 @@ function agentConfig({ name, directory, blocks, routes }: NodeLayout): string {
       state: `${directory}/state`,
       cniConf: `${directory}/net.d`,
       cniBin: `${directory}/bin`,
+      etc: `${directory}/etc`,
     },
     addresses: { mode: "routes", blocks: Object.values(blocks) },
     routes: [...routes],

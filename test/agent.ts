@@ -7,7 +7,7 @@ import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import { type AgentConfig, agentConfigSchema } from "../src/agent/config.ts";
-import { serve } from "../src/agent/main.ts";
+import { serve } from "../src/agent/serve.ts";
 import { parseConfig } from "../src/base/config.ts";
 import { silentLog } from "../src/base/log.ts";
 import { loadAddon } from "../src/kernel/addon.ts";
@@ -70,7 +70,6 @@ export async function startTestAgent(t: TestContext, options: TestAgentOptions =
   const node = makeNetns(t);
   addUplink(node);
   const directory = mkdtempSync(join(tmpdir(), "fairlead-agent-"));
-  t.after(() => rmSync(directory, { recursive: true, force: true }));
   const config = parseConfig(
     agentConfigSchema,
     JSON.stringify({
@@ -80,6 +79,7 @@ export async function startTestAgent(t: TestContext, options: TestAgentOptions =
         state: join(directory, "state"),
         cniConf: join(directory, "conf"),
         cniBin: join(directory, "bin"),
+        etc: join(directory, "etc"),
       },
       addresses: { mode: "routes", blocks },
       ...(mtu === undefined ? {} : { mtu }),
@@ -115,7 +115,10 @@ export async function startTestAgent(t: TestContext, options: TestAgentOptions =
 
   const cni = (verb: string, call: CallOptions = {}): Promise<CniCall> => runShim(config, verb, call);
   await start();
-  t.after(stop);
+  t.after(async () => {
+    await stop();
+    rmSync(directory, { recursive: true, force: true });
+  });
   return {
     node,
     config,

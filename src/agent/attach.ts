@@ -14,6 +14,9 @@ import { buildWire, settled, unbuildWire, type WireDeps } from "./wire.ts";
 /** Longest wait for an address before ADD fails with what is wrong. */
 export const poolWaitMs = 10_000;
 
+/** What the reaper may take to free an address whose time has come, before it is asked again. */
+const freeingMs = 100;
+
 export interface AttachDeps extends DetachDeps, WireDeps {
   nextLinkIndexes: NextLinkIndexes;
   signal: AbortSignal;
@@ -106,7 +109,7 @@ async function obtain(request: CniRequest, draft: WiredDraft, deps: AttachDeps):
 export async function reserve<D extends Omit<Attachment, "addresses" | "createdMs">>(
   draft: D,
   wishes: CniRequest["wishes"],
-  { pool, signal }: Pick<AttachDeps, "pool" | "signal">,
+  { pool, signal, onDoomed }: Pick<AttachDeps, "pool" | "signal" | "onDoomed">,
 ): Promise<D & Pick<Attachment, "addresses" | "createdMs">> {
   const deadlineMs = performance.now() + poolWaitMs;
   for (;;) {
@@ -118,7 +121,8 @@ export async function reserve<D extends Omit<Attachment, "addresses" | "createdM
       const nextFreeMs = error.data["nextFreeMs"];
       // Waiting helps only where something is about to become free.
       if (typeof nextFreeMs !== "number" || nextFreeMs > leftMs) throw error;
-      await pool.whenFreed(leftMs, signal);
+      await pool.whenFreed(Math.min(leftMs, nextFreeMs + freeingMs), signal);
+      onDoomed(); // the reaper frees it
     }
   }
 }

@@ -16,6 +16,8 @@ export interface CheckDeps {
   uplink: () => Uplink;
 }
 
+/** RT_TABLE_MAIN. */
+const mainTable = 254;
 /** Problems named in one message; the rest is counted. */
 const problemsShownMax = 10;
 
@@ -82,12 +84,14 @@ async function podProblems(attachment: Wired, netns: Netns): Promise<string[]> {
   if (link === undefined) return [`interface ${attachment.ifname} is missing in the pod`];
   const where = `${attachment.ifname} in the pod`;
   return [
-    ...linkProblems(link, { where, mac: attachment.wire.podMac, mtu: attachment.wire.mtu }),
+    // A later plugin may have made packets of the pod smaller.
+    ...linkProblems(link, { where, mac: attachment.wire.podMac, mtu: Math.min(attachment.wire.mtu, link.mtu) }),
     ...attachment.addresses.flatMap((wanted) => {
       const held = addresses.find(({ link: on, address }) => on === link.index && address === wanted);
       if (held === undefined) return [`address ${wanted} is missing on ${where}`];
       return held.tentative ? [`address ${wanted} on ${where} is tentative`] : [];
     }),
+    // A later plugin (source-based routing) may have moved them to a table of its own.
     ...routeProblems(podRoutes(attachment), routes, "in the pod"),
     ...podNeighbours(attachment).flatMap((address) =>
       neighbours.some((entry) => entry.address === address && entry.mac === attachment.wire.hostMac && entry.permanent)
@@ -108,7 +112,11 @@ async function hostProblems(attachment: Wired, kernel: Kernel, uplink: Uplink): 
   return [
     ...linkProblems(link, { where, mac: attachment.wire.hostMac, mtu: attachment.wire.mtu }),
     ...(link.group === openGroup ? [] : [`link group of ${where} is ${link.group}, not ${openGroup}`]),
-    ...routeProblems(hostRoutes(attachment, uplink.addresses), routes, "on the node"),
+    ...routeProblems(
+      hostRoutes(attachment, uplink.addresses),
+      routes.filter(({ table = mainTable }) => table === mainTable),
+      "on the node",
+    ),
     ...attachment.addresses.flatMap((address) =>
       neighbours.some((entry) => entry.address === address && entry.mac === attachment.wire.podMac && entry.permanent)
         ? []
@@ -138,9 +146,7 @@ function linkProblems(link: Link, { where, mac, mtu }: { where: string; mac: str
 
 function routeProblems(wanted: readonly Route[], held: readonly Route[], where: string): string[] {
   return wanted.flatMap((want) => {
-    const same = held.filter(
-      (route) => route.to === want.to && route.link === want.link && (route.table ?? 254) === 254,
-    );
+    const same = held.filter((route) => route.to === want.to && route.link === want.link);
     if (same.some((route) => route.via === want.via)) return [];
     const via = want.via === undefined ? "" : ` via ${want.via}`;
     return [`route ${want.to}${via} is missing ${where}`];

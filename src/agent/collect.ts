@@ -3,6 +3,7 @@
 import { describe, Fault } from "../base/fault.ts";
 import type { CniRequest } from "../cni/types.ts";
 import { callDelegate, delegateOf } from "./delegate.ts";
+import { attachmentKey } from "../ipam/store.ts";
 import { detach, type DetachDeps } from "./detach.ts";
 import type { Gate } from "./gate.ts";
 
@@ -28,7 +29,7 @@ export async function collect(request: CniRequest, deps: CollectDeps): Promise<v
   for (const id of stale) {
     try {
       await gate.run(id.containerId, () => detach(id, deps));
-      log.info({ containerId: id.containerId, ifname: id.ifname }, "collected: the runtime no longer lists it");
+      log.info({ attachment: attachmentKey(id) }, "collected: the runtime no longer lists it");
     } catch (error) {
       failures.push(describe(error));
     }

@@ -63,6 +63,7 @@ export const agentConfigSchema = z.strictObject({
       state: absolutePath.default("/var/lib/fairlead"),
       cniConf: absolutePath.default("/etc/cni/net.d"),
       cniBin: absolutePath.default("/opt/cni/bin"),
+      etc: absolutePath.default("/etc"),
     })
     .prefault({}),
   addresses: z.strictObject({ mode: z.literal("routes", 'only "routes" is known'), blocks }),
@@ -70,6 +71,7 @@ export const agentConfigSchema = z.strictObject({
   mtu: z
     .union([z.literal("auto"), z.int().min(1280, "must be at least 1280, what IPv6 needs").max(65_535)])
     .default("auto"),
+  host: z.strictObject({ dropIns: z.boolean().default(true) }).prefault({}),
   status: z.enum(["normal", "strict"]).default("normal"),
   log: z.strictObject({ level: z.enum(["trace", "debug", "info", "warn", "error"]).default("info") }).prefault({}),
 });

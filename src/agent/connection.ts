@@ -1,6 +1,6 @@
 // The unix sockets of the agent: root only, one frame in and one frame out on the CNI socket.
 
-import { chmodSync, mkdirSync, rmSync } from "node:fs";
+import { chmodSync, mkdirSync, rmSync, statSync } from "node:fs";
 import { connect, type Server, Socket } from "node:net";
 import { dirname } from "node:path";
 import { asFault, describe, Fault } from "../base/fault.ts";
@@ -14,6 +14,9 @@ const requestWaitMs = 10_000;
 export const callersMax = 1024;
 /** Callers that the kernel keeps while the event loop is busy (net.core.somaxconn may allow less). */
 const backlog = 1024;
+
+/** Turns of the event loop in which callers still come in after the socket's file is gone: each lets in up to 32. */
+const drainTurns = 40;
 
 export interface Reply {
   exitCode: number;
@@ -57,11 +60,21 @@ export async function listenForShims(deps: ConnectionDeps): Promise<StopListenin
       .finally(() => callers.delete(served));
     callers.add(served);
   });
+  const own = fileAt(path);
   return async () => {
-    rmSync(path, { force: true }); // before it closes: a later agent's socket at the same place is not ours to remove
+    // Removed before it closes, and only if it is ours: the next agent's socket may be at the same place by then.
+    if (fileAt(path) === own) rmSync(path, { force: true });
+    // Who has connected by now is let in: nobody's call is lost by a restart.
+    for (let turn = 0; turn < drainTurns; turn += 1) await new Promise((done) => setImmediate(done));
     door.close(listener);
     await Promise.all(callers);
   };
+}
+
+/** Which file is at `path`, if any: another one of the same name is told apart. */
+export function fileAt(path: string): string | undefined {
+  const status = statSync(path, { bigint: true, throwIfNoEntry: false });
+  return status === undefined ? undefined : `${status.dev}:${status.ino}`;
 }
 
 function openDoor(path: string, door: Door, onCaller: Parameters<Door["listen"]>[2]): Descriptor {

@@ -60,9 +60,10 @@ function unwire(
   if (attachment === undefined) return [doomByName(id, deps)];
   if (!isWired(attachment)) return [];
   return [
-    kernel.guard.withdraw(guardEntries(attachment)),
-    doomPodEnd(attachment.netnsPath || netns, attachment.wire.podIndex, kernel),
+    // First in its queue: from here on a start after a crash takes the attachment for removed, whatever else was done.
     doomHostEnd(attachment.wire.hostIndex, deps),
+    doomPodEnd(attachment.netnsPath || netns, attachment.wire.podIndex, kernel),
+    kernel.guard.withdraw(guardEntries(attachment)),
   ];
 }
 

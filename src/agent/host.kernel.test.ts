@@ -5,6 +5,7 @@ import { test, type TestContext } from "node:test";
 import { makeNetns, type TestNetns } from "../../test/netns.ts";
 import { present } from "../base/assert.ts";
 import { silentLog } from "../base/log.ts";
+import { createMetrics } from "../base/metrics.ts";
 import { openKernel } from "../kernel/kernel.ts";
 import { parseCidr } from "../net/cidr.ts";
 import { parseIp } from "../net/ip.ts";
@@ -36,7 +37,7 @@ function makeNode(t: TestContext): {
   t.after(() => kernel.close());
   return {
     node,
-    sync: (plan) => syncHost({ kernel, plan, log: silentLog() }),
+    sync: (plan) => syncHost({ kernel, plan: () => plan, log: silentLog(), metrics: createMetrics() }),
     sysctl: (key) => node.run("cat", `/proc/sys/net/${key}`).trim(),
   };
 }

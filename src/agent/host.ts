@@ -1,6 +1,7 @@
 // What the node itself needs so that pods work: sysctls, routes to other nodes' blocks, an answer for its own unused addresses.
 
 import type { Log } from "../base/log.ts";
+import type { Metrics } from "../base/metrics.ts";
 import { startLoop, type Loop, type LoopPass } from "../base/loop.ts";
 import { applyAll } from "../kernel/apply.ts";
 import { type Kernel, type Op, type Route, routeProtocol } from "../kernel/contract.ts";
@@ -18,8 +19,10 @@ export interface HostPlan {
 
 export interface HostDeps {
   kernel: Kernel;
-  plan: HostPlan;
+  /** Asked anew for each pass: the uplink can change. */
+  plan: () => HostPlan;
   log: Log;
+  metrics: Pick<Metrics, "repaired">;
 }
 
 /** Behind every route of a live pod (metric 0), so that packets to unused addresses of a block are answered, not sent out again. */
@@ -64,8 +67,9 @@ export function startHostLoop(deps: HostDeps, signal: AbortSignal, onPass: (pass
 }
 
 /** One pass: writes what differs, adds what is missing, then removes routes of ours that nobody wants. */
-export async function syncHost({ kernel, plan, log }: HostDeps): Promise<void> {
-  await syncSysctls(kernel, plan, log);
+export async function syncHost({ kernel, plan: askPlan, log, metrics }: HostDeps): Promise<void> {
+  const plan = askPlan();
+  const written = await syncSysctls(kernel, plan, log);
   const desired = hostRoutesDesired(plan);
   const held = await ownRoutes(kernel);
   const missing = desired.filter((want) => !held.some((have) => sameRoute(want, have)));
@@ -79,6 +83,7 @@ export async function syncHost({ kernel, plan, log }: HostDeps): Promise<void> {
     kernel.node,
     unwanted.map((route): Op => ({ op: "route.remove", route })),
   );
+  metrics.repaired("host", written + missing.length + unwanted.length);
   if (missing.length > 0 || unwanted.length > 0) {
     log.info({ added: missing.map(({ to }) => to), removed: unwanted.map(({ to }) => to) }, "node routes changed");
   }
@@ -91,14 +96,15 @@ async function ownRoutes(kernel: Kernel): Promise<Route[]> {
   return routes.filter(({ protocol, link }) => protocol === routeProtocol && !podLinks.has(link ?? -1));
 }
 
-async function syncSysctls(kernel: Kernel, plan: HostPlan, log: Log): Promise<void> {
+async function syncSysctls(kernel: Kernel, plan: HostPlan, log: Log): Promise<number> {
   const wanted = { ...(await acceptRaWanted(kernel, plan)), ...hostSysctls(plan) };
   const keys = Object.keys(wanted);
   const held = await kernel.node.readSysctls(keys);
   const differing = Object.entries(wanted).filter(([, value], index) => held[index]?.trim() !== value);
-  if (differing.length === 0) return;
+  if (differing.length === 0) return 0;
   await kernel.node.writeSysctls(Object.fromEntries(differing));
   log.info({ sysctls: Object.fromEntries(differing) }, "node settings changed");
+  return differing.length;
 }
 
 /** A forwarding kernel learns routes by advertisements only where this says 2; an uplink that never learned is left so. */

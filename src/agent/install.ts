@@ -24,8 +24,13 @@ export async function install({ shim, cniBin, cniConf }: InstallPaths): Promise<
     await readFile(shim).catch(missing(shim)),
     0o755,
   );
-  const text = Buffer.from(conflistText());
-  await placed(join(cniConf, conflistFile), (temporary) => write(temporary, text), text, 0o644);
+  await placeText(join(cniConf, conflistFile), conflistText());
+}
+
+/** Makes `file` hold `text`, readable by all; nobody ever sees half of it. @throws Fault "io-failure" that names the path. */
+export function placeText(file: string, text: string): Promise<void> {
+  const content = Buffer.from(text);
+  return placed(file, (temporary) => write(temporary, content), content, 0o644);
 }
 
 /** Makes `file` hold `content` by renaming a complete temporary file over it: a reader sees the old or the new, never half of one. */

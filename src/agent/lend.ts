@@ -14,6 +14,7 @@ export interface LendDeps {
   pool: Pool;
   blocks: readonly Cidr[];
   signal: AbortSignal;
+  onDoomed: () => void;
 }
 
 const everything: { 4: Cidr; 6: Cidr } = {

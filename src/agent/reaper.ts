@@ -2,13 +2,17 @@
 
 import type { Log } from "../base/log.ts";
 import { startLoop, type Loop, type LoopPass } from "../base/loop.ts";
+import type { Metrics } from "../base/metrics.ts";
 import type { Pool } from "../ipam/pool.ts";
 import { applyAll } from "../kernel/apply.ts";
+import type { Ip } from "../net/ip.ts";
 import type { Kernel, Link } from "../kernel/contract.ts";
 import { doomedGroup, hostLinkPrefix, reapingGroup } from "./plan.ts";
 
 /** Links removed by one group delete: a batch holds the kernel's rtnl lock for about 50 ms. */
 export const reapBatchMax = 32;
+/** Addresses whose connections are looked for at once: those of one batch of links, in both families. */
+const forgetBatchMax = 64;
 /** Batches of one pass; the rest waits for the next. */
 const batchesMax = 64;
 
@@ -16,13 +20,25 @@ export interface ReaperDeps {
   kernel: Kernel;
   pool: Pool;
   log: Log;
+  metrics: Pick<Metrics, "reaped">;
 }
 
 /** Starts the reaper; trigger it when a link was doomed. */
 export function startReaper(deps: ReaperDeps, signal: AbortSignal, onPass: (pass: LoopPass) => void): Loop {
-  return startLoop({
+  let askedMs: number | undefined; // when the oldest removal was asked for that no good pass has followed yet
+  const loop = startLoop({
     name: "reaper",
-    sync: () => reap(deps),
+    sync: async () => {
+      const sinceMs = askedMs;
+      askedMs = undefined;
+      try {
+        await reap(deps);
+      } catch (error) {
+        askedMs = sinceMs ?? askedMs;
+        throw error;
+      }
+      if (sinceMs !== undefined) deps.metrics.reaped(performance.now() - sinceMs);
+    },
     minMs: 20, // lets the DELs of a burst gather
     retryMs: 200,
     retryMaxMs: 10_000,
@@ -30,15 +46,36 @@ export function startReaper(deps: ReaperDeps, signal: AbortSignal, onPass: (pass
     signal,
     onPass,
   });
+  return {
+    ...loop,
+    trigger: () => {
+      askedMs ??= performance.now();
+      loop.trigger();
+    },
+  };
 }
 
-/** One pass: removes every doomed link, then frees what has cooled. */
+/**
+ * One pass: removes every doomed link, forgets the connections of the addresses that went with them, then frees what has
+ * cooled. Connections are forgotten once more at the end of cooling: whoever still sent to the address meanwhile has made new ones.
+ */
 export async function reap({ kernel, pool, log }: ReaperDeps): Promise<void> {
   for (let batch = 0; batch < batchesMax; batch += 1) {
     const reaped = await reapBatch(kernel, log);
     if (reaped === 0) break;
   }
-  pool.free(pool.cooled());
+  const dead = pool.dead();
+  await forget(dead, kernel);
+  pool.cleaned(dead);
+  const cooled = pool.cooled();
+  await forget(cooled, kernel);
+  pool.free(cooled);
+}
+
+async function forget(addresses: readonly Ip[], { conntrack }: Kernel): Promise<void> {
+  for (let at = 0; at < addresses.length; at += forgetBatchMax) {
+    await conntrack.forget(addresses.slice(at, at + forgetBatchMax));
+  }
 }
 
 async function reapBatch(kernel: Kernel, log: Log): Promise<number> {

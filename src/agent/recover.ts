@@ -5,8 +5,11 @@ import { describe } from "../base/fault.ts";
 import { attachmentKey, isWired } from "../ipam/store.ts";
 import { applyAll } from "../kernel/apply.ts";
 import type { Link } from "../kernel/contract.ts";
+import type { Metrics } from "../base/metrics.ts";
 import type { Pool } from "../ipam/pool.ts";
 import { detach, type DetachDeps } from "./detach.ts";
+import { attachmentsIn, viewNode } from "./rebuild.ts";
+import { unlessGone } from "./wire.ts";
 import { doomedGroup, doomOps, guardEntries, isHostLinkName, reapingGroup } from "./plan.ts";
 
 /** Changes with every boot of the machine (proc(5), /proc/sys/kernel/random). */
@@ -16,11 +19,14 @@ export async function readBootId(): Promise<string> {
 
 export interface RecoverDeps extends DetachDeps {
   bootId: string;
+  now: () => number;
+  metrics: Pick<Metrics, "repaired">;
 }
 
 /**
  * After a reboot every attachment is gone with the machine's links. Otherwise half-made attachments are taken back, those
- * whose host link is gone are released, and the source guard is made to list exactly the rest.
+ * whose host link is gone are released, and the source guard is made to list exactly the rest. Where the state was lost,
+ * attachments are read from their links.
  */
 export async function recover(deps: RecoverDeps): Promise<void> {
   const { pool, kernel, log, bootId } = deps;
@@ -29,10 +35,12 @@ export async function recover(deps: RecoverDeps): Promise<void> {
     log.warn({ attachments: pool.all().length }, "the machine was rebooted: all attachments are released");
     for (const { attachment } of pool.all()) pool.release(attachment, { cool: true });
   }
+  // A state that no agent has used yet: new, or in the place of one that was lost.
+  if (known === undefined) await readBack(deps);
   const living = (await kernel.node.links()).filter(({ group }) => group !== doomedGroup && group !== reapingGroup);
-  const names = new Set(living.map(({ name }) => name));
+  const indexes = new Set(living.map(({ index }) => index));
   for (const { attachment, state } of pool.all()) {
-    if (state === "ready" && (!isWired(attachment) || names.has(attachment.wire.hostLink))) continue;
+    if (state === "ready" && (!isWired(attachment) || indexes.has(attachment.wire.hostIndex))) continue;
     log.warn(
       { attachment: attachmentKey(attachment), state },
       state === "ready" ? "its host link is gone: released" : "its ADD was cut off: taken back",
@@ -46,24 +54,42 @@ export async function recover(deps: RecoverDeps): Promise<void> {
   pool.setFacts({ bootId });
 }
 
+/** Everything that the kernel tells of; an address that two links claim stays with the first. */
+async function readBack({ pool, kernel, log, metrics, now }: RecoverDeps): Promise<void> {
+  for (const attachment of attachmentsIn(await viewNode(kernel), now())) {
+    try {
+      pool.restore(attachment);
+      log.warn({ attachment: attachmentKey(attachment), addresses: attachment.addresses }, "read back from its link");
+      metrics.repaired("state file", 1);
+    } catch (error) {
+      log.error({ attachment: attachmentKey(attachment), error: describe(error) }, "could not be read back");
+    }
+  }
+}
+
 /**
- * Removes links of ours that a journal of this boot does not know: their ADD was cut off before it was written down, or
- * their DEL right after. Without such a journal they may be living pods whose state was lost, and stay.
+ * Removes links of ours that no attachment has: their ADD was cut off before it was written down, or their DEL right after.
+ * A journal that was lost says nothing about links that could not be read back: vanished.ts gives them time.
  */
 async function sweep(living: readonly Link[], { pool, kernel, log, onDoomed }: RecoverDeps): Promise<void> {
-  const known = new Set(pool.all().map(({ attachment }) => attachment.wire?.hostLink));
+  const known = new Set(pool.all().map(({ attachment }) => attachment.wire?.hostIndex));
   for (const { index, name, kind, alias } of living) {
-    if (kind !== "veth" || !isHostLinkName(name) || known.has(name)) continue;
-    log.warn({ link: name, alias }, "a link that the journal does not know: removed");
-    await applyAll(kernel.node, doomOps(index));
+    if (kind !== "veth" || !isHostLinkName(name) || known.has(index)) continue;
+    log.warn({ link: name, alias }, "a link that no attachment has: removed");
+    await unlessGone(applyAll(kernel.node, doomOps(index)));
     onDoomed();
   }
 }
 
 /** Makes the guard list exactly the addresses of the attachments at hand, those that are being removed left out. */
-export async function syncGuard(pool: Pool, { kernel, log }: Pick<DetachDeps, "kernel" | "log">): Promise<void> {
+export async function syncGuard(
+  pool: Pool,
+  { kernel, log, metrics }: Pick<RecoverDeps, "kernel" | "log" | "metrics">,
+): Promise<void> {
   const staying = pool.all().filter(({ leaving }) => !leaving);
   const wired = staying.map(({ attachment }) => attachment).filter(isWired);
   const changed = await kernel.guard.ensure(wired.flatMap(guardEntries));
-  if (changed) log.info("source guard loaded or repaired");
+  if (!changed) return;
+  log.info("source guard loaded or repaired");
+  metrics.repaired("guard", 1);
 }

@@ -1,11 +1,14 @@
 // Release files: DELs that the shim wrote down while no agent answered, applied as if they came by the socket.
 
-import { watch } from "node:fs";
+import { type FSWatcher, watch } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { describe, Fault, isFault } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
 import { startLoop, type Loop, type LoopPass } from "../base/loop.ts";
+import { attachmentKey } from "../ipam/store.ts";
+import { attachmentIdOf } from "./attach.ts";
+import { fileAt } from "./connection.ts";
 import { parseRequest } from "../cni/request.ts";
 import { decodeRequest } from "../cni/wire.ts";
 import type { CniRequest } from "../cni/types.ts";
@@ -28,16 +31,16 @@ export function releasesDirectory(socket: string): string {
 }
 
 /** Starts the loop: a pass at start, when the directory changes, and now and then. */
-export async function startReleases(
-  deps: ReleasesDeps,
-  signal: AbortSignal,
-  onPass: (pass: LoopPass) => void,
-): Promise<Loop> {
+export function startReleases(deps: ReleasesDeps, signal: AbortSignal, onPass: (pass: LoopPass) => void): Loop {
   const directory = releasesDirectory(deps.socket);
-  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const watching = createWatching(directory, deps.log, signal, () => loop.trigger());
   const loop = startLoop({
     name: "releases",
-    sync: () => applyReleases(directory, deps),
+    sync: async () => {
+      await mkdir(directory, { recursive: true, mode: 0o700 });
+      watching.renew();
+      await applyReleases(directory, deps);
+    },
     minMs: 100,
     retryMs: 500,
     retryMaxMs: 30_000,
@@ -45,11 +48,22 @@ export async function startReleases(
     signal,
     onPass,
   });
-  const watcher = watch(directory, { signal }, () => loop.trigger());
-  watcher.on("error", (error) =>
-    deps.log.warn({ error: describe(error) }, "release files are no longer watched, only polled"),
-  );
   return loop;
+}
+
+/** Watches the directory that is there now: one that was removed and made again is another. */
+function createWatching(directory: string, log: Log, signal: AbortSignal, onChange: () => void): { renew: () => void } {
+  let watched: { file: string | undefined; watcher: FSWatcher } | undefined;
+  return {
+    renew: () => {
+      const file = fileAt(directory);
+      if (watched?.file === file) return;
+      watched?.watcher.close();
+      const watcher = watch(directory, { signal }, onChange);
+      watcher.on("error", (error) => log.warn({ error: describe(error) }, "release files are only polled"));
+      watched = { file, watcher };
+    },
+  };
 }
 
 /** One pass over the files, oldest first (their names begin with the time). A file goes only when its release is done. */
@@ -64,7 +78,7 @@ export async function applyReleases(directory: string, { release, log }: Release
         throw new Fault("bad-frame", `a release file holds ${request.verb}; only DEL is released`);
       await release(request);
       await rm(file, { force: true });
-      log.info({ file, containerId: request.containerId }, "release file applied");
+      log.info({ file, attachment: attachmentKey(attachmentIdOf(request)) }, "release file applied");
     } catch (error) {
       if (isUnreadable(error)) {
         log.error({ file, error: describe(error) }, "release file cannot be read; kept aside with the ending .bad");

@@ -102,6 +102,12 @@ export function detachCallOf(request: CniRequest): DetachCall {
   };
 }
 
+/** The attachment's one name in the log, from here to the reaper. */
+function attachmentNamed(request: CniRequest | VersionRequest | undefined): { attachment?: string } {
+  if (request === undefined || request.verb === "VERSION" || request.containerId === "") return {};
+  return { attachment: attachmentKey(attachmentIdOf(request)) };
+}
+
 interface Outcome {
   request: CniRequest | VersionRequest | undefined;
   startedMs: number;
@@ -120,9 +126,7 @@ function writeDown({ log, metrics }: CallDeps, { request, outcome, error }: Outc
   metrics.verb(verb, outcome, durationMs);
   const facts = {
     verb,
-    ...(request === undefined || request.verb === "VERSION"
-      ? {}
-      : { containerId: request.containerId, ifname: request.ifname }),
+    ...attachmentNamed(request),
     durationMs: Math.round(durationMs * 1000) / 1000,
   };
   if (error === undefined) log.info(facts, "done");

@@ -4,9 +4,10 @@ import { createServer } from "node:http";
 import { dirname, join } from "node:path";
 import { describe } from "../base/fault.ts";
 import type { LoopStatus } from "../base/loop.ts";
-import type { Metrics } from "../base/metrics.ts";
+import type { Metrics, Reading } from "../base/metrics.ts";
 import type { Pool } from "../ipam/pool.ts";
 import { listen, prepareSocketPath, type StopListening } from "./connection.ts";
+import { brokenLoops } from "./health.ts";
 import type { Uplink } from "./uplink.ts";
 
 export interface StatusDeps {
@@ -28,7 +29,7 @@ export function statusSocket(cniSocket: string): string {
   return join(dirname(cniSocket), "status.sock");
 }
 
-/** Starts to answer GET /status, /pods, /metrics and /healthz. */
+/** Starts to answer GET /status, /pods, /metrics, /healthz and /readyz. */
 export async function serveStatus(deps: StatusDeps): Promise<StopListening> {
   const server = createServer(
     { requestTimeout: 5000, headersTimeout: 5000, maxHeaderSize: 8192 },
@@ -40,8 +41,8 @@ export async function serveStatus(deps: StatusDeps): Promise<StopListening> {
           response.end(JSON.stringify({ code: "not-found", msg: `ask GET ${[...routes.keys()].join(", ")}` }));
           return;
         }
-        const { type, body } = await route(deps);
-        response.writeHead(200, { "content-type": type });
+        const { type, body, httpStatus = 200 } = await route(deps);
+        response.writeHead(httpStatus, { "content-type": type });
         response.end(body);
       };
       answer().catch((error: unknown) => response.destroy(error instanceof Error ? error : undefined));
@@ -60,6 +61,8 @@ export async function serveStatus(deps: StatusDeps): Promise<StopListening> {
 interface Answer {
   type: string;
   body: string;
+  /** 200 if absent. */
+  httpStatus?: number;
 }
 
 type Route = (deps: StatusDeps) => Promise<Answer> | Answer;
@@ -71,15 +74,35 @@ const routes = new Map<string | undefined, Route>([
   ["/pods", ({ pool }) => json(pool.all().map(({ attachment, state }) => ({ ...attachment, state })))],
   ["/metrics", metricsText],
   ["/healthz", () => ({ type: "text/plain", body: "ok\n" })],
+  ["/readyz", readiness],
 ]);
 
-async function metricsText({ metrics, pool }: StatusDeps): Promise<Answer> {
+/** Pods can be attached, and nothing that living ones need is broken. */
+function readiness({ loops }: StatusDeps): Answer {
+  const broken = brokenLoops(loops());
+  if (broken.length === 0) return { type: "text/plain", body: "ok\n" };
+  return { type: "text/plain", body: `${broken.join("\n")}\n`, httpStatus: 503 };
+}
+
+async function metricsText(deps: StatusDeps): Promise<Answer> {
+  return { type: "text/plain; version=0.0.4", body: await deps.metrics.text(readings(deps)) };
+}
+
+/** The gauges, as they are now. */
+function* readings({ pool, loops, gateDepth }: StatusDeps): Generator<Reading> {
   for (const { family, total, live, cooling } of pool.usage()) {
-    metrics.leases(family, "live", live);
-    metrics.leases(family, "cooling", cooling);
-    metrics.leases(family, "free", Number(total) - live - cooling);
+    yield ["fairlead_leases", [String(family), "live"], live];
+    yield ["fairlead_leases", [String(family), "cooling"], cooling];
+    yield ["fairlead_leases", [String(family), "free"], Number(total) - live - cooling];
   }
-  return { type: "text/plain; version=0.0.4", body: await metrics.text() };
+  for (const [state, count] of Object.entries(attachmentCounts(pool))) yield ["fairlead_attachments", [state], count];
+  for (const [state, count] of Object.entries(gateDepth())) yield ["fairlead_cni_calls", [state], count];
+  for (const { name, failures } of loops()) yield ["fairlead_loop_failures", [name], failures];
+}
+
+function attachmentCounts(pool: Pool): { ready: number; planned: number } {
+  const ready = pool.all().filter(({ state }) => state === "ready").length;
+  return { ready, planned: pool.all().length - ready };
 }
 
 /** What GET /status answers. Counts of addresses are strings: an IPv6 block holds more than a number can say. */
@@ -97,7 +120,6 @@ export interface NodeStatus {
 
 function nodeStatus({ nodeName, version, startedMs, pool, uplink, blocks, loops, gateDepth }: StatusDeps): NodeStatus {
   const { link, addresses, mtu } = uplink();
-  const all = pool.all();
   return {
     node: nodeName,
     version,
@@ -107,10 +129,7 @@ function nodeStatus({ nodeName, version, startedMs, pool, uplink, blocks, loops,
     addresses: pool
       .usage()
       .map(({ family, total, live, cooling }) => ({ family, total: String(total), live, cooling })),
-    attachments: {
-      ready: all.filter(({ state }) => state === "ready").length,
-      planned: all.filter(({ state }) => state === "planned").length,
-    },
+    attachments: attachmentCounts(pool),
     calls: gateDepth(),
     loops: loops().map(({ name, passes, failures, lastPass }) => ({
       name,

@@ -1,5 +1,6 @@
 // The node's own addresses and MTU: read from the link that leads out.
 
+import { isDeepStrictEqual } from "node:util";
 import { Fault } from "../base/fault.ts";
 import { type Cidr, cidrContains, cidrFamily, cidrOf, cidrPrefix } from "../net/cidr.ts";
 import type { Ip } from "../net/ip.ts";
@@ -89,4 +90,33 @@ function byAddress(links: readonly Link[], addresses: readonly Address[]): numbe
   return links.find(
     (link) => link.up && addresses.some((address) => address.link === link.index && address.scope === "global"),
   )?.index;
+}
+
+export interface KeptUplink {
+  /** The uplink as it was seen last. */
+  current: () => Uplink;
+  /** Looks again. @throws as `findUplink`; the last one stays then. */
+  refresh: () => Promise<void>;
+}
+
+/** Remembers the uplink; `onChange` hears of another link, address or MTU. */
+export async function keepUplink(
+  kernel: Kernel,
+  options: UplinkOptions,
+  onChange: (uplink: Uplink) => void,
+): Promise<KeptUplink> {
+  let uplink = await findUplink(kernel, options);
+  return {
+    current: () => uplink,
+    refresh: async () => {
+      const seen = await findUplink(kernel, options);
+      if (isDeepStrictEqual(essence(seen), essence(uplink))) return;
+      uplink = seen;
+      onChange(seen);
+    },
+  };
+}
+
+function essence({ link, addresses, mtu }: Uplink): unknown {
+  return { index: link.index, name: link.name, addresses, mtu };
 }

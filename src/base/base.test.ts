@@ -5,8 +5,8 @@ import { test } from "node:test";
 import { z } from "zod";
 import { parseConfig } from "./config.ts";
 import { asFault, describe, Fault, faults, isFault } from "./fault.ts";
-import { createMetrics } from "./metrics.ts";
 import { createSlicer } from "./pause.ts";
+import { createMetrics, metricTable } from "./metrics.ts";
 import { formatTable } from "./table.ts";
 
 test("CNI codes below 100 are only those of the specification, and ours do not repeat", () => {
@@ -92,11 +92,16 @@ test("metrics count verbs and loops under fixed names", async () => {
   const metrics = createMetrics();
   metrics.verb("ADD", "ok", 2);
   metrics.loop({ name: "reaper", ok: false, durationMs: 1, error: new Error("x") });
-  metrics.leases(4, "live", 3);
-  const text = await metrics.text();
+  metrics.repaired("wire", 2);
+  metrics.reaped(40);
+  const text = await metrics.text([["fairlead_leases", ["4", "live"], 3]]);
   assert.match(text, /fairlead_cni_duration_seconds_bucket\{le="0.003",verb="ADD",outcome="ok"\} 1/);
   assert.match(text, /fairlead_loop_passes_total\{loop="reaper",outcome="failed"\} 1/);
   assert.match(text, /fairlead_leases\{family="4",state="live"\} 3/);
+  assert.match(text, /fairlead_repairs_total\{what="wire"\} 2/);
+  assert.match(text, /fairlead_reaper_lag_seconds_bucket\{le="0.05"\} 1/);
+  assert.doesNotMatch(await metrics.text([]), /fairlead_leases\{/, "a gauge that nobody reads any more is not told");
+  for (const name of Object.keys(metricTable)) assert.match(text, new RegExp(`# TYPE ${name} `), name);
 });
 
 void test("a slicer lets the event loop turn once its slice is over, and not before", async () => {

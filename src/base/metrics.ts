@@ -1,59 +1,126 @@
-// Metrics: one registry per program; this file is the only one that names the metrics library.
+// Metrics: their names, kinds and meanings in one table, from which the program's registry and docs/metrics.md are made.
 
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { LoopPass } from "./loop.ts";
 
 /** Seconds; the figures of interest lie between 0.3 ms and a second. */
-const durationBucketsSeconds = [0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5];
+const callSeconds = [0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5];
+const lagSeconds = [0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+
+interface MetricKind {
+  kind: "counter" | "gauge" | "histogram";
+  help: string;
+  labels: readonly string[];
+  /** Histograms: upper bounds. */
+  buckets?: readonly number[];
+}
+
+const metric = <K extends MetricKind["kind"]>(
+  kind: K,
+  labels: readonly string[],
+  help: string,
+  buckets?: readonly number[],
+): MetricKind & { kind: K } => ({ kind, labels, help, ...(buckets === undefined ? {} : { buckets }) });
+
+/** Every metric of the agent. Names are fixed: dashboards and alerts hang on them. */
+export const metricTable = {
+  fairlead_cni_duration_seconds: metric(
+    "histogram",
+    ["verb", "outcome"],
+    'Time from a complete CNI request to its reply. `outcome` is "ok" or the code of the failure.',
+    callSeconds,
+  ),
+  fairlead_cni_calls: metric("gauge", ["state"], "CNI calls at work and waiting for their turn."),
+  fairlead_attachments: metric(
+    "gauge",
+    ["state"],
+    'Attachments of this node: "ready", or "planned" while ADD makes them.',
+  ),
+  fairlead_leases: metric(
+    "gauge",
+    ["family", "state"],
+    'Addresses of this node\'s blocks: "live", "cooling" after a release, "free".',
+  ),
+  fairlead_loop_passes_total: metric("counter", ["loop", "outcome"], "Passes of each background loop."),
+  fairlead_loop_failures: metric(
+    "gauge",
+    ["loop"],
+    "Passes of each background loop that have failed since its last good one.",
+  ),
+  fairlead_loop_duration_seconds: metric(
+    "histogram",
+    ["loop"],
+    "Duration of one pass of each background loop.",
+    callSeconds,
+  ),
+  fairlead_reaper_lag_seconds: metric(
+    "histogram",
+    [],
+    "Time from the first DEL of a batch until its links and tracked connections are gone.",
+    lagSeconds,
+  ),
+  fairlead_repairs_total: metric("counter", ["what"], "What was found wrong on the node and put right."),
+  fairlead_kernel_calls: metric("gauge", ["lane"], "Calls that wait for the kernel or are under way, by thread."),
+} as const satisfies Record<string, MetricKind>;
+
+type MetricName = keyof typeof metricTable;
+
+/** What `repaired` counts. */
+export type Repair = "wire" | "guard" | "host" | "vanished" | "stray link" | "state file" | "socket";
+
+/** Values that are read when somebody asks: name, labels in the table's order, value. */
+export type Reading = readonly [name: MetricName, labels: readonly string[], value: number];
 
 export interface Metrics {
   /** Counts one CNI call and how long it took, by verb and outcome ("ok" or the fault's code). */
   verb(verb: string, outcome: string, durationMs: number): void;
   /** Counts one loop pass: give it to a loop as `onPass`. */
   loop(pass: LoopPass): void;
-  /** Sets the number of leases in `state` for a family. */
-  leases(family: 4 | 6, state: "live" | "cooling" | "free", count: number): void;
-  /** The Prometheus text form of all of them. */
-  text(): Promise<string>;
+  /** Notes how long it took until a batch of removed pods was wholly gone. */
+  reaped(lagMs: number): void;
+  /** Counts what was found wrong on the node and put right. */
+  repaired(what: Repair, count: number): void;
+  /** The Prometheus text form of all of them, gauges as `readings` say. */
+  text(readings: Iterable<Reading>): Promise<string>;
 }
 
 /** Makes the program's metrics on a registry of its own, so that tests never share one. */
 export function createMetrics(): Metrics {
   const registry = new Registry();
   const registers = [registry];
-  const verbs = new Histogram({
-    name: "fairlead_cni_duration_seconds",
-    help: "Time from a complete CNI request to its reply, by verb and outcome.",
-    labelNames: ["verb", "outcome"],
-    buckets: durationBucketsSeconds,
+  const options = (name: MetricName) => ({
+    name,
+    help: metricTable[name].help,
+    labelNames: [...metricTable[name].labels],
     registers,
   });
-  const passes = new Counter({
-    name: "fairlead_loop_passes_total",
-    help: "Passes of each background loop, by outcome.",
-    labelNames: ["loop", "outcome"],
-    registers,
-  });
-  const passSeconds = new Histogram({
-    name: "fairlead_loop_duration_seconds",
-    help: "Duration of one pass of each background loop.",
-    labelNames: ["loop"],
-    buckets: durationBucketsSeconds,
-    registers,
-  });
-  const leases = new Gauge({
-    name: "fairlead_leases",
-    help: "Addresses of this node by family and state.",
-    labelNames: ["family", "state"],
-    registers,
-  });
+  const histogram = (name: MetricName & `${string}_seconds`): Histogram =>
+    new Histogram({ ...options(name), buckets: [...(metricTable[name].buckets ?? [])] });
+  const verbs = histogram("fairlead_cni_duration_seconds");
+  const passSeconds = histogram("fairlead_loop_duration_seconds");
+  const lag = histogram("fairlead_reaper_lag_seconds");
+  const passes = new Counter(options("fairlead_loop_passes_total"));
+  const repairs = new Counter(options("fairlead_repairs_total"));
+  const names = Object.keys(metricTable).filter((name): name is MetricName => Object.hasOwn(metricTable, name));
+  const gauges = new Map(
+    names.filter((name) => metricTable[name].kind === "gauge").map((name) => [name, new Gauge(options(name))]),
+  );
   return {
     verb: (verb, outcome, durationMs) => verbs.observe({ verb, outcome }, durationMs / 1000),
     loop: ({ name, ok, durationMs }) => {
       passes.inc({ loop: name, outcome: ok ? "ok" : "failed" });
       passSeconds.observe({ loop: name }, durationMs / 1000);
     },
-    leases: (family, state, count) => leases.set({ family: String(family), state }, count),
-    text: () => registry.metrics(),
+    reaped: (lagMs) => lag.observe(lagMs / 1000),
+    repaired: (what, count) => repairs.inc({ what }, count),
+    text: (readings) => {
+      for (const gauge of gauges.values()) gauge.reset();
+      for (const [name, labels, value] of readings)
+        gauges
+          .get(name)
+          ?.labels(...labels)
+          .set(value);
+      return registry.metrics();
+    },
   };
 }

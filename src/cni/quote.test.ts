@@ -37,6 +37,7 @@ void test("clip never gives more than asked for, nor a control character", () =>
     "\ud83d",
     "\udc00",
   );
+  assert.equal(clip("ab😀cd", 4), "ab…");
   fc.assert(
     fc.property(fc.string({ unit, maxLength: 100 }), fc.integer({ min: 1, max: 80 }), (text, lengthMax) => {
       const clipped = clip(text, lengthMax);

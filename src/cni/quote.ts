@@ -13,8 +13,11 @@ export function clip(text: string, lengthMax: number): string {
   return cut(escapeControls(cut(text, lengthMax)), lengthMax);
 }
 
+/** Never between the two halves of one character: half of one is no text. */
 function cut(text: string, lengthMax: number): string {
-  return text.length > lengthMax ? `${text.slice(0, lengthMax - 1)}…` : text;
+  if (text.length <= lengthMax) return text;
+  const end = lengthMax - 1;
+  return `${text.slice(0, (text.codePointAt(end - 1) ?? 0) > 0xffff ? end - 1 : end)}…`;
 }
 
 /** Escapes what is no visible character: controls, direction marks, line separators, halves of characters. */

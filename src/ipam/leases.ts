@@ -130,7 +130,13 @@ function nextFree(book: LeaseBook, block: Cidr): Ip | undefined {
 /** Marks a free address as given, and moves its block's cursor there. @throws Fault "store-failed" where it is not free: no address is ever given twice. */
 export function lease(book: LeaseBook, address: Ip): void {
   if (book.leased.has(address) || book.cooling.has(address)) {
-    throw new Fault("store-failed", `address ${address} is ${book.leased.has(address) ? "leased" : "cooling"} already`);
+    throw new Fault(
+      "store-failed",
+      `address ${address} is ${book.leased.has(address) ? "leased" : "cooling"} already`,
+      {
+        data: { damaged: true },
+      },
+    );
   }
   book.leased.add(address);
   const block = book.blocks.find((candidate) => isUsable(candidate, address));

@@ -54,12 +54,18 @@ export interface Pool {
   journal(attachment: Attachment): void;
   /** The attachment has all it needs. */
   confirm(id: AttachmentId): void;
+  /** Takes an attachment that serves already, found in the kernel. @throws Fault "store-failed", also where an address of it is another's */
+  restore(attachment: Attachment): void;
   /** Ends an attachment. `cool`: false only where no packet can have used its addresses. */
   release(id: AttachmentId, options: { cool: boolean }): void;
   /** Its removal begins; it stays known until `release`. */
   leave(id: AttachmentId): void;
   find(id: AttachmentId): Held | undefined;
   all(): Held[];
+  /** Addresses that attachments have left and nobody has cleaned up after yet (`cleaned`); those of another IPAM plugin too. */
+  dead(): Ip[];
+  /** Nothing in the kernel remembers these any more. */
+  cleaned(addresses: readonly Ip[]): void;
   /** Addresses whose cooling has ended; they are still not given out. */
   cooled(): Ip[];
   /** Makes cooled addresses free to give again, and wakes who waits for one. */
@@ -81,6 +87,8 @@ export function openPool({ blocks, store, coolMs = coolDefaultMs, now = Date.now
     contents.attachments.map((stored) => [attachmentKey(stored.attachment), { ...stored, leaving: false }]),
   );
   let facts = contents.facts;
+  // Whatever cools at start may not have been cleaned up after: its agent may have ended before.
+  const dead = new Set<Ip>();
   const waiters = new Set<() => void>();
 
   // The one given last is where the search for the next begins.
@@ -89,7 +97,9 @@ export function openPool({ blocks, store, coolMs = coolDefaultMs, now = Date.now
   }
   for (const { address, untilMs } of contents.cooling) {
     // An address in use wins over a note that it cools; a clock that went back must not keep one cold for hours.
-    if (!book.leased.has(address)) book.cooling.set(address, Math.min(untilMs, now() + coolMs));
+    if (book.leased.has(address)) continue;
+    book.cooling.set(address, Math.min(untilMs, now() + coolMs));
+    dead.add(address);
   }
 
   const wake = (): void => {
@@ -127,6 +137,18 @@ export function openPool({ blocks, store, coolMs = coolDefaultMs, now = Date.now
       store.ready(id);
       stored.state = "ready";
     },
+    restore: (attachment) => {
+      const taken = ofPool(attachment).find((address) => book.leased.has(address));
+      if (taken !== undefined) throw new Fault("store-failed", `address ${taken} is leased already`);
+      keep(attachment);
+      for (const address of ofPool(attachment)) {
+        book.cooling.delete(address);
+        leases.lease(book, address);
+      }
+      store.plan(attachment);
+      store.ready(attachment);
+      present(attachments.get(attachmentKey(attachment)), "restored").state = "ready";
+    },
     release: (id, { cool }) => {
       const stored = attachments.get(attachmentKey(id));
       if (stored === undefined) return;
@@ -135,6 +157,7 @@ export function openPool({ blocks, store, coolMs = coolDefaultMs, now = Date.now
       store.release(id, untilMs === undefined ? [] : addresses.map((address) => ({ address, untilMs })));
       attachments.delete(attachmentKey(id));
       for (const address of addresses) leases.unlease(book, address, untilMs);
+      if (cool) for (const address of stored.attachment.addresses) dead.add(address);
       if (!cool) wake();
     },
     leave: (id) => {
@@ -143,6 +166,10 @@ export function openPool({ blocks, store, coolMs = coolDefaultMs, now = Date.now
     },
     find: (id) => attachments.get(attachmentKey(id)),
     all: () => [...attachments.values()],
+    dead: () => [...dead],
+    cleaned: (addresses) => {
+      for (const address of addresses) dead.delete(address);
+    },
     cooled: () => leases.cooled(book, now()),
     free: (addresses) => {
       store.free(addresses);

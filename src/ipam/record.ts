@@ -61,12 +61,23 @@ export function encodeRecord(attachment: Attachment): string {
   return JSON.stringify(attachment);
 }
 
-/** @throws Error that says what is wrong with the text */
+/** The file holds something that no attachment or address is. */
+export class UnreadableRecord extends Error {}
+
+/** @throws UnreadableRecord that says what is wrong with the text */
 export function decodeRecord(text: string): Attachment {
-  return schema.parse(JSON.parse(text));
+  return readable(() => schema.parse(JSON.parse(text)));
 }
 
-/** An address as the state file holds it. @throws Error where it is none */
+/** An address as the state file holds it. @throws UnreadableRecord where it is none */
 export function decodeIp(value: unknown): Ip {
-  return ip.parse(value);
+  return readable(() => ip.parse(value));
+}
+
+function readable<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    throw new UnreadableRecord("the state file holds a record that cannot be read", { cause });
+  }
 }

@@ -4,7 +4,7 @@ import { chmodSync, mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { Fault, isFault } from "../base/fault.ts";
-import { decodeIp, decodeRecord, encodeRecord } from "./record.ts";
+import { decodeIp, decodeRecord, encodeRecord, UnreadableRecord } from "./record.ts";
 import { attachmentKey, type Store } from "./store.ts";
 
 /** Grows with every change of the tables; a file of a newer version is refused, never guessed at. */
@@ -37,15 +37,8 @@ const lockWaitMs = 2000;
  * @throws Fault "store-failed" where it cannot be opened, is damaged, is held by another process, or was written by a newer version.
  */
 export function openSqliteStore(file: string): Store {
-  const database = guarded(`cannot open the state file ${file}`, () => open(file));
-  const begin = database.prepare("BEGIN IMMEDIATE");
-  const commit = database.prepare("COMMIT");
-  const insert = database.prepare("INSERT INTO attachment (key, state, record) VALUES (?, 'planned', ?)");
-  const setReady = database.prepare("UPDATE attachment SET state = 'ready' WHERE key = ?");
-  const remove = database.prepare("DELETE FROM attachment WHERE key = ?");
-  const cool = database.prepare("INSERT OR REPLACE INTO cooling (address, until_ms) VALUES (?, ?)");
-  const free = database.prepare("DELETE FROM cooling WHERE address = ?");
-  const setFact = database.prepare("INSERT OR REPLACE INTO fact (name, value) VALUES (?, ?)");
+  const { database, statements } = guarded(`cannot open the state file ${file}`, () => open(file));
+  const { begin, commit, insert, setReady, remove, cool, free, setFact } = statements;
 
   const transact = (what: string, change: () => void): void =>
     guarded(what, () => {
@@ -96,7 +89,21 @@ export function openSqliteStore(file: string): Store {
   };
 }
 
-function open(file: string): DatabaseSync {
+/** Every statement that changes the file. */
+function prepare(database: DatabaseSync) {
+  return {
+    begin: database.prepare("BEGIN IMMEDIATE"),
+    commit: database.prepare("COMMIT"),
+    insert: database.prepare("INSERT INTO attachment (key, state, record) VALUES (?, 'planned', ?)"),
+    setReady: database.prepare("UPDATE attachment SET state = 'ready' WHERE key = ?"),
+    remove: database.prepare("DELETE FROM attachment WHERE key = ?"),
+    cool: database.prepare("INSERT OR REPLACE INTO cooling (address, until_ms) VALUES (?, ?)"),
+    free: database.prepare("DELETE FROM cooling WHERE address = ?"),
+    setFact: database.prepare("INSERT OR REPLACE INTO fact (name, value) VALUES (?, ?)"),
+  };
+}
+
+function open(file: string): { database: DatabaseSync; statements: ReturnType<typeof prepare> } {
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
   const database = new DatabaseSync(file, { timeout: lockWaitMs });
   try {
@@ -104,6 +111,8 @@ function open(file: string): DatabaseSync {
     // Exclusive before the first access: the log's index is then in memory, and no call takes a lock again.
     database.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL");
     database.exec("PRAGMA trusted_schema = OFF");
+    const check = database.prepare("PRAGMA quick_check(1)").get()?.["quick_check"];
+    if (check !== "ok") throw new UnreadableRecord(String(check));
     const version = Number(database.prepare("PRAGMA user_version").get()?.["user_version"]);
     if (version === 0) database.exec(`BEGIN IMMEDIATE; ${schema} COMMIT`);
     else if (version !== schemaVersion) {
@@ -111,7 +120,7 @@ function open(file: string): DatabaseSync {
         `it has schema version ${version}, this program knows ${schemaVersion}; use the version that wrote it`,
       );
     }
-    return database;
+    return { database, statements: prepare(database) };
   } catch (error) {
     database.close();
     throw error;
@@ -145,6 +154,18 @@ function guarded<T>(what: string, act: () => T): T {
     return act();
   } catch (cause) {
     if (isFault(cause)) throw cause;
-    throw new Fault("store-failed", what, { cause });
+    throw new Fault("store-failed", what, { cause, data: { damaged: isDamage(cause) } });
   }
+}
+
+/**
+ * SQLITE_ERROR, SQLITE_CORRUPT and SQLITE_NOTADB: the file's content is at fault, not the disk, a lock or a version. The first
+ * is what statements of ours get where the tables are not those of the version.
+ */
+const damageCodes = new Set([1, 11, 26]);
+
+function isDamage(cause: unknown): boolean {
+  if (cause instanceof UnreadableRecord) return true;
+  const code: unknown = cause instanceof Error ? Reflect.get(cause, "errcode") : undefined;
+  return typeof code === "number" && damageCodes.has(code & 0xff);
 }
