@@ -94,9 +94,9 @@ type Obtained = { attachment: Wired; dns?: AttachmentResult["dns"] };
 /** Gets the addresses: from the pool, or from the IPAM plugin that the configuration names. */
 async function obtain(request: CniRequest, draft: WiredDraft, deps: AttachDeps): Promise<Obtained> {
   if (request.delegate === undefined) return { attachment: await reserve(draft, request.wishes, deps) };
-  const { delegate, addresses, routes, dns } = await delegateAdd(request, request.delegate, deps);
+  const { delegate, addresses, subnets, routes, dns } = await delegateAdd(request, request.delegate, deps);
   try {
-    const wire = routes.length === 0 ? draft.wire : { ...draft.wire, routes };
+    const wire = { ...draft.wire, subnets, ...(routes.length === 0 ? {} : { routes }) };
     const attachment = deps.pool.adopt({ ...draft, wire, delegate }, addresses);
     return { attachment, ...(dns === undefined ? {} : { dns }) };
   } catch (error) {

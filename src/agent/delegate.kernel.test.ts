@@ -71,16 +71,16 @@ test("the plugin's addresses, routes and dns become the pod's; every verb reache
   assert.equal(added.exitCode, 0, added.stdout);
   const result = JSON.parse(added.stdout) as Record<string, unknown>;
   assert.deepEqual(result["ips"], [
-    { interface: 1, address: "192.168.9.5/32", gateway: "169.254.1.1" },
-    { interface: 1, address: "fd00:9::5/128", gateway: "fe80::1" },
+    { interface: 1, address: "192.168.9.5/24", gateway: "192.168.9.1" },
+    { interface: 1, address: "fd00:9::5/64", gateway: "fe80::1" },
   ]);
   assert.deepEqual(result["routes"], [
-    { dst: "0.0.0.0/0", gw: "169.254.1.1" },
-    { dst: "10.99.0.0/16", gw: "169.254.1.1" },
+    { dst: "0.0.0.0/0", gw: "192.168.9.1" },
+    { dst: "10.99.0.0/16", gw: "192.168.9.1" },
     { dst: "::/0", gw: "fe80::1" },
   ]);
   assert.deepEqual(result["dns"], { nameservers: ["192.168.9.1"] });
-  assert.match(pod.run("ip", "route"), /10\.99\.0\.0\/16 via 169\.254\.1\.1 dev eth0 .*src 192\.168\.9\.5/);
+  assert.match(pod.run("ip", "route"), /10\.99\.0\.0\/16 via 192\.168\.9\.1 dev eth0 .*src 192\.168\.9\.5/);
   for (const address of ["192.168.9.5", "fd00:9::5"]) agent.node.run("ping", "-c1", "-W1", address);
   assert.deepEqual(calls(), [`ADD c1 eth0 ${pod.path} /nowhere:${agent.config.paths.cniBin}`]);
   assert.deepEqual(stdin("ADD"), {
@@ -128,6 +128,8 @@ test("an answer that cannot be used fails ADD, with DEL for the plugin and nothi
     [{ ips: [{ address: "192.168.9.5" }] }, /must be an address with its prefix length/],
     [{ ips: [{ address: "127.0.0.1/8" }] }, /127\.0\.0\.1/],
     [{ ips: [{ address: "192.168.9.5/24" }, { address: "192.168.9.5/24" }] }, /one address twice/],
+    [{ ips: [{ address: "192.168.9.5/24", gateway: "192.168.9.5" }] }, /both an address and the gateway/],
+    [{ ips: [{ address: "192.168.9.5/24", gateway: "fd00::1" }] }, /of the other family/],
     ["text", /must be a JSON object/],
   ];
   for (const [value, words] of cases) {

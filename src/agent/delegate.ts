@@ -10,9 +10,9 @@ import { parseJsonObject, own } from "../cni/json.ts";
 import { parseResult } from "../cni/prev-result.ts";
 import { clip } from "../cni/quote.ts";
 import type { CniRequest, ResultDns, Verb } from "../cni/types.ts";
-import type { Delegate } from "../ipam/store.ts";
+import type { Delegate, GivenSubnet } from "../ipam/store.ts";
 import type { Cidr } from "../net/cidr.ts";
-import { type Ip, isGlobalUnicast } from "../net/ip.ts";
+import { type Ip, ipFamily, isGlobalUnicast } from "../net/ip.ts";
 
 /** A plugin that runs longer is killed; within the time that the caller's own plugin waits for us. */
 const delegateMsMax = 15_000;
@@ -33,6 +33,8 @@ export interface DelegateDeps {
 export interface DelegateAnswer {
   delegate: Delegate;
   addresses: Ip[];
+  /** Of each address. */
+  subnets: GivenSubnet[];
   /** Beside the default routes, which our interfaces have anyway. */
   routes: Cidr[];
   dns?: ResultDns;
@@ -80,8 +82,13 @@ function readAnswer(stdout: string, type: string): Omit<DelegateAnswer, "delegat
   if (addresses.length > addressesMax || routes.length > routesMax) {
     throw failed(type, `it gave more than ${addressesMax} addresses or ${routesMax} routes`);
   }
+  const subnets = ips.map(({ prefix, gateway }) => ({ prefix, ...(gateway === undefined ? {} : { gateway }) }));
+  const lost = ips.find(({ address, gateway }) => gateway !== undefined && ipFamily(gateway) !== ipFamily(address));
+  if (lost !== undefined) throw failed(type, `the gateway ${lost.gateway} of ${lost.address} is of the other family`);
+  const shared = ips.find(({ gateway }) => gateway !== undefined && addresses.includes(gateway));
+  if (shared !== undefined) throw failed(type, `${shared.gateway} is both an address and the gateway`);
   const further = [...new Set(routes.map(({ to }) => to))].filter((to) => !to.endsWith("/0"));
-  return { addresses, routes: further, ...(dns === undefined ? {} : { dns }) };
+  return { addresses, subnets, routes: further, ...(dns === undefined ? {} : { dns }) };
 }
 
 /**

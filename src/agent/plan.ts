@@ -6,7 +6,7 @@ import { attachmentKey, type AttachmentId, type Wire, type Wired } from "../ipam
 import type { GuardEntry, Op, Netns, Route } from "../kernel/contract.ts";
 import { routeProtocol } from "../kernel/contract.ts";
 import { type Cidr, cidrFamily, hostCidr, parseCidr } from "../net/cidr.ts";
-import { type Ip, ipFamily, parseIp } from "../net/ip.ts";
+import { addressBits, type Ip, ipFamily, parseIp } from "../net/ip.ts";
 import { linkLocalOf, localMac } from "../net/mac.ts";
 import { present } from "../base/assert.ts";
 
@@ -85,17 +85,33 @@ export function pairOp({ ifname, wire }: Wired, podNetns: Netns): Op {
   };
 }
 
+/** An address of the pod as it is configured and told. */
+interface PodAddress {
+  address: Ip;
+  prefix: number;
+  gateway: Ip;
+}
+
+/** Addresses of ours are single; those of another IPAM plugin keep the prefix length and gateway that it gave. No subnet is on the link in either case. */
+function podAddresses({ addresses, wire }: Wired): PodAddress[] {
+  return addresses.map((address, index) => {
+    const { prefix = addressBits(ipFamily(address)), gateway = gateways[ipFamily(address)] } =
+      wire.subnets?.[index] ?? {};
+    return { address, prefix, gateway };
+  });
+}
+
 /** The first address of each family, IPv4 first: what the pod sends from where nothing else says so. */
-function mainAddresses({ addresses }: Wired): Ip[] {
-  return ([4, 6] as const).flatMap((family) => addresses.find((address) => ipFamily(address) === family) ?? []);
+function mainAddresses(attachment: Wired): PodAddress[] {
+  const all = podAddresses(attachment);
+  return ([4, 6] as const).flatMap((family) => all.find(({ address }) => ipFamily(address) === family) ?? []);
 }
 
 /** Routes inside the pod: the next hop on the link, everything else through it. */
 export function podRoutes(attachment: Wired): Route[] {
   const { podIndex: link, routes = [] } = attachment.wire;
-  return mainAddresses(attachment).flatMap((address) => {
+  return mainAddresses(attachment).flatMap(({ address, gateway: via }) => {
     const family = ipFamily(address);
-    const via = gateways[family];
     const scope = family === 4 ? ({ scope: "link" } as const) : {};
     const src = family === 4 ? { src: address } : {};
     const further = routes.filter((to) => cidrFamily(to) === family);
@@ -114,12 +130,7 @@ export function podOps(attachment: Wired): Op[] {
     { op: "link.set", link: 1, up: true },
     { op: "link.set", link, linkLocal: "none", up: true },
     ...(hasIpv6 ? [{ op: "address.add", link, address: linkLocalOf(podMac), prefix: 64 } as const] : []),
-    ...attachment.addresses.map((address): Op => ({
-      op: "address.add",
-      link,
-      address,
-      prefix: ipFamily(address) === 4 ? 32 : 128,
-    })),
+    ...podAddresses(attachment).map(({ address, prefix }): Op => ({ op: "address.add", link, address, prefix })),
     ...podNeighbours(attachment).map((address): Op => ({
       op: "neighbour.set",
       link,
@@ -132,7 +143,7 @@ export function podOps(attachment: Wired): Op[] {
 
 /** Next hops that the pod knows for good. */
 export function podNeighbours(attachment: Wired): Ip[] {
-  return mainAddresses(attachment).map((address) => gateways[ipFamily(address)]);
+  return mainAddresses(attachment).map(({ gateway }) => gateway);
 }
 
 /** The node's routes to the pod. `sources`: the node's own addresses. */
@@ -183,18 +194,13 @@ export function podDoomOps(link: number): Op[] {
 
 /** What ADD answers. Interface 0 is the host's end, 1 the pod's. */
 export function attachmentResult(attachment: Wired, dns?: ResultDns): AttachmentResult {
-  const { addresses, ifname, netnsPath, wire } = attachment;
+  const { ifname, netnsPath, wire } = attachment;
   return {
     interfaces: [
       { name: wire.hostLink, mac: wire.hostMac, mtu: wire.mtu, sandbox: "" },
       { name: ifname, mac: wire.podMac, mtu: wire.mtu, sandbox: netnsPath },
     ],
-    ips: addresses.map((address) => ({
-      interface: 1,
-      address,
-      prefix: ipFamily(address) === 4 ? 32 : 128,
-      gateway: gateways[ipFamily(address)],
-    })),
+    ips: podAddresses(attachment).map((entry) => ({ interface: 1, ...entry })),
     routes: podRoutes(attachment).flatMap(({ to, via }) => (via === undefined ? [] : [{ to, via }])),
     ...(dns === undefined ? {} : { dns }),
   };

@@ -35,6 +35,7 @@ const wire = z.object({
   podMac: mac,
   mtu: z.number(),
   routes: z.array(cidr).exactOptional(),
+  subnets: z.array(z.object({ prefix: z.int(), gateway: ip.exactOptional() })).exactOptional(),
 });
 
 const delegate = z.object({

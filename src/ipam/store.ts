@@ -36,6 +36,14 @@ export interface Wire {
   mtu: number;
   /** Destinations beside the default route that an IPAM plugin asked for. */
   routes?: Cidr[];
+  /** What an IPAM plugin said of each of the attachment's addresses, in their order. */
+  subnets?: GivenSubnet[];
+}
+
+export interface GivenSubnet {
+  prefix: number;
+  /** Becomes the pod's next hop of its family; ours where there is none. */
+  gateway?: Ip;
 }
 
 /** An attachment whose interface we made. */

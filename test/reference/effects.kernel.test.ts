@@ -77,22 +77,29 @@ test(
 );
 
 test(
-  "tuning changes the hardware address: the pod is reached, and CHECK agrees as those of ptp and bridge do",
+  "a hardware address is asked of ours: the pod is reached; tuning behind ours cuts it off, and CHECK says so",
   needsReference,
   async (t) => {
     const stage = await startStage(t);
     const { runtime } = stage;
     const mac = "02:00:00:00:00:77";
-    const tuning = { type: "tuning", dataDir: runtime.dataDir, capabilities: { mac: true } };
-    runtime.configure("named", [{ type: "fairlead-cni" }, tuning]);
+    const capabilities = { mac: true };
+    const tuning = { type: "tuning", dataDir: runtime.dataDir };
+    runtime.configure("ours", [{ type: "fairlead-cni", capabilities }, tuning]);
+    runtime.configure("tuning", [{ type: "fairlead-cni" }, { ...tuning, capabilities }]);
     const pod = stage.pod();
-    const result = await runtime.add("named", pod, { capabilities: { mac } });
+    const result = await runtime.add("ours", pod, { capabilities: { mac } });
     await stage.serve(pod, "pod");
     assert.match(pod.run("ip", "link", "show", "eth0"), new RegExp(mac));
     assert.equal(result.interfaces[1]?.mac, mac);
     await assertReached(stage, pod, result);
-    await runtime.ok("check", "named", pod, { capabilities: { mac } });
-    await runtime.ok("del", "named", pod, { capabilities: { mac } });
+    await runtime.ok("check", "ours", pod, { capabilities: { mac } });
+    await runtime.ok("del", "ours", pod, { capabilities: { mac } });
+    const other = stage.pod();
+    await runtime.add("tuning", other, { capabilities: { mac } });
+    const refusal = await runtime.refused("check", "tuning", other, { capabilities: { mac } });
+    assert.match(refusal, /hardware address of eth0 in the pod is 02:00:00:00:00:77, not/);
+    await runtime.ok("del", "tuning", other, { capabilities: { mac } });
   },
 );
 
@@ -120,7 +127,7 @@ test("firewall opens a node that forwards nothing else, for the pod's addresses 
 });
 
 test(
-  "sbr gives each address its own table; who binds to it is served, and CHECK tells that main lost the routes",
+  "sbr gives each address its own table; who binds to it is served, and CHECK finds the routes where they are",
   needsReference,
   async (t) => {
     const stage = await startStage(t);
@@ -142,7 +149,8 @@ test(
       assert.equal(pod.run("ip", `-${family}`, "route", "show", "default"), "");
       pod.run("ping", "-c1", "-W2", "-I", address, outsideAddresses[family]);
     }
-    // So do the CHECKs of ptp and bridge: "Failed to find Gateway".
+    await runtime.ok("check", "sourced", pod);
+    pod.run("ip", "route", "flush", "table", "100");
     assert.match(await runtime.refused("check", "sourced", pod), /route 0\.0\.0\.0\/0 via 169\.254\.1\.1 is missing/);
     await runtime.ok("del", "sourced", pod);
     assert.doesNotMatch(pod.run("ip", "rule") + pod.run("ip", "-6", "rule"), /lookup 10[01]/);
