@@ -5,6 +5,7 @@ import { describe, test } from "node:test";
 import { present } from "../src/base/assert.ts";
 import type { Link, Op } from "../src/kernel/contract.ts";
 import { linkLocalOf } from "../src/net/mac.ts";
+import { testChains } from "./kernel-chains.contract.ts";
 import { testConntrack } from "./kernel-conntrack.contract.ts";
 import { testGuard } from "./kernel-guard.contract.ts";
 import { testEnd, testLists, testSysctls } from "./kernel-lists.contract.ts";
@@ -26,6 +27,7 @@ export function testKernel(name: string, make: MakeKernel): void {
   void describe(`${name}: sysctls`, () => testSysctls(make));
   void describe(`${name}: end`, () => testEnd(make));
   void describe(`${name}: guard`, () => testGuard(make));
+  void describe(`${name}: chains`, () => testChains(make));
   void describe(`${name}: connections`, () => testConntrack(make));
   void describe(`${name}: watching`, () => testWatch(make));
   void describe(`${name}: watchers`, () => testWatchers(make));

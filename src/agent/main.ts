@@ -8,8 +8,7 @@ import { createLog, type Log } from "../base/log.ts";
 import { loadAddon } from "../kernel/addon.ts";
 import { probeMachine } from "../kernel/features.ts";
 import { openKernel } from "../kernel/kernel.ts";
-import { cidrFamily } from "../net/cidr.ts";
-import { type AgentConfig, agentConfigSchema } from "./config.ts";
+import { type AgentConfig, agentConfigSchema, hasIpv6 } from "./config.ts";
 import { serve } from "./serve.ts";
 
 /** Runs `fairlead agent`: reads the file, prints what it understood, serves until SIGTERM or SIGINT. */
@@ -41,7 +40,7 @@ export async function runAgent({ configFile, version }: { configFile: string; ve
 
 /** @throws Fault "machine-unfit": the first thing that this machine lacks, and what to do; what comes after often hangs on it. */
 async function refuseUnfitMachine(config: AgentConfig, log: Log): Promise<void> {
-  const reports = await probeMachine({ ipv6: config.addresses.blocks.some((block) => cidrFamily(block) === 6) });
+  const reports = await probeMachine({ ipv6: hasIpv6(config) });
   const lacking = reports.filter(({ ok }) => !ok);
   const first = lacking.find(({ needed }) => needed);
   if (first !== undefined) throw new Fault("machine-unfit", first.message);

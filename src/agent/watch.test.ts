@@ -19,7 +19,7 @@ const address = present(parseIp("10.4.1.2"), "address");
 
 const cases: [string, KernelChange, readonly string[]][] = [
   ["events were lost", { what: "lost" }, watchingLoops],
-  ["another program changed nftables", { what: "nftables", by: "nft" }, ["guard"]],
+  ["another program changed nftables", { what: "nftables", by: "nft" }, ["guard", "obstacles"]],
   ["we did", { what: "nftables", by: "fl-nft" }, []],
   ["a living pod's link changed", { what: "link", index: 10, removed: false }, ["repair"]],
   ["a living pod's link went", { what: "link", index: 10, removed: true }, ["vanished"]],

@@ -256,6 +256,18 @@ export const nftablesThread = "fl-nft";
 /** Callbacks that watch one kernel at once. */
 export const watchersMax = 16;
 
+/** A chain on the forward hook of the node, whoever made it. */
+export interface ForwardChain {
+  family: "ip" | "ip6" | "inet";
+  table: string;
+  chain: string;
+  /** What happens to packets that no rule of the chain decides. */
+  policy: "accept" | "drop";
+}
+
+/** The kernel threads: rtnetlink and settings, nftables, removal of links and connection tracking. */
+export type KernelLane = "route" | "nftables" | "removal";
+
 export interface Kernel {
   /** The node's own namespace. */
   readonly node: Netns;
@@ -268,6 +280,10 @@ export interface Kernel {
    * some 30 us longer, whoever makes it. @throws Fault "kernel-busy" beyond `watchersMax`, "agent-stopping" once closed
    */
   watch(onChange: (change: KernelChange) => void): () => void;
+  /** Every chain that judges forwarded packets: an accept of one does not undo a drop of another. In no order. */
+  forwardChains(): Promise<ForwardChain[]>;
+  /** Calls of each thread that wait or are under way. */
+  callsUnderWay(): Readonly<Record<KernelLane, number>>;
   /** @throws Fault "netns-missing" where the path leads to no network namespace. */
   openNetns(path: string): Netns;
   /** Stops the kernel threads and closes every socket. Calls still under way fail, watching ends. */
