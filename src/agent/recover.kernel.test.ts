@@ -39,6 +39,7 @@ test("a link that the journal does not know is removed, a known one stays", asyn
   await agent.start();
   await until("the unknown link is gone", async () => !(await linkNames(agent)).includes(stranger));
   assert.equal((await linkNames(agent)).length, 2);
+  agent.audit.expectDamage(/^link flat /, "a link of somebody else, which the agent has to leave");
   pod.run("ping", "-c1", "-W1", "172.30.0.11");
 });
 
@@ -52,6 +53,9 @@ test("with a lost journal unknown links stay: they may be living pods", async (t
   await agent.start();
   await reaped(agent);
   assert.deepEqual(await linkNames(agent), [before]);
+  const why = "a lost state file is not made anew from the kernel yet";
+  agent.audit.expectDamage(/^the runtime knows attachment fairlead\/c1\/eth0, the agent does not$/, why);
+  agent.audit.expectDamage(/^the source guard does not list ok[46]: /, why);
 });
 
 test("an ADD that was cut off is taken back, and its address is not given again at once", async (t) => {
@@ -83,6 +87,7 @@ test("an attachment whose host link is gone is released", async (t) => {
   pod.remove();
   await until("the kernel has removed the pair", () => !/fl[0-9a-f]{13}/.test(agent.node.run("ip", "link")));
   await agent.start();
+  agent.attached.clear(); // the agent need not wait for the DEL that is to come
   assert.deepEqual(await agent.kernel().guard.list(), []);
   await agent.stop();
   edit(agent, (store) => assert.deepEqual(store.read().attachments, []));
@@ -94,6 +99,9 @@ test("after a reboot every attachment is released and its address cools", async 
   await agent.add({ netns: pod.path });
   await agent.stop();
   edit(agent, (store) => store.setFacts({ bootId: "another boot" }));
+  pod.remove(); // a reboot takes all links along, and the runtime finds no sandbox alive
+  await until("the pair is gone", () => !/fl[0-9a-f]{13}/.test(agent.node.run("ip", "link")));
+  agent.attached.clear();
   await agent.start();
   await agent.stop();
   edit(agent, (store) => {
