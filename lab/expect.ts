@@ -48,7 +48,7 @@ export async function look(cluster: Cluster, expectation: Expectation): Promise<
     case "exact nodes":
       return quiet(
         await auditLabNodes([...cluster.nodes.values()], { env: cluster.lab.env }),
-        "links, routes, neighbours, nftables, leases, files and settings read on the nodes, and the inside of each pod",
+        "everything of ours on nodes and in pods, against the runtime's list",
       );
     case "nothing left":
       return quiet(

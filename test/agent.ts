@@ -69,6 +69,8 @@ export interface CniResult {
 export interface TestAgentOptions {
   blocks?: readonly string[];
   mtu?: number;
+  /** Routes to other nodes' blocks. */
+  routes?: readonly { to: string; via: string }[];
   /** Stands between the agent and the kernel, for failures at will. */
   wrap?: (kernel: Kernel) => Kernel;
 }
@@ -78,7 +80,7 @@ export interface TestAgentOptions {
  * after an audit has found that the node holds exactly what is attached. Make pods after the agent: they must outlive that.
  */
 export async function startTestAgent(t: TestContext, options: TestAgentOptions = {}): Promise<TestAgent> {
-  const { blocks = ["10.4.1.0/24", "fd00:10:4:1::/64"], mtu, wrap = (kernel) => kernel } = options;
+  const { blocks = ["10.4.1.0/24", "fd00:10:4:1::/64"], mtu, routes = [], wrap = (kernel) => kernel } = options;
   const attached: Attached = new Map();
   const audit = auditAtEnd(t, () => audited());
   const node = makeNetns(t);
@@ -96,6 +98,7 @@ export async function startTestAgent(t: TestContext, options: TestAgentOptions =
         cniBin: join(directory, "bin"),
       },
       addresses: { mode: "routes", blocks },
+      routes,
       ...(mtu === undefined ? {} : { mtu }),
     }),
     "test configuration",

@@ -3,6 +3,7 @@
 import type { TestContext } from "node:test";
 import { auditNode, auditText } from "../lab/audit/audit.ts";
 import type { AuditedNode } from "../lab/audit/node.ts";
+import { describe } from "../src/base/fault.ts";
 
 /** What the programs that look need to know of this computer. */
 const env = { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" };
@@ -45,6 +46,7 @@ export function auditAtEnd(t: TestContext, node: () => AuditedNode | undefined):
       (error: unknown) => error,
     );
     if (failure === undefined) return;
+    if (!t.passed) t.diagnostic(describe(failure)); // the test has an error of its own, which is the one that is told
     // A hook that throws keeps all later ones from running, and what they remove would stay: so it throws last.
     t.after(() => {
       throw failure;

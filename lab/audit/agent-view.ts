@@ -40,7 +40,8 @@ function get(socketPath: string, path: string): Promise<string> {
   return new Promise((done, failed) => {
     const fail = (cause: unknown): void =>
       failed(new Fault("lab-failed", `no answer to GET ${path} at ${socketPath}`, { cause }));
-    const call = request({ socketPath, path, timeout: answerWaitMs }, (response) => {
+    // A connection of its own: one that was kept from an earlier look would answer though the socket is gone.
+    const call = request({ socketPath, path, timeout: answerWaitMs, agent: false }, (response) => {
       let text = "";
       response.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
       response.once("end", () => done(text));

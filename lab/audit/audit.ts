@@ -39,19 +39,28 @@ const withinDefaultMs = 10_000;
 const everyMs = 20;
 
 /**
- * Gives every difference, one sentence each; none where the node holds exactly what it should. While some may pass by
- * themselves it looks again; what stays is told only if two looks in a row saw it, since a look is no single instant.
+ * Gives every difference, one sentence each; none where the node holds exactly what it should.
  * @throws Fault "lab-failed" where the node cannot be looked at
  */
-export async function auditNode(node: AuditedNode, options: AuditOptions): Promise<string[]> {
-  const { env, withinMs = withinDefaultMs, signal = new AbortController().signal } = options;
+export function auditNode(node: AuditedNode, { env, ...options }: AuditOptions): Promise<string[]> {
+  return settle(async () => compareNode(node, await lookAtNode(node, env)), options);
+}
+
+/**
+ * Looks again while some differences may pass by themselves, as long as `withinMs` allows. What stays is told only if two
+ * looks in a row saw it, since a look is no single instant.
+ */
+export async function settle(
+  look: () => Promise<Difference[]>,
+  { withinMs = withinDefaultMs, signal = new AbortController().signal }: Omit<AuditOptions, "env">,
+): Promise<string[]> {
   const endMs = performance.now() + withinMs;
   for (let before = ""; ; await pause(everyMs, signal)) {
-    const differences = compareNode(node, await lookAtNode(node, env));
+    const differences = await look();
     const found = differences.map(({ what }) => what);
     const text = found.join("\n");
-    const settled = text === before && !differences.some(({ mayPass }) => mayPass);
-    if (text === "" || settled || signal.aborted || performance.now() > endMs) return found;
+    const stays = text === before && !differences.some(({ mayPass }) => mayPass);
+    if (text === "" || stays || signal.aborted || performance.now() > endMs) return found;
     before = text;
   }
 }

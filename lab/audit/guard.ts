@@ -68,7 +68,7 @@ function linesOf(text: string): string[] {
     .map((line) =>
       line.trim().replaceAll(/\{ ([^{}]*) \}/g, (_, set: string) => `{ ${set.split(", ").sort().join(", ")} }`),
     )
-    .filter((line) => line !== "");
+    .filter((line) => line !== "" && line !== "}");
 }
 
 /** Each set lists its family's pairs: a pair in the wrong set is missing in one and too many in the other. */

@@ -170,8 +170,12 @@ const leases: Case[] = [
   ],
   [
     "words that cool",
-    (one) => journalOf(one).cooling.push({ address: "010.4.1.7", untilMs: nowMs }),
-    ['"010.4.1.7", which cools, is no address'],
+    (one) =>
+      journalOf(one).cooling.push(
+        { address: "010.4.1.7", untilMs: nowMs },
+        { address: "FD00:10:4:1::7", untilMs: nowMs },
+      ),
+    ['"010.4.1.7", which cools, is no address', '"FD00:10:4:1::7", which cools, is no address'],
   ],
   [
     "cooling without an end",

@@ -37,7 +37,9 @@ test("a chained plugin's interfaces are not taken for ours", () => {
 test("a result without interfaces says nothing of a link, one with none of ours says that there is none", () => {
   const old = livingOfResult(id, JSON.stringify({ ip4: { ip: "10.4.1.1/32" }, ip6: { ip: "fd00::1/128" } }));
   assert.deepEqual(old, { name: "fairlead/c1/eth0", addresses: ["10.4.1.1", "fd00::1"], link: "untold" });
-  assert.equal(livingOfResult(id, JSON.stringify({ interfaces: [], ips })).link, "none");
+  for (const some of [[], interfaces.slice(0, 1), interfaces.slice(1)]) {
+    assert.equal(livingOfResult(id, JSON.stringify({ interfaces: some, ips })).link, "none");
+  }
 });
 
 test("what is no result is refused by name", () => {
@@ -48,6 +50,7 @@ test("what is no result is refused by name", () => {
 test("a record with a host link has a link, one without is a lease alone", () => {
   const record = { ...id, addresses: ["10.4.1.1"], netnsPath: "/run/netns/p" };
   assert.equal(livingOfRecord(recordSchema.parse(record)).link, "none");
+  assert.equal(livingOfRecord(recordSchema.parse({ ...record, hostLink: "flabc" })).link, "none");
   const macs = { hostMac: "02:00:00:00:00:01", podMac: "02:00:00:00:00:02" };
   const linked = { ...record, ...macs, hostLink: "flabc", hostIndex: 7, podIndex: 8, mtu: 1500 };
   assert.deepEqual(livingOfRecord(recordSchema.parse(linked)).link, {

@@ -53,11 +53,11 @@ export async function readJournal(
   }
 }
 
-function read(file: string): Journal {
+function read(file: string): Journal | string {
   const database = new DatabaseSync(file, { readOnly: true });
   try {
     const version = Number(database.prepare("PRAGMA user_version").get()?.["user_version"]);
-    if (version !== schemaVersion) return unknownLayout(version);
+    if (version !== schemaVersion) return `its tables have layout ${version}, the audit reads ${schemaVersion}`;
     const journal: Journal = { attachments: [], cooling: [], facts: new Map(), unreadable: [] };
     for (const { key, state, record } of database.prepare("SELECT key, state, record FROM attachment").all()) {
       try {
@@ -78,9 +78,4 @@ function read(file: string): Journal {
   } finally {
     database.close();
   }
-}
-
-function unknownLayout(version: number): Journal {
-  const unreadable = [`the tables have layout ${version}, the audit reads ${schemaVersion}`];
-  return { attachments: [], cooling: [], facts: new Map(), unreadable };
 }
