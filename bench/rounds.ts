@@ -1,7 +1,9 @@
 // One run: two equal machines of a lab, ours on one and the reference on the other, asked in turn for blocks of pods, one pod at a time.
 
 import { mkdirSync } from "node:fs";
-import { type Family, planCluster, podNetns } from "../lab/layout.ts";
+import { auditNode, auditText } from "../lab/audit/audit.ts";
+import { auditedNode } from "../lab/audit/lab-node.ts";
+import { type Family, type NodeLayout, planCluster, podNetns } from "../lab/layout.ts";
 import { removeLab } from "../lab/down.ts";
 import { execOk } from "../lab/exec.ts";
 import { makeMachines } from "../lab/machines.ts";
@@ -86,12 +88,22 @@ export async function measure(options: RunOptions): Promise<RunResult> {
     mkdirSync(`${other.directory}/state`, { recursive: true, mode: 0o700 });
     // In the reference's machine, where it must run; the shim's way to its agent is a socket and leads there from anywhere.
     spawner = startSpawner(lab, other.netns, lab.directory);
-    return await run({ lab, spawner, ours: ourPlugin(our), reference: referencePlugin(other) }, options);
+    const result = await run({ lab, spawner, ours: ourPlugin(our), reference: referencePlugin(other) }, options);
+    await refuseRemains(our, lab.env);
+    return result;
   } finally {
     spawner?.end();
     lab.close();
     await removeLab(name);
   }
+}
+
+/** A plugin that leaves work undone would be fast for a bad reason: with its pods gone, our node must hold nothing of them. */
+async function refuseRemains(our: NodeLayout, env: Lab["env"]): Promise<void> {
+  const node = auditedNode(our, "runs");
+  const foreignFiles = [...(node.foreignFiles ?? []), `${our.directory}/bench`];
+  const left = await auditNode({ ...node, foreignFiles }, { env });
+  if (left.length > 0) throw new Fault("lab-failed", auditText(our.name, left));
 }
 
 interface Parties {

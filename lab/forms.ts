@@ -40,6 +40,8 @@ export type Expectation =
   | { expect: "failing check"; pod: string; words: string }
   /** The pod does not start; nothing of it stays. */
   | { expect: "failing pod"; pod: string; node: string; words: string }
+  /** The audit finds nothing too much and nothing missing on any node. */
+  | { expect: "exact nodes" }
   /** Nothing of any pod that ever ran there. */
   | { expect: "nothing left"; node: string };
 
@@ -161,6 +163,10 @@ export const forms: readonly Form[] = [
   expectation('pod NAME on NODE fails with "WORDS"', {
     words: 'pod (?<pod>NAME) on (?<node>NAME) fails with "(?<words>[^"]+)"',
     read: ({ pod = "", node = "", words = "" }) => ({ expect: "failing pod", pod, node, words }),
+  }),
+  expectation("every node holds exactly what its pods need", {
+    words: "every node holds exactly what its pods need",
+    read: () => ({ expect: "exact nodes" }),
   }),
   expectation("nothing is left on NODE", {
     words: "nothing is left on (?<node>NAME)",

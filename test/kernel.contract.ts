@@ -199,12 +199,21 @@ function testLinkChanges(make: MakeKernel): void {
   void test("several properties change in one operation", async (t) => {
     const { node, index } = await makePair(t, make, "down");
     await applyOk(node, [
-      { op: "link.set", link: index, rename: "fl9", group: 101, mtu: 1300, alias: "a pod, ünd so", up: true },
+      {
+        op: "link.set",
+        link: index,
+        rename: "fl9",
+        group: 101,
+        mtu: 1300,
+        mac: podMac,
+        alias: "a pod, ünd so",
+        up: true,
+      },
     ]);
-    const { name, group, mtu, alias, up } = present(await node.link(index), "link");
+    const { name, group, mtu, mac, alias, up } = present(await node.link(index), "link");
     assert.deepEqual(
-      { name, group, mtu, alias, up },
-      { name: "fl9", group: 101, mtu: 1300, alias: "a pod, ünd so", up: true },
+      { name, group, mtu, mac, alias, up },
+      { name: "fl9", group: 101, mtu: 1300, mac: podMac, alias: "a pod, ünd so", up: true },
     );
     assert.equal(await node.link("fl0"), undefined);
     await applyOk(node, [{ op: "link.set", link: index, alias: "" }]);

@@ -9,7 +9,7 @@ import { type HostDeps, startHostLoop } from "./host.ts";
 import { install } from "./install.ts";
 import type { createObstacleWatch } from "./obstacles.ts";
 import { syncGuard } from "./recover.ts";
-import { startReleases } from "./releases.ts";
+import type { ReleasesDeps } from "./releases.ts";
 import { startRepair } from "./repair.ts";
 import type { AgentOptions } from "./options.ts";
 import { type CallDeps, detachCallOf } from "./server.ts";
@@ -31,8 +31,7 @@ export function backgroundLoops(
   signal: AbortSignal,
   onPass: (pass: LoopPass) => void,
 ): Loop[] {
-  const { config, log } = options;
-  const { gate, pool, metrics } = deps;
+  const { pool, metrics } = deps;
   return [
     startHostLoop(hostDeps(options, uplink, metrics), signal, onPass),
     startLoop({ name: "guard", ...slowLoop, sync: () => syncGuard(pool, deps), signal, onPass }),
@@ -41,17 +40,17 @@ export function backgroundLoops(
     startLoop({ name: "uplink", ...slowLoop, sync: uplink.refresh, signal, onPass }),
     startLoop({ name: "obstacles", ...slowLoop, sync: obstacles.look, signal, onPass }),
     startLoop({ name: "install", ...slowLoop, sync: () => putInPlace(options), signal, onPass }),
-    startReleases(
-      {
-        socket: config.paths.socket,
-        release: (request) =>
-          gate.run(request.containerId, () => detach(attachmentIdOf(request), deps, detachCallOf(request))),
-        log,
-      },
-      signal,
-      onPass,
-    ),
   ];
+}
+
+/** Carries out what runtimes had deleted while no agent answered. */
+export function releasesDeps({ config, log }: AgentOptions, deps: CallDeps): ReleasesDeps {
+  return {
+    socket: config.paths.socket,
+    release: (request) =>
+      deps.gate.run(request.containerId, () => detach(attachmentIdOf(request), deps, detachCallOf(request))),
+    log,
+  };
 }
 
 /** What the loop for the node's own settings and routes is given. */

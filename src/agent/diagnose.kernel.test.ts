@@ -111,6 +111,7 @@ test("few or no free addresses, and a pod that has lost its link", async (t) => 
     /^BAD +addresses +IPv4: 5 in use, 0 cooling, 0 free\n +cure: give this node another block/m,
   );
   pods[0]?.run("ip", "link", "delete", "eth0");
+  agent.audit.expectDamage(/link fl[0-9a-f]{13} of fairlead\/c0\/eth0 is missing/, "the test deletes it");
   await until("the lost link is told", async () =>
     /^BAD +links +the link of eth0 in container c0 is gone/m.test((await check(agent)).text),
   );

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, renameSync, rmSync, statSync } from "node:fs";
+import { existsSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { reaped, startTestAgent, type TestAgent } from "../../test/agent.ts";
@@ -93,6 +93,7 @@ test("a socket that another file replaced is opened again, once", async (t) => {
   const before = statSync(socket).ino;
   renameSync(socket, `${socket}.moved`);
   await until("another socket is there", () => existsSync(socket) && statSync(socket).ino !== before);
+  rmSync(`${socket}.moved`);
   await agent.add({ netns: makeNetns(t).path });
 });
 
@@ -109,4 +110,27 @@ test("the plugin is replaced by rename while it runs: the old one ends well, the
   assert.notEqual(statSync(plugin).ino, before);
   for (const { exitCode, stdout } of await Promise.all(calls)) assert.equal(exitCode, 0, stdout);
   await agent.add({ containerId: "after", netns: makeNetns(t).path });
+});
+
+test("what was deleted while no agent ran is gone before the next one serves: a new sandbox of the same name is not taken for it", async (t) => {
+  const agent = await startTestAgent(t);
+  const pod = makeNetns(t);
+  await agent.add({ containerId: "c1", netns: pod.path });
+  await agent.stop();
+  for (let index = 0; index < 20; index += 1) await agent.cni("DEL", { containerId: `never${index}` });
+  assert.equal((await agent.cni("DEL", { containerId: "c1", netns: pod.path })).exitCode, 0);
+  await agent.start();
+  await agent.add({ containerId: "c1", netns: pod.path });
+  // One that is written while the agent serves: its caller had given up waiting.
+  const releases = join(dirname(agent.config.paths.socket), "releases");
+  const kept = join(dirname(releases), "kept");
+  await agent.stop();
+  await agent.cni("DEL", { containerId: "c1", netns: pod.path });
+  const [name = ""] = readdirSync(releases);
+  renameSync(join(releases, name), kept);
+  await agent.start();
+  renameSync(kept, join(releases, name));
+  await agent.add({ containerId: "c1", netns: pod.path });
+  await until("the file is gone", () => readdirSync(releases).length === 0);
+  pod.run("ping", "-c1", "-W1", "172.30.0.11");
 });

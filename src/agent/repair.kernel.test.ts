@@ -26,6 +26,7 @@ const damages: readonly Damage[] = [
   ["the link down", (agent, { link }) => ip(agent, "link", "set", link, "down")],
   ["the link in another group", (agent, { link }) => ip(agent, "link", "set", link, "group", "7")],
   ["another MTU", (agent, { link }) => ip(agent, "link", "set", link, "mtu", "1400")],
+  ["another hardware address", (agent, { link }) => ip(agent, "link", "set", link, "address", "02:00:00:00:00:07")],
   ["another alias", (agent, { link }) => ip(agent, "link", "set", link, "alias", "mine now")],
   ["the IPv4 route gone", (agent, { link, v4 }) => ip(agent, "route", "delete", v4, "dev", link)],
   ["the IPv6 route gone", (agent, { link, v6 }) => ip(agent, "-6", "route", "delete", v6, "dev", link)],

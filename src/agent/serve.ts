@@ -9,7 +9,7 @@ import { within } from "../base/pause.ts";
 import type { Pool } from "../ipam/pool.ts";
 import type { Kernel } from "../kernel/contract.ts";
 import { probeMachine } from "../kernel/features.ts";
-import { backgroundLoops, hostDeps, putInPlace } from "./background.ts";
+import { backgroundLoops, hostDeps, putInPlace, releasesDeps } from "./background.ts";
 import { hasIpv6 } from "./config.ts";
 import { listenForShims } from "./connection.ts";
 import { diagnose } from "./diagnose.ts";
@@ -22,6 +22,7 @@ import { startReaper } from "./reaper.ts";
 import { readBootId, recover } from "./recover.ts";
 import { rehearse } from "./rehearse.ts";
 import { answer, type CallDeps, refusal, rollBack } from "./server.ts";
+import { type Releases, startReleases } from "./releases.ts";
 import { openSockets, type Sockets } from "./sockets.ts";
 import { openState } from "./state.ts";
 import { serveStatus, statusSocket } from "./status.ts";
@@ -38,17 +39,7 @@ export async function serve(options: AgentOptions): Promise<void> {
   const metrics = createMetrics();
   const loops = new Map<string, Loop>();
   const trigger = (name: string): void => loops.get(name)?.trigger();
-  const uplink = await keepUplink(
-    kernel,
-    { blocks, vias: config.routes.map(({ via }) => via), mtu: config.mtu },
-    ({ link, addresses, mtu }) => {
-      log.warn(
-        { uplink: link.name, addresses, mtu },
-        "the uplink has changed: new pods follow, routes of living ones too",
-      );
-      for (const name of ["host", "repair"]) trigger(name);
-    },
-  );
+  const uplink = await watchedUplink(options, trigger);
   await syncHost(hostDeps(options, uplink, metrics));
   const { pool, store, setAside } = openState({
     file: join(config.paths.state, "fairlead.db"),
@@ -59,6 +50,7 @@ export async function serve(options: AgentOptions): Promise<void> {
   });
   if (setAside !== undefined) metrics.repaired("state file", 1);
   const loopStop = new AbortController();
+  let releases: Releases | undefined;
   try {
     const deps = createDeps(options, {
       pool,
@@ -66,12 +58,16 @@ export async function serve(options: AgentOptions): Promise<void> {
       uplink,
       nextLinkIndexes: createLinkIndexes(await takenIndexes(kernel, pool)),
       onDoomed: () => trigger("reaper"),
+      releasesApplied: async () => releases?.applied(),
       loops: () => [...loops.values()].map((loop) => loop.status()),
     });
     const onPass = reportPasses(metrics, log);
     const start = (loop: Loop): void => void loops.set(loop.status().name, loop);
     start(startReaper(deps, loopStop.signal, onPass));
     await recover({ ...deps, bootId: await readBootId(), now });
+    releases = startReleases(releasesDeps(options, deps), loopStop.signal, onPass);
+    start(releases.loop);
+    await releases.applied();
     const obstacles = createObstacleWatch({ kernel, log });
     for (const loop of backgroundLoops({ options, deps, uplink, obstacles }, loopStop.signal, onPass)) start(loop);
     const unwatch = watchNode({ kernel, pool, uplink: uplink.current, trigger });
@@ -102,7 +98,22 @@ export async function serve(options: AgentOptions): Promise<void> {
   log.info("stopped");
 }
 
-type Made = Pick<CallDeps, "pool" | "metrics" | "nextLinkIndexes" | "onDoomed" | "loops"> & { uplink: KeptUplink };
+/** The uplink, and who has to know when it changes. */
+function watchedUplink({ config, kernel, log }: AgentOptions, trigger: (loop: string) => void): Promise<KeptUplink> {
+  const { addresses, routes, mtu: wantedMtu } = config;
+  const options = { blocks: addresses.blocks, vias: routes.map(({ via }) => via), mtu: wantedMtu };
+  return keepUplink(kernel, options, ({ link, addresses: own, mtu }) => {
+    log.warn(
+      { uplink: link.name, addresses: own, mtu },
+      "the uplink has changed: new pods follow, routes of living ones too",
+    );
+    for (const name of ["host", "repair"]) trigger(name);
+  });
+}
+
+type Made = Pick<CallDeps, "pool" | "metrics" | "nextLinkIndexes" | "onDoomed" | "loops" | "releasesApplied"> & {
+  uplink: KeptUplink;
+};
 
 function createDeps({ config, kernel, log, signal }: AgentOptions, { uplink, ...made }: Made): CallDeps {
   const { addresses, status: statusMode } = config;

@@ -43,6 +43,8 @@ export interface LinkChange {
   rename?: string;
   group?: number;
   mtu?: number;
+  /** The kernel forgets every neighbour on the link with it, permanent ones too. */
+  mac?: Mac;
   /** Free text on the link, at most 255 bytes. */
   alias?: string;
   /** "none": the kernel makes no IPv6 link-local address when the link comes up. */

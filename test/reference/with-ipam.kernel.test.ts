@@ -114,6 +114,8 @@ test("GC is passed on with its list: host-local keeps what is listed and frees t
   assert.equal(collected?.error, undefined);
   const kept = added[0]?.result?.ips.map(({ address }) => address.replace(/\/.*/, "")) ?? [];
   assert.deepEqual(reserved(runtime, "borrowed"), kept.toSorted());
+  await runtime.libcni("DEL", { network: "borrowed", attachments: attachments.slice(0, 1) });
+  assert.deepEqual(reserved(runtime, "borrowed"), []);
 });
 
 test(

@@ -165,7 +165,7 @@ export function setLinkRequests(ref: LinkRef, change: LinkChange): Request[] {
   return requests;
 }
 
-function changeRequest(ref: LinkRef, { up, rename, group, mtu }: LinkChange, alias?: Uint8Array): Request {
+function changeRequest(ref: LinkRef, { up, rename, group, mtu, mac }: LinkChange, alias?: Uint8Array): Request {
   return {
     type: linkMessage.set,
     flags: messageFlag.ack,
@@ -176,6 +176,7 @@ function changeRequest(ref: LinkRef, { up, rename, group, mtu }: LinkChange, ali
         name: rename ?? nameOf(ref).name,
         group,
         mtu,
+        mac: mac === undefined ? undefined : macBytes(mac),
         alias,
       });
     },
