@@ -27,9 +27,9 @@ void test("up, status, exec, down", async (t) => {
   const { print, said } = listener();
   assert.equal(await labUp({ name, nodes: 2, pods: 1 }, print), 0);
   assert.match(said(), /node-1 +agent runs/);
-  assert.match(said(), /p2 +10\.4\.2\.1, fd00:10:4:2::1 +attached/);
+  assert.match(said(), /p2 +10\.4\.2\.2, fd00:10:4:2::2 +attached/);
   assert.equal(labStatus({ name }, print), 0);
-  assert.equal(await labExec({ name, place: "p1", command: ["sh", "-c", "ping -c1 -W2 10.4.2.1 >/dev/null"] }), 0);
+  assert.equal(await labExec({ name, place: "p1", command: ["sh", "-c", "ping -c1 -W2 10.4.2.2 >/dev/null"] }), 0);
   assert.equal(await labExec({ name, place: "node-2", command: ["sh", "-c", "exit 3"] }), 3);
   assert.equal(await labExec({ name, place: "node-2", command: ["sh", "-c", "kill -9 $$"] }), 137);
   await assert.rejects(labExec({ name, place: "p3", command: ["true"] }), /has no node or pod p3/);

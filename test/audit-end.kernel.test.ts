@@ -53,12 +53,7 @@ const cases: [what: string, body: string, passes: boolean, words: string][] = [
     false,
     left,
   ],
-  [
-    "something left on purpose",
-    `${leave} agent.audit.expectDamage(/flleft/, "for a try");`,
-    true,
-    "ok 1 - inner",
-  ],
+  ["something left on purpose", `${leave} agent.audit.expectDamage(/flleft/, "for a try");`, true, "ok 1 - inner"],
   [
     "nothing left though something was to stay",
     'agent.audit.expectDamage(/flleft/, "for a try");',

@@ -111,9 +111,6 @@ const onNode: Damage[] = [
       }
     },
     seen: () => Array.from({ length: 2 }, () => "rule 9 to table 77 is ours, and nobody needs it"),
-    mend: ({ node }) => {
-      for (const family of ["-4", "-6"]) node.run("ip", family, "rule", "delete", "priority", "9");
-    },
   },
   {
     what: "neighbours lost, wrong and left over",

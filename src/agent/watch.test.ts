@@ -50,7 +50,8 @@ const cases: [string, KernelChange, readonly string[]][] = [
   ["an unreachable block of ours", { what: "route", to: to("10.4.1.0/24"), protocol: 142, removed: true }, ["host"]],
   ["the default route", { what: "route", to: to("0.0.0.0/0"), link: uplink, protocol: 3, removed: false }, ["uplink"]],
   ["a stranger's route", { what: "route", to: to("192.0.2.0/24"), link: uplink, protocol: 3, removed: true }, []],
-  ["a rule", { what: "rule", family: 4, priority: 5, removed: true }, []],
+  ["a rule", { what: "rule", family: 4, priority: 5, removed: false }, ["host"]],
+  ["a rule removed", { what: "rule", family: 4, priority: 5, removed: true }, []],
 ];
 
 for (const [name, change, loops] of cases) {

@@ -59,7 +59,7 @@ export function concerned(
       return cidrPrefix(change.to) === 0 ? ["uplink"] : [];
     }
     case "rule":
-      return [];
+      return change.removed ? [] : ["host"];
     default:
       return change satisfies never;
   }
