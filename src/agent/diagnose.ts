@@ -181,7 +181,12 @@ async function lookAtLinks({ kernel, pool }: DiagnoseDeps): Promise<Finding[]> {
       cure: "delete the pod; it is released by itself after a minute",
     })),
   ];
-  return orOk(problems, "links", `${pool.all().length} attachments, each with its link`);
+  const { length } = pool.all();
+  return orOk(
+    problems,
+    "links",
+    length === 1 ? "1 attachment, with its link" : `${length} attachments, each with its link`,
+  );
 }
 
 function lookAtPlugin({ config: { paths }, shim }: DiagnoseDeps): Finding[] {
