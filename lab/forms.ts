@@ -1,11 +1,11 @@
 // The forms that a scenario's steps can have: how each is written, and what it asks for.
 
 import { Fault } from "../src/base/fault.ts";
-import { type Family, nodesMax } from "./layout.ts";
+import { type BlockSize, type Family, nodesMax } from "./layout.ts";
 import type { Protocol } from "./probing.ts";
 
 export type Action =
-  | { do: "cluster"; nodes: number; families: readonly Family[]; gateway: boolean; smallBlocks: boolean }
+  | { do: "cluster"; nodes: number; families: readonly Family[]; gateway: boolean; blocks: BlockSize }
   | { do: "add pod"; pod: string; node: string; hostNetwork: boolean }
   | { do: "add container"; container: string; pod: string }
   | { do: "delete pod"; pod: string }
@@ -74,7 +74,13 @@ export const forms: readonly Form[] = [
       const count = Number(nodes);
       if (count < 1 || count > nodesMax) return `a cluster has 1 to ${nodesMax} nodes`;
       const families: Family[] = family === "v4" ? [4] : family === "v6" ? [6] : [4, 6];
-      return { do: "cluster", nodes: count, families, gateway: gateway !== "no", smallBlocks: small !== undefined };
+      return {
+        do: "cluster",
+        nodes: count,
+        families,
+        gateway: gateway !== "no",
+        blocks: small === undefined ? "usual" : "small",
+      };
     },
   },
   {

@@ -28,6 +28,8 @@ export interface LabNode {
   stopAgent(): Promise<void>;
   /** SIGKILL: no chance to tidy up. */
   killAgent(): Promise<void>;
+  /** The agent's process. @throws Fault "lab-failed" where it does not run */
+  agentPid(): number;
   /** Whether the agent runs, was stopped in order, or ended in any other way. */
   agentState(): "runs" | "stopped" | "killed";
 }
@@ -62,6 +64,7 @@ export function createNode(lab: Lab, layout: NodeLayout, program = fairlead): La
     layout,
     runtime,
     agentLog,
+    agentPid: () => running().id.pid,
     agentState: () => (agent?.alive() === true ? "runs" : stopped ? "stopped" : "killed"),
     startAgent: async () => {
       if (agent?.alive() === true) throw new Fault("lab-failed", `the agent of ${name} runs already`);
