@@ -42,16 +42,17 @@ test("14.2 the delegate is run with the same variables and the same configuratio
 });
 
 test("14.3 CHECK, DEL, STATUS and GC are passed on, each once", async (t) => {
-  const all = delegated(t, node);
+  const own = await startNode(t);
+  const all = delegated(t, own);
   const { asked, delegate } = all;
-  const pod = node.pod(t);
-  const prevResult = await node.add(pod, asked());
-  silent(await node.call("CHECK", pod, asked({ prevResult })));
-  silent(await node.call("STATUS", undefined, asked()));
+  const pod = own.pod(t);
+  const prevResult = await own.add(pod, asked());
+  silent(await own.call("CHECK", pod, asked({ prevResult })));
+  silent(await own.call("STATUS", undefined, asked()));
   const list = [{ containerID: pod.id, ifname: "eth0" }];
-  silent(await node.call("GC", undefined, asked({ [valid]: list, "cni.dev/attachments": list })));
+  silent(await own.call("GC", undefined, asked({ [valid]: list, "cni.dev/attachments": list })));
   assert.ok(hasLink(pod.ns, "eth0"));
-  silent(await node.call("DEL", pod, asked({ prevResult })));
+  silent(await own.call("DEL", pod, asked({ prevResult })));
   assert.deepEqual(verbsOf(all), ["ADD", "CHECK", "STATUS", "GC", "DEL"]);
   assert.deepEqual(delegate.calls("CHECK")[0]?.stdin["prevResult"], prevResult);
   assert.deepEqual(delegate.calls("DEL")[0]?.stdin["prevResult"], prevResult);
