@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { until } from "../until.ts";
 import { makeProcessNode, type ProcessNode } from "./agent-process.ts";
-import { bare, hasLink, reachable } from "./eyes.ts";
+import { bare, globalAddressesIn, reachable } from "./eyes.ts";
 import { makePod, type Pod, recorded, type Scope } from "./node.ts";
 import { refused, type Result, resultOf, silent } from "./runtime.ts";
 
@@ -60,7 +60,11 @@ test("16.4 the agent is killed at each kernel call of ADD: the call may be tried
   const deaths = await killAtEach(t, "ADD", async (node, pod) => {
     // An ADD that was done but not answered may stand whole; one that was not done leaves nothing, even without DEL.
     if ((await recorded(node.socket)).length === 0) await bare(node);
-    else assert.ok(hasLink(pod.ns, "eth0"));
+    else {
+      const ips = globalAddressesIn(pod.ns, "eth0").map((address) => ({ address }));
+      assert.equal(ips.length, 2, "it is whole");
+      reachable(node, pod.ns, { ips });
+    }
     silent(await node.call("DEL", pod));
     await bare(node);
     reachable(node, pod.ns, resultOf(await node.call("ADD", pod)));

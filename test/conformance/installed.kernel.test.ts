@@ -4,11 +4,11 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import {
+  appendFileSync,
   existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
-  renameSync,
   rmSync,
   statSync,
   watch,
@@ -16,6 +16,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { until } from "../until.ts";
 import { createChain, type List } from "./chain.ts";
 import { reachable } from "./eyes.ts";
@@ -119,19 +120,17 @@ test("11.13 plugin and list are plain files with the modes of such, whatever sto
 test("11.14 the plugin is replaced while a call of the old one is under way, which ends well", async (t) => {
   const other = await startNode(t);
   const pod = other.pod(t);
-  const child = spawn(other.plugin, [], {
-    env: other.env("ADD", pod, { FAIRLEAD_CONNECT_MS: "5000" }),
-    timeout: 30_000,
-  });
+  await other.agent.stop();
+  appendFileSync(other.plugin, "an older version"); // bytes after its end are nothing to a program
+  const env = other.env("ADD", pod, { FAIRLEAD_CONNECT_MS: "5000" });
+  const child = spawn(other.plugin, [], { env, timeout: 30_000 });
   let stdout = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
   await once(child, "spawn");
-  await other.agent.stop();
-  const inode = statSync(other.plugin).ino;
-  writeFileSync(`${other.plugin}.other`, "another version", { mode: 0o755 });
-  renameSync(`${other.plugin}.other`, other.plugin);
+  const { ino, size } = statSync(other.plugin);
   await other.agent.start();
-  assert.notEqual(statSync(other.plugin).ino, inode);
+  assert.notEqual(statSync(other.plugin).ino, ino, "a file in its place, not the old one written over");
+  assert.ok(statSync(other.plugin).size < size);
   child.stdin.end(JSON.stringify(other.conf()));
   const [exitCode] = (await once(child, "close")) as [number];
   assert.equal(exitCode, 0, stdout);
@@ -147,4 +146,28 @@ test("11.15 a directory where the plugin's or the list's own directory is missin
   await other.agent.start();
   resultOf(await other.call("ADD", other.pod(t)));
   assert.deepEqual(readdirSync(cniConf), ["10-fairlead.conflist"]);
+});
+
+test("11.16 an agent that cannot install says where, and ends: no runtime finds half of it", async (t) => {
+  const other = await startNode(t);
+  await other.agent.stop();
+  const { paths, ...config } = other.agent.config;
+  const inTheWay = join(paths.state, "in-the-way");
+  writeFileSync(inTheWay, "");
+  const file = join(paths.state, "agent.yaml");
+  const cniConf = join(inTheWay, "net.d");
+  writeFileSync(file, JSON.stringify({ ...config, paths: { ...paths, cniConf } }));
+  const program = fileURLToPath(new URL("../../bin/fairlead", import.meta.url));
+  const child = spawn("ip", ["netns", "exec", other.ns.name, program, "agent", "--config", file]);
+  const ended = once(child, "close");
+  t.after(async () => {
+    child.kill("SIGKILL");
+    await ended;
+  });
+  let stderr = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr = (stderr + text).slice(-4000)));
+  await until("the agent has ended", () => child.exitCode !== null || child.signalCode !== null);
+  assert.notEqual(child.exitCode, 0);
+  assert.ok(stderr.includes(cniConf), stderr);
+  assert.ok(!existsSync(paths.socket), "its socket is gone with it");
 });
