@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { agentConfigSchema } from "../../src/agent/config.ts";
-import { serve } from "../../src/agent/main.ts";
+import { serve } from "../../src/agent/serve.ts";
 import { present } from "../../src/base/assert.ts";
 import { parseConfig } from "../../src/base/config.ts";
 import { createLog } from "../../src/base/log.ts";
@@ -59,6 +59,7 @@ export function makeProcessNode(
     state: join(directory, "state"),
     cniConf: join(directory, "conf"),
     cniBin: join(directory, "bin"),
+    etc: join(directory, "etc"),
   };
   const file = join(directory, "agent.yaml");
   writeFileSync(

@@ -150,8 +150,9 @@ test("8.14 a missing reservation of the address is an error", async (t) => {
   const prevResult = await lost.add(pod);
   await lost.agent.stop();
   rmSync(lost.agent.config.paths.state, { recursive: true });
+  lost.ns.run("ip", "link", "set", hostEnd(prevResult), "alias", ""); // nothing tells the next agent whose link it is
   await lost.agent.start();
-  refused(await lost.call("CHECK", pod, { conf: { prevResult } }), "any", /reserved/);
+  refused(await lost.call("CHECK", pod, { conf: { prevResult } }), "any");
 });
 
 test("8.15 a missing prevResult is an error", async (t) => {
@@ -215,17 +216,18 @@ test("8.21 what later plugins added to the result and to the pod is tolerated", 
   silent(await check(grown));
 });
 
-test("8.22 an MTU that a later plugin lowered, in the pod and in the result, is tolerated", async (t) => {
+test("8.22 an MTU that a later plugin lowered is tolerated, whether the result tells of it or not", async (t) => {
   const { pod, result, check } = await attached(t);
   pod.ns.run("ip", "link", "set", "eth0", "mtu", "1400");
   const tuned = result.interfaces.map((entry) => (entry.name === "eth0" ? { ...entry, mtu: 1400 } : entry));
   silent(await check({ ...result, interfaces: tuned }));
+  silent(await check()); // tuning lowers it without a word
 });
 
-test("8.23 an MTU that nobody told of is an error", async (t) => {
+test("8.23 an MTU above the one that ADD gave is an error", async (t) => {
   const { pod, check } = await attached(t);
-  pod.ns.run("ip", "link", "set", "eth0", "mtu", "1400");
-  refused(await check(), "any", "eth0", "1400");
+  pod.ns.run("ip", "link", "set", "eth0", "mtu", "9000");
+  refused(await check(), "any", "eth0", "9000");
 });
 
 test("8.24 a hardware address that nobody told of is an error", async (t) => {
