@@ -17,7 +17,7 @@ interface Row {
 const top = fileURLToPath(new URL("../../", import.meta.url));
 const list = fileURLToPath(new URL("must-fail.md", import.meta.url));
 /** What a test needs of the project; the modules are only linked. */
-const copied = ["bin", "src", "native", "build", "test", "package.json"];
+const copied = ["bin", "src", "lab", "native", "build", "test", "package.json"];
 /** Longest that one test file may take. */
 const testMsMax = 120_000;
 
