@@ -4,7 +4,6 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { AuditedNode } from "../lab/audit/node.ts";
 import { type AgentConfig, agentConfigSchema } from "../src/agent/config.ts";
@@ -17,7 +16,7 @@ import type { Kernel } from "../src/kernel/contract.ts";
 import { openKernel } from "../src/kernel/kernel.ts";
 import { parseIp } from "../src/net/ip.ts";
 import { type Attached, type EndedCall, noteCall } from "./attached.ts";
-import { auditAtEnd, type EndAudit } from "./audit.ts";
+import { auditAtEnd, type AuditScope, type EndAudit } from "./audit.ts";
 import { makeNetns, type TestNetns } from "./netns.ts";
 import { until } from "./until.ts";
 
@@ -71,6 +70,10 @@ export interface TestAgentOptions {
   mtu?: number;
   /** Routes to other nodes' blocks. */
   routes?: readonly { to: string; via: string }[];
+  /** More keys of the agent's configuration. */
+  settings?: Record<string, unknown>;
+  /** False where the test calls the plugin by itself, and judges the node by its own eyes. */
+  audited?: boolean;
   /** Stands between the agent and the kernel, for failures at will. */
   wrap?: (kernel: Kernel) => Kernel;
 }
@@ -79,10 +82,11 @@ export interface TestAgentOptions {
  * Starts an agent in a fresh node namespace with an uplink that has an address of each family; all of it goes when `t` ends,
  * after an audit has found that the node holds exactly what is attached. Make pods after the agent: they must outlive that.
  */
-export async function startTestAgent(t: TestContext, options: TestAgentOptions = {}): Promise<TestAgent> {
-  const { blocks = ["10.4.1.0/24", "fd00:10:4:1::/64"], mtu, routes = [], wrap = (kernel) => kernel } = options;
+export async function startTestAgent(t: AuditScope, options: TestAgentOptions = {}): Promise<TestAgent> {
+  const { blocks = ["10.4.1.0/24", "fd00:10:4:1::/64"], mtu, routes = [], settings = {} } = options;
+  const { wrap = (kernel) => kernel, audited: isAudited = true } = options;
   const attached: Attached = new Map();
-  const audit = auditAtEnd(t, () => audited());
+  const audit = auditAtEnd(t, () => (isAudited ? audited() : undefined));
   const node = makeNetns(t);
   addUplink(node);
   const directory = mkdtempSync(join(tmpdir(), "fairlead-agent-"));
@@ -100,6 +104,7 @@ export async function startTestAgent(t: TestContext, options: TestAgentOptions =
       addresses: { mode: "routes", blocks },
       routes,
       ...(mtu === undefined ? {} : { mtu }),
+      ...settings,
     }),
     "test configuration",
   );
@@ -186,7 +191,8 @@ const uplink = {
   addresses: { 4: present(parseIp("172.30.0.11"), "address"), 6: present(parseIp("fd00:30::11"), "address") },
 };
 
-function addUplink(node: TestNetns): void {
+/** Gives a node namespace its uplink: the link, an address of each family, and loopback. */
+export function addUplink(node: TestNetns): void {
   node.run("ip", "link", "set", "lo", "up");
   node.run("ip", "link", "add", uplink.name, "type", "veth", "peer", "name", "wire");
   node.run("ip", "link", "set", "wire", "up");

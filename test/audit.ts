@@ -14,6 +14,9 @@ interface Damage {
   why: string;
 }
 
+/** What lives as long as the audited node: a test, as a rule. */
+export type AuditScope = Pick<TestContext, "after" | "passed" | "diagnostic">;
+
 export interface EndAudit {
   /**
    * Says that a difference stays at the end of the test, and why. Every difference that `seen` matches is then as it
@@ -30,7 +33,7 @@ export interface EndAudit {
  * Has `node` audited when the test ends, before anything is taken away that is registered with `t` after this; the test
  * fails once all of that is gone. Where `node` gives undefined there is nothing to audit: no agent was ever up.
  */
-export function auditAtEnd(t: TestContext, node: () => AuditedNode | undefined): EndAudit {
+export function auditAtEnd(t: AuditScope, node: () => AuditedNode | undefined): EndAudit {
   const damages: Damage[] = [];
   const problems: EndAudit["problems"] = async (options = {}) => {
     const audited = node();
