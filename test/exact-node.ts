@@ -8,7 +8,7 @@ import { parseIp } from "../src/net/ip.ts";
 import { parseMac } from "../src/net/mac.ts";
 import { compareNode } from "../lab/audit/audit.ts";
 import type { Living } from "../lab/audit/living.ts";
-import type { Seen } from "../lab/audit/look.ts";
+import type { Seen, SeenPod } from "../lab/audit/look.ts";
 import type { AuditedNode } from "../lab/audit/node.ts";
 import type { SeenLink, SeenNetwork } from "../lab/audit/seen.ts";
 import type { Journal } from "../lab/audit/state-file.ts";
@@ -164,7 +164,7 @@ export function exact(): { node: AuditedNode; seen: Seen } {
     },
     seen: {
       node: hostNetwork(),
-      rules: [{ priority: 0, table: "255", protocol: 2 }],
+      rules: [{ priority: 0, src: "all", table: "255", protocol: 2 }],
       ruleset,
       settings: new Map([
         ["ipv4/ip_forward", "1"],
@@ -196,7 +196,7 @@ export function exact(): { node: AuditedNode; seen: Seen } {
         unreadable: [],
       },
       agent: { attachments: [told], calls: 0 },
-      pods: new Map([[pod, podNetwork()]]),
+      pods: new Map([[pod, { ...podNetwork(), rules: [] }]]),
       bootId: "this boot",
       nowMs,
     },
@@ -208,7 +208,7 @@ export const journalOf = ({ seen }: Exact): Journal => {
   if (typeof seen.journal === "string") throw new Error(seen.journal);
   return seen.journal;
 };
-export const podOf = ({ seen }: Exact): SeenNetwork => present(seen.pods.get(pod), pod);
+export const podOf = ({ seen }: Exact): SeenPod => present(seen.pods.get(pod), pod);
 export const stopped = (one: Exact): void => {
   one.node.agent = "stopped";
   delete one.seen.agent;

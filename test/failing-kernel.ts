@@ -33,6 +33,7 @@ export function failingKernel(kernel: Kernel, strike: () => void = () => {}): { 
     apply: (ops) => call(`apply ${ops[0]?.op}`, () => netns.apply(ops)),
     writeSysctls: (values) => call("writeSysctls", () => netns.writeSysctls(values)),
     link: (ref) => call("link", () => netns.link(ref)),
+    carries: (ref) => call("carries", () => netns.carries(ref)),
   });
   const { guard } = kernel;
   return {
@@ -47,6 +48,7 @@ export function failingKernel(kernel: Kernel, strike: () => void = () => {}): { 
           apply: wrapNetns({ ...netns }).apply,
           writeSysctls: wrapNetns({ ...netns }).writeSysctls,
           link: wrapNetns({ ...netns }).link,
+          carries: wrapNetns({ ...netns }).carries,
         });
       },
       guard: {

@@ -196,6 +196,18 @@ function testLinkChanges(make: MakeKernel): void {
     assert.deepEqual(await states(), [false, false, true, false]);
   });
 
+  void test("a link that was up before its other end carries once the kernel has looked; a missing one is not waited for", async (t) => {
+    const { node, pod, index } = await makePair(t, make, "down");
+    assert.equal(await node.carries(index), false);
+    await applyOk(node, [{ op: "link.set", link: index, up: true }]);
+    assert.equal(await node.carries("fl0"), false);
+    await applyOk(pod, [{ op: "link.set", link: "eth0", up: true }]);
+    await until("it carries", () => node.carries(index));
+    await applyOk(pod, [{ op: "link.set", link: "eth0", up: false }]);
+    await until("it carries no more", async () => !(await node.carries(index)));
+    assert.equal(await node.carries("nowhere"), true);
+  });
+
   void test("several properties change in one operation", async (t) => {
     const { node, index } = await makePair(t, make, "down");
     await applyOk(node, [

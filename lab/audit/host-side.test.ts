@@ -140,7 +140,11 @@ const routes: Case[] = [
   ],
   [
     "rules",
-    ({ seen }) => seen.rules.push({ priority: 9, table: "7", protocol: 142 }, { priority: 8, table: "7", protocol: 3 }),
+    ({ seen }) =>
+      seen.rules.push(
+        { priority: 9, src: "all", table: "7", protocol: 142 },
+        { priority: 8, src: "all", table: "7", protocol: 3 },
+      ),
     ["rule 9 to table 7 is ours, and nobody needs it"],
   ],
   [

@@ -11,6 +11,9 @@ import { networkWords, readNetwork, readRules, type SeenNetwork, type SeenRule }
 import { settingsOf } from "./settings.ts";
 import { type Journal, readJournal } from "./state-file.ts";
 
+/** The inside of a pod. */
+export type SeenPod = SeenNetwork & { rules: SeenRule[] };
+
 /** Everything that one look found. */
 export interface Seen {
   node: SeenNetwork;
@@ -26,7 +29,7 @@ export interface Seen {
   /** Absent where no agent is to run; a sentence where it does not answer. */
   agent?: AgentView | string;
   /** By the paths of their namespaces; undefined where there is none. */
-  pods: ReadonlyMap<string, SeenNetwork | undefined>;
+  pods: ReadonlyMap<string, SeenPod | undefined>;
   bootId: string;
   /** Wall clock. */
   nowMs: number;
@@ -75,7 +78,7 @@ async function lookAtPods(node: AuditedNode, env: Environment): Promise<Lists> {
   const living = [...(node.known ?? []), ...told.map((one) => one.living)];
   const paths = new Set(living.flatMap(({ link }) => (typeof link === "object" ? link.netnsPath : [])));
   const waiting = [...paths];
-  const pods = new Map<string, SeenNetwork | undefined>();
+  const pods = new Map<string, SeenPod | undefined>();
   const worker = async (): Promise<void> => {
     for (let path = waiting.shift(); path !== undefined; path = waiting.shift()) {
       pods.set(path, await lookAtPod(path, env));
@@ -86,10 +89,11 @@ async function lookAtPods(node: AuditedNode, env: Environment): Promise<Lists> {
 }
 
 /** A pod's namespace can go while it is looked at. */
-async function lookAtPod(path: string, env: Environment): Promise<SeenNetwork | undefined> {
+async function lookAtPod(path: string, env: Environment): Promise<SeenPod | undefined> {
   if (!existsSync(path)) return undefined;
   try {
-    return await lookAtNetwork(path, env);
+    const [network, rules] = await all([lookAtNetwork(path, env), lookAtRules(path, env)]);
+    return { ...network, rules };
   } catch (error) {
     if (!existsSync(path)) return undefined;
     throw error;

@@ -86,6 +86,8 @@ const interfaces: Case[] = [
   ["another plugin's interface", (one) => podOf(one).links.push(link({ name: "tunl0", kind: "ipip" })), []],
 ];
 
+const sourceRule = (src: string) => ({ priority: 20_000, src, table: "1001", protocol: 142 });
+
 const ways: Case[] = [
   [
     "no default routes",
@@ -109,21 +111,33 @@ const ways: Case[] = [
     ],
   ],
   [
-    "routes that rank behind those of a first interface",
+    "a second interface, whose routes rank behind those of the first and stand in a table of their own",
     (one) => {
+      const { routes, rules } = podOf(one);
+      routes.push(...[0, 1, 2, 3].map((at) => ({ ...routeOf(one, at), table: 1001 })));
       for (const at of [0, 1, 2, 3]) routeOf(one, at).metric = 1001;
+      rules.push(sourceRule("10.4.1.2"), sourceRule("fd00:10:4:1::2"));
     },
     [],
   ],
   [
-    "a rank that nobody has, and a route that is there in two",
+    "a second interface in one family that lacks its table and rule, and has the rule of another",
     (one) => {
-      routeOf(one, 0).metric = 77;
-      podOf(one).routes.push({ ...routeOf(one, 1), metric: 1001 });
+      for (const at of [0, 1]) routeOf(one, at).metric = 1001;
+      podOf(one).rules.push(sourceRule("10.4.1.77"), { ...sourceRule("10.4.1.78"), protocol: 3 });
     },
     [
+      `route 169.254.1.1/32 dev eth0 scope link table 1001 is missing in ${pod}`,
+      `route 0.0.0.0/0 via 169.254.1.1 dev eth0 src 10.4.1.2 table 1001 is missing in ${pod}`,
+      `rule from 10.4.1.2 to table 1001 is missing in ${pod}`,
+      `rule from 10.4.1.77 to table 1001 is there in ${pod}, and nobody needs it`,
+    ],
+  ],
+  [
+    "a rank that nobody has",
+    (one) => (routeOf(one, 0).metric = 77),
+    [
       `route 169.254.1.1/32 dev eth0 scope link is missing in ${pod}`,
-      `route 0.0.0.0/0 via 169.254.1.1 dev eth0 src 10.4.1.2 is there in ${pod}, and nobody needs it`,
       `route 169.254.1.1/32 dev eth0 scope link metric 77 is there in ${pod}, and nobody needs it`,
     ],
   ],

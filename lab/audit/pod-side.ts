@@ -17,6 +17,7 @@ import {
 } from "./kernel-words.ts";
 import type { Living, LivingLink } from "./living.ts";
 import type { AuditedNode } from "./node.ts";
+import type { SeenPod } from "./look.ts";
 import type { SeenLink, SeenNetwork, SeenRoute } from "./seen.ts";
 
 /** The next hop of each family, which no network uses. */
@@ -33,7 +34,7 @@ interface PodLink {
 export function comparePods(
   { agent }: AuditedNode,
   living: readonly Living[],
-  { node, pods }: { node: SeenNetwork; pods: ReadonlyMap<string, SeenNetwork | undefined> },
+  { node, pods }: { node: SeenNetwork; pods: ReadonlyMap<string, SeenPod | undefined> },
 ): Difference[] {
   return [...pods].flatMap(([path, pod]) => {
     // A pod whose namespace is gone has nothing to look at; its links went with it.
@@ -53,6 +54,7 @@ export function comparePods(
         `lo is down ${where}`,
       ),
       ...routeDifferences(present, pod.routes, where),
+      ...ruleDifferences(present, pod, where),
       ...neighbourTextDifferences(
         present.flatMap(({ living, link }) =>
           mainAddresses(living, link).map(({ gateway }) => `${gateway} at ${link.host.mac} on ${link.pod.name}`),
@@ -109,18 +111,50 @@ function routeDifferences(links: readonly PodLink[], routes: readonly SeenRoute[
     ({ protocol, link = "", table }) =>
       protocol === ourProtocol || (indexes.has(link) && !(protocol === kernelProtocol && table === localTable)),
   );
-  // The routes of a pod's second interface rank behind those of its first, by the interface's own number.
-  const unranked = ours.map((route): SeenRoute => {
-    const ranked = route.link !== undefined && route.metric === indexes.get(route.link);
-    return ranked ? { ...route, metric: metricDefault[route.to.includes(":") ? 6 : 4] } : route;
-  });
-  return compareTexts(links.flatMap(wantedRoutes).map(routeText), unranked.map(routeText), {
+  return compareTexts(links.flatMap((link) => wantedRoutes(link, routes)).map(routeText), ours.map(routeText), {
     missing: (route) => `route ${route} is missing ${where}`,
     extra: (route) => `route ${route} is there ${where}, and nobody needs it`,
   });
 }
 
-function wantedRoutes({ living, link }: PodLink): SeenRoute[] {
+/** Of a pod's second interface, in families where the first has the plain ones: ranked by its own number, and once more in a table of that number. */
+function wantedRoutes(podLink: PodLink, seen: readonly SeenRoute[]): SeenRoute[] {
+  const { held } = podLink;
+  const second = rankedFamilies(podLink, seen);
+  return plainRoutes(podLink).flatMap((route) => {
+    if (held === undefined || !second.has(route.to.includes(":") ? 6 : 4)) return [route];
+    return [
+      { ...route, metric: held.index },
+      { ...route, table: held.index },
+    ];
+  });
+}
+
+/** Families in which the interface's routes rank behind those of another. */
+function rankedFamilies({ held, link }: PodLink, seen: readonly SeenRoute[]): Set<4 | 6> {
+  const ranked = seen.filter((route) => route.link === link.pod.name && route.metric === held?.index);
+  return new Set(ranked.map(({ to }) => (to.includes(":") ? 6 : 4)));
+}
+
+/** A second interface's addresses are answered by way of it. */
+function ruleDifferences(links: readonly PodLink[], { routes, rules }: SeenPod, where: string): Difference[] {
+  const wanted = links.flatMap((podLink) => {
+    const families = rankedFamilies(podLink, routes);
+    const own = podLink.living.addresses.filter((address) => families.has(ipFamily(address)));
+    return own.map((address) => `from ${address} to table ${podLink.held?.index}`);
+  });
+  const ours = rules.filter(({ protocol }) => protocol === ourProtocol);
+  return compareTexts(
+    wanted,
+    ours.map(({ src, table }) => `from ${src} to table ${table}`),
+    {
+      missing: (rule) => `rule ${rule} is missing ${where}`,
+      extra: (rule) => `rule ${rule} is there ${where}, and nobody needs it`,
+    },
+  );
+}
+
+function plainRoutes({ living, link }: PodLink): SeenRoute[] {
   return mainAddresses(living, link).flatMap(({ address, gateway: via }) => {
     const family = ipFamily(address);
     const metric = metricDefault[family];

@@ -46,10 +46,10 @@ test("an answer too few, or one in other words, is refused by name", () => {
 
 test("rules, with and without their makers", () => {
   const text =
-    '[{"priority":0,"src":"all","table":"255"},{"priority":9,"dst":"10.4.1.1","table":"77","protocol":"142"}]';
+    '[{"priority":0,"src":"all","table":"255"},{"priority":9,"src":"10.4.1.2","dst":"10.4.1.1","table":"77","protocol":"142"}]';
   assert.deepEqual(readRules(text, "here"), [
-    { priority: 0, table: "255", protocol: 2 },
-    { priority: 9, table: "77", protocol: 142 },
+    { priority: 0, src: "all", table: "255", protocol: 2 },
+    { priority: 9, src: "10.4.1.2", table: "77", protocol: 142 },
   ]);
   assert.deepEqual(readRules("\n", "here"), []);
 });

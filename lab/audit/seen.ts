@@ -53,6 +53,8 @@ export interface SeenNeighbour {
 
 export interface SeenRule {
   priority: number;
+  /** The address or network that packets come from, "all" where it may be any. */
+  src: string;
   table: string;
   protocol: number;
 }
@@ -154,6 +156,8 @@ const neighbourSchema = z
 
 const ruleSchema = z.object({
   priority: z.int(),
+  /** The network or address that packets come from; absent for "all". */
+  src: z.string().default("all"),
   table: z.string().default(""),
   // Absent where iproute2 leaves out that the kernel made it.
   protocol: z.coerce.number().default(2),

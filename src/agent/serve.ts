@@ -80,13 +80,15 @@ export async function serve(options: AgentOptions): Promise<void> {
         onPass,
       });
       start(sockets.loop);
-      await putInPlace(options);
-      log.info({ socket: config.paths.socket, uplink: uplink.current().link.name }, "serving");
-      options.onServing?.();
-
-      await aborted(signal);
-      log.info({ reason: String(signal.reason) }, "stopping; pods keep running");
-      await endCalls(sockets, deps);
+      try {
+        await putInPlace(options);
+        log.info({ socket: config.paths.socket, uplink: uplink.current().link.name }, "serving");
+        options.onServing?.();
+        await aborted(signal);
+        log.info({ reason: String(signal.reason) }, "stopping; pods keep running");
+      } finally {
+        await endCalls(sockets, deps);
+      }
     } finally {
       unwatch();
     }

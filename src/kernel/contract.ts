@@ -143,6 +143,12 @@ export interface Netns {
   links(): Promise<Link[]>;
   /** One link, or undefined where there is none. */
   link(ref: LinkRef): Promise<Link | undefined>;
+  /**
+   * Whether what is sent on the link is sent. Not so for a moment where a link was up before its other end: it has a carrier
+   * then, but no queue before the kernel's link watch has come by, and drops every packet. Linux 6.8 and newer lets the link
+   * watch run for this question; an older one has to be asked again. True where there is no such link.
+   */
+  carries(ref: LinkRef): Promise<boolean>;
   addresses(): Promise<Address[]>;
   /** Routes of every table, what the kernel would choose by itself left out; of several next hops the first. Not those for certain sources or tos. */
   routes(): Promise<Route[]>;

@@ -129,6 +129,7 @@ test(
     assert.match(await runtime.refused("add", "borrowed", pod), /absent-ipam/);
     assert.match(await runtime.refused("status", "borrowed", pod), /absent-ipam/);
     assert.doesNotMatch(pod.run("ip", "link"), /eth0/);
+    await runtime.ok("del", "borrowed", pod);
   },
 );
 
