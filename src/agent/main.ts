@@ -1,6 +1,7 @@
 // `fairlead agent`: reads its configuration, refuses a machine that cannot do it, and serves until it is told to stop.
 
 import { readFile } from "node:fs/promises";
+import { flushCompileCache } from "node:module";
 import { fileURLToPath } from "node:url";
 import { parseConfig } from "../base/config.ts";
 import { Fault } from "../base/fault.ts";
@@ -32,6 +33,8 @@ export async function runAgent({ configFile, version }: { configFile: string; ve
       shim: fileURLToPath(new URL("../../build/fairlead-cni", import.meta.url)),
       door: loadAddon(),
       signal: stop.signal,
+      // Written when a program ends in order, which an agent may never do.
+      onServing: flushCompileCache,
     });
   } finally {
     kernel.close();
