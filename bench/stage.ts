@@ -10,6 +10,7 @@ import { makeMachines } from "../lab/machines.ts";
 import { makeNetns } from "../lab/netns.ts";
 import { createNode, type LabNode } from "../lab/node.ts";
 import { createLab, type Lab } from "../lab/record.ts";
+import { startWarden } from "../lab/warden.ts";
 import { until } from "../lab/waiting.ts";
 import { present } from "../src/base/assert.ts";
 import { Fault } from "../src/base/fault.ts";
@@ -51,6 +52,7 @@ export async function onStage<T>(options: StageOptions, work: (stage: Stage) => 
   const { name, families, blockSize = "usual" } = options;
   await removeLab(name); // what a killed run has left
   const lab = createLab({ name });
+  const warden = startWarden(lab);
   let spawner: Spawner | undefined;
   try {
     const layout = planCluster({ lab: name, nodes: 2, families, gateway: true, blocks: blockSize });
@@ -76,6 +78,7 @@ export async function onStage<T>(options: StageOptions, work: (stage: Stage) => 
     spawner?.end();
     lab.close();
     await removeLab(name);
+    warden.dismiss();
   }
 }
 

@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { Fault } from "../src/base/fault.ts";
+import { describe, Fault } from "../src/base/fault.ts";
 import { type Cluster, startCluster } from "./cluster.ts";
 import { demoTable } from "./demo.ts";
 import { removeLab } from "./down.ts";
@@ -16,6 +16,7 @@ import { reportText, stepText } from "./report.ts";
 import { runScenario } from "./run.ts";
 import { parseScenario, type Scenario } from "./scenario.ts";
 import { recordOf, statusText } from "./status.ts";
+import { removeOrphan, startWarden } from "./warden.ts";
 
 /** Writes one or more lines for people. */
 export type Print = (text: string) => void;
@@ -43,12 +44,15 @@ export async function labUp(options: LabUpOptions, print: Print): Promise<number
   const layout = planCluster({ lab: name, nodes, families, gateway: true });
   const interrupted = interruption();
   const lab = createLab({ name });
+  const warden = startWarden(lab);
   try {
     const cluster = await startCluster(lab, layout, options.program);
     await addPods(cluster, pods, interrupted);
   } catch (error) {
     await removeLab(name);
     throw error;
+  } finally {
+    warden.dismiss();
   }
   lab.close();
   print(statusText(name));
@@ -120,6 +124,7 @@ export interface LabRunOptions {
 
 /** Runs scenarios one after the other, each in a lab of its own; 1 if any fails. */
 export async function labRun({ files = [], keep = false }: LabRunOptions, print: Print): Promise<number> {
+  await removeOrphans(print);
   const scenarios = (files.length === 0 ? allScenarios() : files).map(readScenario);
   const signal = interruption();
   let passed = 0;
@@ -141,11 +146,23 @@ export async function labRun({ files = [], keep = false }: LabRunOptions, print:
 /** Runs the scenario of the Kubernetes network model and tells a newcomer what it proved. */
 export async function labDemo(print: Print): Promise<number> {
   const scenario = readScenario(demoFile);
+  await removeOrphans(print);
   print(`${scenario.title}: two machines, an agent on each, pods attached through the CNI binary\n`);
   const report = await runScenario(scenario, { lab: `demo${process.pid}`, signal: interruption() });
   print(demoTable(report));
   if (!report.ok) print(`\n${reportText(report)}`);
   return report.ok ? 0 : 1;
+}
+
+/** What was left by runs that were killed together with their wardens. A failure is told, and is no reason to stop. */
+async function removeOrphans(print: Print): Promise<void> {
+  for (const lab of listLabs().filter((name) => /^(?:demo|run)\d/.test(name))) {
+    try {
+      if (await removeOrphan(lab)) print(`removed lab ${lab}, which a killed run had left`);
+    } catch (error) {
+      print(`lab ${lab}, which a killed run has left, could not be removed: ${describe(error)}`);
+    }
+  }
 }
 
 /** Reads and parses a scenario file. */

@@ -10,10 +10,10 @@ import { execOk } from "./exec.ts";
 import { look, type Verdict } from "./expect.ts";
 import type { Action, Expectation } from "./forms.ts";
 import { planCluster } from "./layout.ts";
-
 import { createLab, type Lab } from "./record.ts";
 import type { Scenario, Step } from "./scenario.ts";
 import { all, until } from "./waiting.ts";
+import { startWarden } from "./warden.ts";
 
 export interface StepReport {
   step: Step;
@@ -64,6 +64,7 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
   const { signal, onStep, keep = false } = options;
   const startedMs = performance.now();
   const lab = createLab({ name: options.lab });
+  const warden = startWarden(lab);
   const stage: Stage = { lab, signal, program: options.program };
   const steps: StepReport[] = [];
   const logs: ScenarioReport["logs"] = [];
@@ -85,6 +86,7 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
       await removeLab(lab.name);
       removed = true;
     }
+    warden.dismiss();
   }
   const left = removed ? leftovers(lab.name, lab.env) : [];
   return {
