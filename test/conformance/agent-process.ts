@@ -43,6 +43,8 @@ export interface ProcessNode {
   alive(): boolean;
   /** SIGKILL; settles when the process is gone. Nothing to do where it is. */
   kill(): Promise<void>;
+  /** SIGTERM; gives the exit code. */
+  stop(): Promise<number | null>;
   call(verb: string, pod?: Pod, change?: CallChange): Promise<Outcome>;
 }
 
@@ -96,6 +98,12 @@ export function makeProcessNode(
     },
     alive: () => running?.alive() === true,
     kill,
+    stop: async () => {
+      const { child, ended } = present(running, "running agent");
+      child.kill("SIGTERM");
+      await ended;
+      return child.exitCode;
+    },
     call: (verb, pod, { env, conf, stdin, program = plugin, ...how } = {}) =>
       runPlugin(program, {
         env: caller.env(verb, pod, env),
@@ -140,7 +148,8 @@ async function run([file, nodeNetns]: readonly (string | undefined)[]): Promise<
   const stop = new AbortController();
   process.once("SIGTERM", () => stop.abort("SIGTERM"));
   const tell = (line: string): boolean => process.stdout.write(`${line}\n`);
-  createInterface(process.stdin).on("line", (line) => {
+  const orders = createInterface(process.stdin);
+  orders.on("line", (line) => {
     const [at, when] = line.split(" ");
     Object.assign(plan, { at: Number(at), when, seen: 0 });
     tell(lines.armed);
@@ -156,6 +165,7 @@ async function run([file, nodeNetns]: readonly (string | undefined)[]): Promise<
     onServing: () => tell(lines.ready),
   });
   kernel.close();
+  orders.close();
 }
 
 if (import.meta.main) await run(process.argv.slice(2));
