@@ -10,7 +10,7 @@ import { type AgentConfig, agentConfigSchema } from "../src/agent/config.ts";
 import { serve } from "../src/agent/serve.ts";
 import { present } from "../src/base/assert.ts";
 import { parseConfig } from "../src/base/config.ts";
-import { silentLog } from "../src/base/log.ts";
+import { type Log, silentLog } from "../src/base/log.ts";
 import { loadAddon } from "../src/kernel/addon.ts";
 import type { Kernel } from "../src/kernel/contract.ts";
 import { openKernel } from "../src/kernel/kernel.ts";
@@ -74,6 +74,8 @@ export interface TestAgentOptions {
   settings?: Record<string, unknown>;
   /** False where the test calls the plugin by itself, and judges the node by its own eyes. */
   audited?: boolean;
+  /** Where the agent writes what it does; nowhere if absent. */
+  log?: Log;
   /** Stands between the agent and the kernel, for failures at will. */
   wrap?: (kernel: Kernel) => Kernel;
 }
@@ -84,7 +86,7 @@ export interface TestAgentOptions {
  */
 export async function startTestAgent(t: AuditScope, options: TestAgentOptions = {}): Promise<TestAgent> {
   const { blocks = ["10.4.1.0/24", "fd00:10:4:1::/64"], mtu, routes = [], settings = {} } = options;
-  const { wrap = (kernel) => kernel, audited: isAudited = true } = options;
+  const { wrap = (kernel) => kernel, audited: isAudited = true, log = silentLog() } = options;
   const attached: Attached = new Map();
   const audit = auditAtEnd(t, () => (isAudited ? audited() : undefined));
   const node = makeNetns(t);
@@ -113,13 +115,13 @@ export async function startTestAgent(t: AuditScope, options: TestAgentOptions = 
 
   const start = async (): Promise<void> => {
     const stop = new AbortController();
-    const real = openKernel({ nodeNetns: node.path, log: silentLog() });
+    const real = openKernel({ nodeNetns: node.path, log });
     const kernel = wrap(real);
     const { promise: served, resolve: onServing } = Promise.withResolvers<void>();
     const done = serve({
       config,
       kernel,
-      log: silentLog(),
+      log,
       version: "test",
       shim: shimPath,
       door: loadAddon(),

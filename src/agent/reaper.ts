@@ -4,10 +4,11 @@ import type { Log } from "../base/log.ts";
 import { startLoop, type Loop, type LoopPass } from "../base/loop.ts";
 import type { Metrics } from "../base/metrics.ts";
 import type { Pool } from "../ipam/pool.ts";
+import { attachmentKey } from "../ipam/store.ts";
 import { applyAll } from "../kernel/apply.ts";
 import type { Ip } from "../net/ip.ts";
 import type { Kernel, Link } from "../kernel/contract.ts";
-import { doomedGroup, hostLinkPrefix, reapingGroup } from "./plan.ts";
+import { attachmentOfAlias, doomedGroup, hostLinkPrefix, reapingGroup } from "./plan.ts";
 
 /** Links removed by one group delete: a batch holds the kernel's rtnl lock for about 50 ms. */
 export const reapBatchMax = 32;
@@ -92,17 +93,28 @@ async function reapBatch(kernel: Kernel, log: Log): Promise<number> {
   const groupIsOurs = !strangers.some(({ group }) => group === reapingGroup);
   const batch = doomed.filter(isDoomedOfOurs).slice(0, reapBatchMax);
   if (batch.length === 0) return 0;
-  if (!groupIsOurs || batch.length === 1) {
+  await removeLinks(batch, kernel, { asGroup: groupIsOurs && batch.length > 1 });
+  log.info({ attachments: batch.map(nameOf) }, "links removed");
+  return batch.length;
+}
+
+async function removeLinks(links: readonly Link[], { node }: Kernel, { asGroup }: { asGroup: boolean }): Promise<void> {
+  if (!asGroup) {
     await applyAll(
-      kernel.node,
-      batch.map(({ index }) => ({ op: "link.remove", link: index })),
+      node,
+      links.map(({ index }) => ({ op: "link.remove", link: index })),
     );
-    return batch.length;
+    return;
   }
   // Removals of links that vanish in between (their pod's namespace died) fail harmlessly; the next pass sees what is left.
-  await kernel.node.apply(batch.map(({ index }) => ({ op: "link.set", link: index, group: reapingGroup })));
-  await applyAll(kernel.node, [{ op: "link.removeGroup", group: reapingGroup }]);
-  return batch.length;
+  await node.apply(links.map(({ index }) => ({ op: "link.set", link: index, group: reapingGroup })));
+  await applyAll(node, [{ op: "link.removeGroup", group: reapingGroup }]);
+}
+
+/** The attachment that a link was for, as every other line of the log has it; the link's own name where its alias was lost. */
+function nameOf({ alias, name }: Link): string {
+  const attachment = attachmentOfAlias(alias);
+  return attachment === undefined ? name : attachmentKey(attachment);
 }
 
 function isDoomedOfOurs({ kind, name }: Link): boolean {
