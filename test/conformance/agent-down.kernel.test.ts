@@ -2,8 +2,9 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { copyFileSync, mkdirSync, readdirSync, statSync } from "node:fs";
+import { copyFileSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { createServer } from "node:net";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { until } from "../until.ts";
@@ -20,15 +21,16 @@ const patient = absent.call("ADD", absent.pod(fileScope), { env: { FAIRLEAD_CONN
 const releases = ({ agent }: TestNode): string[] => readdirSync(join(dirname(agent.config.paths.socket), "releases"));
 
 /** A socket on which something accepts callers and never says a word; the plugin waits a short time for its answer. */
-async function hung(t: Scope, node: TestNode): Promise<CallChange> {
-  const socket = join(dirname(node.agent.config.paths.socket), "hung", "cni.sock");
-  mkdirSync(dirname(socket), { recursive: true, mode: 0o700 });
+async function hung(t: Scope): Promise<CallChange> {
+  const directory = mkdtempSync(join(tmpdir(), "fltest-hung-"));
+  const socket = join(directory, "cni.sock");
   const server = createServer({ allowHalfOpen: true }, (caller) => caller.on("error", () => {}).resume());
   server.listen(socket);
   await once(server, "listening");
   t.after(() => {
     server.close();
     server.unref();
+    rmSync(directory, { recursive: true });
   });
   return { env: { FAIRLEAD_SOCKET: socket, FAIRLEAD_REPLY_MS: "200" } };
 }
@@ -61,7 +63,7 @@ test("15.4 VERSION needs nobody", async () => {
 
 test("15.6 an agent that hangs is as one that is not there", async (t) => {
   const pod = absent.pod(t);
-  const change = await hung(t, absent);
+  const change = await hung(t);
   const prevResult = { cniVersion: "1.1.0", ips: [{ address: "10.4.1.1/32" }] };
   for (const [verb, code] of [
     ["ADD", 11],
@@ -178,6 +180,7 @@ test("15.13 a kept DEL that nobody can read stops no other", async (t) => {
   const pod = node.pod(t);
   const result = await node.add(pod);
   await node.agent.stop();
+  node.agent.audit.expectDamage(/\.release\.bad is there/, "put aside for a person to look at");
   silent(await node.call("DEL", node.pod(t), { stdin: "no configuration" }));
   silent(await node.call("DEL", pod));
   await node.agent.start();

@@ -52,6 +52,7 @@ function raised(): Transform {
 /** A way to the agent on which answers, and perhaps questions too, are of a later version. Gives its socket. */
 async function laterVersion(t: Scope, node: TestNode, { questions }: { questions: boolean }): Promise<string> {
   const { socket } = node.agent.config.paths;
+  node.agent.audit.expectDamage(/later\.sock is there/, "it must lie beside the agent's, where kept DELs are left");
   const way = join(dirname(socket), "later.sock");
   const open = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true }, (plugin) => {

@@ -128,18 +128,20 @@ async function unrepaired(t: Scope) {
   const pod = other.pod(t);
   const result = await other.add(pod);
   state.frozen = true;
-  return { ns: other.ns, result, check: () => other.call("CHECK", pod, { conf: { prevResult: result } }) };
+  return { node: other, ns: other.ns, result, check: () => other.call("CHECK", pod, { conf: { prevResult: result } }) };
 }
 
 test("8.12 missing firewall entries are named", async (t) => {
-  const { ns, result, check } = await unrepaired(t);
+  const { node: broken, ns, result, check } = await unrepaired(t);
+  broken.agent.audit.expectDamage(/does not list ok4/, "deleted here, with an agent that repairs nothing");
   assert.ok(podTraces(ns).includes(`${v4Of(result)} for ${hostEnd(result)}`));
   ns.run("nft", "delete", "element", "inet", "fairlead", "ok4", `{ "${hostEnd(result)}" . ${v4Of(result)} }`);
   refused(await check(), "any", v4Of(result));
 });
 
 test("8.13 a whole missing firewall table is an error", async (t) => {
-  const { ns, check } = await unrepaired(t);
+  const { node: broken, ns, check } = await unrepaired(t);
+  broken.agent.audit.expectDamage(/source guard, is missing/, "deleted here, with an agent that repairs nothing");
   ns.run("nft", "delete", "table", "inet", "fairlead");
   refused(await check(), "any", /guard/);
 });
@@ -152,6 +154,8 @@ test("8.14 a missing reservation of the address is an error", async (t) => {
   rmSync(lost.agent.config.paths.state, { recursive: true });
   lost.ns.run("ip", "link", "set", hostEnd(prevResult), "alias", ""); // nothing tells the next agent whose link it is
   await lost.agent.start();
+  for (const seen of [/the agent does not$/, /has the alias ""/, /guard does not list/])
+    lost.agent.audit.expectDamage(seen, "only the runtime knows of it any more");
   refused(await lost.call("CHECK", pod, { conf: { prevResult } }), "any");
 });
 

@@ -1,7 +1,7 @@
 // Our configuration with a scripted IPAM plugin in it: what the delegate gives, and where it is found.
 
 import { dirname } from "node:path";
-import type { CallChange, Scope, TestNode } from "./node.ts";
+import { type CallChange, fileScope, type TestNode } from "./node.ts";
 import { type ScriptedPlugin, scriptPlugin } from "./scripted.ts";
 
 let given = 0;
@@ -14,9 +14,10 @@ export interface Delegated {
 }
 
 /** A scripted IPAM plugin that gives one fresh address of each family, and routes of its own. */
-export function delegated(t: Scope, node: TestNode, type = "host-local"): Delegated {
+export function delegated(node: TestNode, type = "host-local"): Delegated {
   given += 1;
-  const delegate = scriptPlugin(t, type);
+  // As long as the file, for the DELs of what its tests leave.
+  const delegate = scriptPlugin(fileScope, type);
   const addresses = [`192.0.2.${given}`, `2001:db8::${given.toString(16)}`];
   const ips = [
     { address: `${addresses[0]}/24`, gateway: "192.0.2.254" },

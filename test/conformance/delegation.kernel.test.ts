@@ -14,7 +14,7 @@ const node = await startNode(fileScope);
 const valid = "cni.dev/valid-attachments";
 
 test("14.1 the interface has the addresses that the delegate gave, and they work", async (t) => {
-  const { asked, addresses } = delegated(t, node);
+  const { asked, addresses } = delegated(node);
   const pod = node.pod(t);
   const result = await node.add(pod, asked());
   assert.deepEqual(addressesOf(result), addresses);
@@ -29,7 +29,7 @@ test("14.1 the interface has the addresses that the delegate gave, and they work
 });
 
 test("14.2 the delegate is run with the same variables and the same configuration", async (t) => {
-  const { asked, delegate } = delegated(t, node);
+  const { asked, delegate } = delegated(node);
   const pod = node.pod(t);
   const more = { "some.key/x": { deep: [1, null, "ü"] }, args: { cni: { labels: [] } } };
   const env = { CNI_ARGS: "IgnoreUnknown=1;K8S_POD_NAME=a;K8S_POD_NAMESPACE=b", TRACEPARENT: "00-1-2-01" };
@@ -43,7 +43,7 @@ test("14.2 the delegate is run with the same variables and the same configuratio
 
 test("14.3 CHECK, DEL, STATUS and GC are passed on, each once", async (t) => {
   const own = await startNode(t);
-  const all = delegated(t, own);
+  const all = delegated(own);
   const { asked, delegate } = all;
   const pod = own.pod(t);
   const prevResult = await own.add(pod, asked());
@@ -61,7 +61,7 @@ test("14.3 CHECK, DEL, STATUS and GC are passed on, each once", async (t) => {
 
 test("14.4 GC gives the delegate the same list", async (t) => {
   const own = await startNode(t);
-  const { asked, delegate } = delegated(t, node);
+  const { asked, delegate } = delegated(node);
   const [kept, stale] = [own.pod(t), own.pod(t)];
   await own.add(kept, asked());
   const other = await own.add(stale);
@@ -73,7 +73,7 @@ test("14.4 GC gives the delegate the same list", async (t) => {
 });
 
 test("14.5 routes and dns of the delegate stand in the result, and the routes in the pod", async (t) => {
-  const { asked, delegate } = delegated(t, node);
+  const { asked, delegate } = delegated(node);
   const routes = [{ dst: "0.0.0.0/0" }, { dst: "203.0.113.0/24" }];
   const dns = { nameservers: ["192.0.2.53"], search: ["example.org"] };
   delegate.answers("ADD", JSON.stringify({ cniVersion: "1.1.0", ips: [{ address: "192.0.2.200/24" }], routes, dns }));
@@ -98,7 +98,7 @@ test("14.6 an answer in each version is understood", async (t) => {
     ["0.4.0", { ips: [{ version: "4", address: "192.0.2.210/24", gateway: "192.0.2.254" }] }],
     ["1.0.0", { ips: [{ address: "192.0.2.210/24" }] }],
   ] as const) {
-    const { asked, delegate } = delegated(t, node);
+    const { asked, delegate } = delegated(node);
     delegate.answers("ADD", JSON.stringify({ cniVersion, ...ips }));
     const pod = node.pod(t);
     const outcome = await node.call("ADD", pod, asked({ cniVersion }));
@@ -110,7 +110,7 @@ test("14.6 an answer in each version is understood", async (t) => {
 });
 
 test("14.7 the delegate's failure of ADD is told with its code and words, and the delegate gets DEL", async (t) => {
-  const all = delegated(t, node, "static");
+  const all = delegated(node, "static");
   all.delegate.fails("ADD", 111, "no room in the planned range");
   const pod = node.pod(t);
   refused(await node.call("ADD", pod, all.asked()), 111, "no room in the planned range");
@@ -120,7 +120,7 @@ test("14.7 the delegate's failure of ADD is told with its code and words, and th
 
 test("14.8 where a later step of ADD fails, the delegate gets DEL, and the first error is told", async (t) => {
   const own = await startNode(t);
-  const all = delegated(t, own);
+  const all = delegated(own);
   const pod = own.pod(t);
   pod.ns.run("ip", "link", "add", "eth0", "type", "bridge");
   const before = podTraces(own.ns);
@@ -128,6 +128,9 @@ test("14.8 where a later step of ADD fails, the delegate gets DEL, and the first
   refused(await own.call("ADD", pod, all.asked()), "any", "eth0");
   assert.deepEqual(verbsOf(all), ["ADD", "DEL"]);
   assert.deepEqual(podTraces(own.ns), before);
+  all.delegate.answers("DEL", "empty");
+  silent(await own.call("DEL", pod, all.asked())); // known until the delegate has given up its addresses
+  assert.deepEqual(verbsOf(all), ["ADD", "DEL", "DEL"]);
 });
 
 test("14.9 an answer that is no result is an error, and the delegate gets DEL", async (t) => {
@@ -139,7 +142,7 @@ test("14.9 an answer that is no result is an error, and the delegate gets DEL", 
     '{"cniVersion":"1.1.0","ips":[]}',
     '{"cniVersion":"1.1.0","ips":[{"address":"junk"}]}',
   ]) {
-    const all = delegated(t, node);
+    const all = delegated(node);
     all.delegate.prints("ADD", text);
     const pod = node.pod(t);
     refused(await node.call("ADD", pod, all.asked()), "any", "host-local");
@@ -149,13 +152,13 @@ test("14.9 an answer that is no result is an error, and the delegate gets DEL", 
 });
 
 test("14.10 a failure without an error object is told with what the delegate wrote to stderr", async (t) => {
-  const { asked, delegate } = delegated(t, node);
+  const { asked, delegate } = delegated(node);
   delegate.prints("ADD", "", 3);
   refused(await node.call("ADD", node.pod(t), asked()), "any", "host-local", "a line of the plugin's log");
 });
 
 test("14.11 a delegate that is not on CNI_PATH is an error that names it", async (t) => {
-  const { asked } = delegated(t, node);
+  const { asked } = delegated(node);
   const pod = node.pod(t);
   refused(await node.call("ADD", pod, asked({}, { CNI_PATH: "/nowhere" })), "any", "host-local", "CNI_PATH");
   refused(await node.call("ADD", pod, asked({}, { CNI_PATH: undefined })), "any", "CNI_PATH");
@@ -163,7 +166,7 @@ test("14.11 a delegate that is not on CNI_PATH is an error that names it", async
 });
 
 test("14.12 the first regular file of that name on CNI_PATH is the one", async (t) => {
-  const [first, second] = [delegated(t, node), delegated(t, node)];
+  const [first, second] = [delegated(node), delegated(node)];
   const empty = mkdtempSync(join(tmpdir(), "fltest-cni-"));
   t.after(() => rmSync(empty, { recursive: true }));
   mkdirSync(join(empty, "host-local"));
@@ -173,7 +176,7 @@ test("14.12 the first regular file of that name on CNI_PATH is the one", async (
 });
 
 test("14.13 a type with a path in it is refused and not run", async (t) => {
-  const all = delegated(t, node);
+  const all = delegated(node);
   const inside = all.delegate.directory.split("/").at(-1) ?? "";
   for (const type of [`../${inside}/host-local`, `${all.delegate.directory}/host-local`, "..", "a/b"])
     refused(await node.call("ADD", node.pod(t), all.asked({ ipam: { type } })), "any");

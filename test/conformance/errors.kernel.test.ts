@@ -9,6 +9,7 @@ import { type CallChange, fileScope, makePod, type Scope, startNode } from "./no
 import { errorOf, refused, resultOf, silent } from "./runtime.ts";
 
 const node = await startNode(fileScope);
+node.agent.audit.expectDamage(/state\/nobody is there/, "where the plugin leaves a DEL for an agent that never was");
 
 /** Ways to have ADD refused, with the code that the specification or its library has for each; "any" where they have none. */
 function refusals(t: Scope): { about: string; code: number | "any"; change: CallChange }[] {

@@ -135,6 +135,7 @@ test("11.14 the plugin is replaced while a call of the old one is under way, whi
   const [exitCode] = (await once(child, "close")) as [number];
   assert.equal(exitCode, 0, stdout);
   reachable(other, pod.ns, JSON.parse(stdout) as Result);
+  silent(await other.call("DEL", pod));
 });
 
 test("11.15 a directory where the plugin's or the list's own directory is missing is made", async (t) => {
@@ -150,6 +151,7 @@ test("11.15 a directory where the plugin's or the list's own directory is missin
 
 test("11.16 an agent that cannot install says where, and ends: no runtime finds half of it", async (t) => {
   const other = await startNode(t);
+  other.agent.audit.expectDamage(/state\/(?:agent\.yaml|in-the-way) is there/, "written here");
   await other.agent.stop();
   const { paths, ...config } = other.agent.config;
   const inTheWay = join(paths.state, "in-the-way");

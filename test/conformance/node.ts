@@ -1,19 +1,31 @@
 // A node under test and its pods: the calls that a runtime makes there, with every variable and key open to change.
 
+import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { after, type TestContext } from "node:test";
 import { statusSocket } from "../../src/agent/status.ts";
 import { askAgent } from "../../src/cli/agent-client.ts";
 import { startTestAgent, type TestAgent, type TestAgentOptions } from "../agent.ts";
+import { type EndedCall, noteCall } from "../attached.ts";
+import { livingName } from "../../lab/audit/living.ts";
+import { present } from "../../src/base/assert.ts";
+import { describe } from "../../src/base/fault.ts";
 import { makeNetns, type TestNetns } from "../netns.ts";
-import { type Outcome, type Result, resultOf, runPlugin } from "./runtime.ts";
+import { type Outcome, type RawCall, type Result, resultOf, runPlugin } from "./runtime.ts";
 
 /** What lives as long as a test, or as its whole file. */
 export type Scope = Pick<TestContext, "after">;
 
-/** Things in it are removed when the last test of the file has ended. */
-export const fileScope: Scope = { after: (work) => after(work as () => void) };
+const ends: (() => void | Promise<void>)[] = [];
+after(async () => {
+  const failures: unknown[] = [];
+  for (const end of ends) await Promise.resolve(end()).catch((error: unknown) => failures.push(error));
+  if (failures.length > 0) throw new AggregateError(failures, failures.map(describe).join("\n"));
+});
+
+/** Things in it are removed when the last test of the file has ended, also those that one test has made. */
+export const fileScope: Scope = { after: (work) => void ends.push(work as () => void) };
 
 /** One attachment as a runtime names it. */
 export interface Pod {
@@ -57,9 +69,10 @@ export interface TestNode {
 
 /** Starts an agent in a node of its own. */
 export async function startNode(t: Scope, options: TestAgentOptions = {}): Promise<TestNode> {
-  const scope = { after: t.after.bind(t), passed: true, diagnostic: () => {} };
-  const agent = await startTestAgent(scope, { ...options, audited: false });
-  return nodeOf({ ns: agent.node, cniBin: agent.config.paths.cniBin, socket: agent.config.paths.socket, agent });
+  const audited = { after: t.after.bind(t), passed: true, diagnostic: () => {} };
+  const agent = await startTestAgent(audited, options);
+  const { cniBin, socket } = agent.config.paths;
+  return nodeOf({ ns: agent.node, cniBin, socket, agent, scope: t });
 }
 
 interface NodeParts {
@@ -67,27 +80,90 @@ interface NodeParts {
   cniBin: string;
   socket: string;
   agent: TestAgent;
+  /** The node's own. */
+  scope: Scope;
 }
 
-function nodeOf({ ns, cniBin, socket, agent }: NodeParts): TestNode {
+function nodeOf({ ns, cniBin, socket, agent, scope }: NodeParts): TestNode {
   const plugin = join(cniBin, "fairlead-cni");
   const callerOf = createCaller({ cniBin, socket });
+  /** How each living attachment was made: what its test leaves is released so. */
+  const made = new Map<string, RawCall>();
+  const run = async (program: string, raw: RawCall): Promise<Outcome> => {
+    const outcome = await runPlugin(program, raw);
+    const ended = endedCall(raw, outcome);
+    if (ended === undefined) return outcome;
+    noteCall(agent.attached, ended);
+    if (ended.verb === "ADD" && ended.exitCode === 0) made.set(livingName(ended), raw);
+    return outcome;
+  };
   const call: TestNode["call"] = (verb, pod, { env, conf, stdin, program = plugin, ...how } = {}) =>
-    runPlugin(program, {
+    run(program, {
       env: callerOf.env(verb, pod, env),
       stdin: stdin ?? JSON.stringify(callerOf.conf(conf)),
       ...how,
     });
+  /** Releases what is left of a pod, as long as its namespace is there. */
+  const release = async ({ id }: Pod): Promise<void> => {
+    for (const name of [...agent.attached.keys()].filter((one) => one.split("/")[1] === id)) {
+      const { env, stdin } = present(made.get(name), name);
+      const { exitCode, stdout } = await run(plugin, {
+        env: { ...env, CNI_COMMAND: "DEL" },
+        ...(stdin === undefined ? {} : { stdin }),
+      });
+      assert.equal(exitCode, 0, stdout);
+    }
+  };
   return {
     agent,
     ns,
     plugin,
-    pod: makePod,
+    pod: (t) => {
+      let pod: Pod | undefined;
+      // With a node of its own the pod is as it is when that is audited.
+      if (t !== scope) t.after(() => (pod === undefined ? undefined : release(pod)));
+      pod = makePod(t);
+      return pod;
+    },
     ...callerOf,
     call,
     add: async (pod, change) => resultOf(await call("ADD", pod, change)),
     each: (verb, pods, change) => Promise.all(pods.map((pod) => call(verb, pod, change))),
   };
+}
+
+/** The call as a runtime keeps it; undefined where it failed, or names no network. */
+function endedCall({ env, stdin }: RawCall, { exitCode, stdout }: Outcome): EndedCall | undefined {
+  const conf = confIn(stdin);
+  if (exitCode !== 0 || conf?.name === undefined) return undefined;
+  const valid = conf["cni.dev/valid-attachments"] ?? conf["cni.dev/attachments"];
+  return {
+    verb: env["CNI_COMMAND"] ?? "",
+    network: conf.name,
+    containerId: env["CNI_CONTAINERID"] ?? "",
+    ifname: env["CNI_IFNAME"] ?? "",
+    ...(valid === undefined || valid === null ? {} : { validAttachments: valid }),
+    exitCode,
+    stdout,
+  };
+}
+
+type ValidList = { containerID: string; ifname: string }[] | null;
+
+interface ConfKeys {
+  name?: string;
+  "cni.dev/valid-attachments"?: ValidList;
+  /** Its name in older libraries. */
+  "cni.dev/attachments"?: ValidList;
+}
+
+/** A kept DEL is a success whatever its configuration is: it may even be no JSON. */
+function confIn(stdin: RawCall["stdin"] = ""): ConfKeys | undefined {
+  try {
+    return (JSON.parse(Buffer.from(stdin).toString()) as ConfKeys | null) ?? undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** A fresh namespace with a container id of its own, as long as a runtime's. */

@@ -180,6 +180,7 @@ test("9.13 a node route that is missing and cannot be put right is 51", async (t
 
 test("9.14 while STATUS says 51, ADD, CHECK and DEL work as far as they can", async (t) => {
   const { node: other, state } = await startUnroutable(t);
+  other.agent.audit.expectDamage(/route unreachable .* is missing/, "an agent that cannot put it right");
   state.broken = true;
   other.ns.run("ip", "route", "delete", "unreachable", "10.4.1.0/24");
   await untilStatus(other, 51);

@@ -163,6 +163,7 @@ test("2.17 standard input may come in pieces", async (t) => {
   const [exitCode] = (await once(child, "close")) as [number];
   assert.equal(exitCode, 0, stdout);
   assert.ok(hasLink(pod.ns, "eth0"));
+  silent(await node.call("DEL", pod));
 });
 
 test("2.18 a null prevResult is an absent one", async (t) => {
