@@ -1,6 +1,6 @@
 // A whole agent for tests: the real one, serving a namespace of the test, with the real shim in front of it.
 
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -70,22 +70,7 @@ export async function startTestAgent(t: TestContext, options: TestAgentOptions =
   const node = makeNetns(t);
   addUplink(node);
   const directory = mkdtempSync(join(tmpdir(), "fairlead-agent-"));
-  const config = parseConfig(
-    agentConfigSchema,
-    JSON.stringify({
-      node: { name: "node-1" },
-      paths: {
-        socket: join(directory, "run", "cni.sock"),
-        state: join(directory, "state"),
-        cniConf: join(directory, "conf"),
-        cniBin: join(directory, "bin"),
-        etc: join(directory, "etc"),
-      },
-      addresses: { mode: "routes", blocks },
-      ...(mtu === undefined ? {} : { mtu }),
-    }),
-    "test configuration",
-  );
+  const config = parseConfig(agentConfigSchema, testConfig(directory, { blocks, mtu }), "test configuration");
   let running: { stop: AbortController; done: Promise<void>; kernel: Kernel } | undefined;
 
   const start = async (): Promise<void> => {
@@ -137,7 +122,27 @@ export async function startTestAgent(t: TestContext, options: TestAgentOptions =
   };
 }
 
-function addUplink(node: TestNetns): void {
+/** The configuration of an agent whose files all lie in `directory`, as text. */
+export function testConfig(
+  directory: string,
+  { blocks, mtu }: { blocks: readonly string[]; mtu?: number | undefined },
+): string {
+  return JSON.stringify({
+    node: { name: "node-1" },
+    paths: {
+      socket: join(directory, "run", "cni.sock"),
+      state: join(directory, "state"),
+      cniConf: join(directory, "conf"),
+      cniBin: join(directory, "bin"),
+      etc: join(directory, "etc"),
+    },
+    addresses: { mode: "routes", blocks },
+    ...(mtu === undefined ? {} : { mtu }),
+  });
+}
+
+/** Gives a node its uplink, with an address of each family. */
+export function addUplink(node: TestNetns): void {
   node.run("ip", "link", "set", "lo", "up");
   node.run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "wire");
   node.run("ip", "link", "set", "wire", "up");
@@ -146,7 +151,13 @@ function addUplink(node: TestNetns): void {
   node.run("ip", "address", "add", "fd00:30::11/64", "dev", "eth0", "nodad");
 }
 
-function runShim({ paths }: AgentConfig, verb: string, call: CallOptions): Promise<CniCall> {
+/** Runs the installed plugin as a runtime does; `begun` gets its process. */
+export function runShim(
+  { paths }: Pick<AgentConfig, "paths">,
+  verb: string,
+  call: CallOptions,
+  begun: (shim: ChildProcess) => void = () => {},
+): Promise<CniCall> {
   const { containerId = "c1", ifname = "eth0", netns = "", config = {}, version = "1.1.0", env = {} } = call;
   const child = spawn(join(paths.cniBin, "fairlead-cni"), {
     env: {
@@ -162,6 +173,7 @@ function runShim({ paths }: AgentConfig, verb: string, call: CallOptions): Promi
     timeout: callWaitMs,
     stdio: ["pipe", "pipe", "pipe"],
   });
+  begun(child);
   let stdout = "";
   let stderr = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));

@@ -60,6 +60,9 @@ async function sendAll(attachment: Wired, netns: Netns, { kernel, uplink }: Wire
     kernel.node.apply([pairOp(attachment, netns)]), // takes longest: under way while the rest is being encoded
     kernel.node.apply(hostOps(attachment, uplink().addresses)),
     netns.apply(podOps(attachment)),
+    // The end that came up first sends nothing until a work queue of the kernel has run. Asking for the link does that work at
+    // once (since Linux 6.8, rtnl_getlink); without it the node's first packets to the pod are lost on a busy machine.
+    kernel.node.link(attachment.wire.hostIndex),
     kernel.guard.admit(guardEntries(attachment)), // the shortest, on a thread of its own: last
   ]);
   return { pair: present(pair, "answer").fault, host: host.find(({ fault }) => fault !== undefined)?.fault, pod };
