@@ -1,7 +1,7 @@
 // What the agent does before it serves: brings journal and kernel back to one story after whatever ended the last agent.
 
 import { readFile } from "node:fs/promises";
-import { describe } from "../base/fault.ts";
+import { describe, isFault } from "../base/fault.ts";
 import { attachmentKey, isWired } from "../ipam/store.ts";
 import { applyAll } from "../kernel/apply.ts";
 import type { Link } from "../kernel/contract.ts";
@@ -54,14 +54,19 @@ export async function recover(deps: RecoverDeps): Promise<void> {
   pool.setFacts({ bootId });
 }
 
-/** Everything that the kernel tells of; an address that two links claim stays with the first. */
+/**
+ * Everything that the kernel tells of and an earlier start has not read back; an address that two links claim stays with the first.
+ * @throws Fault "store-failed": an agent that cannot write its pods down would take them for strangers
+ */
 async function readBack({ pool, kernel, log, metrics, now }: RecoverDeps): Promise<void> {
   for (const attachment of attachmentsIn(await viewNode(kernel), now())) {
+    if (pool.find(attachment) !== undefined) continue;
     try {
       pool.restore(attachment);
       log.warn({ attachment: attachmentKey(attachment), addresses: attachment.addresses }, "read back from its link");
       metrics.repaired("state file", 1);
     } catch (error) {
+      if (!isFault(error, "address-taken")) throw error;
       log.error({ attachment: attachmentKey(attachment), error: describe(error) }, "could not be read back");
     }
   }

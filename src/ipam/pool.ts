@@ -54,7 +54,7 @@ export interface Pool {
   journal(attachment: Attachment): void;
   /** The attachment has all it needs. */
   confirm(id: AttachmentId): void;
-  /** Takes an attachment that serves already, found in the kernel. @throws Fault "store-failed", also where an address of it is another's */
+  /** Takes an attachment that serves already, found in the kernel. @throws Fault "store-failed"; "address-taken" where an address of it is another's */
   restore(attachment: Attachment): void;
   /** Ends an attachment. `cool`: false only where no packet can have used its addresses. */
   release(id: AttachmentId, options: { cool: boolean }): void;
@@ -138,16 +138,16 @@ export function openPool({ blocks, store, coolMs = coolDefaultMs, now = Date.now
       stored.state = "ready";
     },
     restore: (attachment) => {
+      const key = attachmentKey(attachment);
       const taken = ofPool(attachment).find((address) => book.leased.has(address));
-      if (taken !== undefined) throw new Fault("store-failed", `address ${taken} is leased already`);
-      keep(attachment);
+      if (taken !== undefined) throw new Fault("address-taken", `address ${taken} of ${key} is another's already`);
+      // As ready at once: an agent that ended in between would leave what looks like half an ADD, which the next takes back.
+      store.plan(attachment, "ready");
+      attachments.set(key, { attachment, state: "ready", leaving: false });
       for (const address of ofPool(attachment)) {
         book.cooling.delete(address);
         leases.lease(book, address);
       }
-      store.plan(attachment);
-      store.ready(attachment);
-      present(attachments.get(attachmentKey(attachment)), "restored").state = "ready";
     },
     release: (id, { cool }) => {
       const stored = attachments.get(attachmentKey(id));

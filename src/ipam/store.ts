@@ -92,8 +92,11 @@ export interface StoreContents {
  */
 export interface Store {
   read(): StoreContents;
-  /** Journals a new attachment as `planned`. Refuses a known attachment; that no address is leased twice is the pool's duty. */
-  plan(attachment: Attachment): void;
+  /**
+   * Journals a new attachment as `planned`, or as `state` says. Refuses a known attachment; that no address is leased twice is the
+   * pool's duty.
+   */
+  plan(attachment: Attachment, state?: AttachmentState): void;
   /** Marks it `ready`. Refuses an unknown attachment. */
   ready(id: AttachmentId): void;
   /** Forgets the attachment and notes which addresses cool from now on. An unknown attachment is no error. */
