@@ -49,11 +49,13 @@ export interface AgentOptions {
   onServing?: () => void;
   /** Wall clock in ms; tests pass their own. */
   now?: () => number;
+  /** False: the first pods wait while code is compiled. For tests that start many agents. */
+  rehearsal?: boolean;
 }
 
 /** Serves pods until `signal` aborts; pods stay as they are then. */
 export async function serve(options: AgentOptions): Promise<void> {
-  const { config, kernel, log, signal, now = Date.now } = options;
+  const { config, kernel, log, signal, now = Date.now, rehearsal = true } = options;
   const { blocks } = config.addresses;
   const metrics = createMetrics();
   const loops = new Map<string, Loop>();
@@ -101,7 +103,7 @@ export async function serve(options: AgentOptions): Promise<void> {
     for (const loop of backgroundLoops({ options, deps, uplink }, loopStop.signal, onPass)) start(loop);
     const unwatch = watchNode({ kernel, pool, uplink: uplink.current, trigger });
     try {
-      await rehearse({ blocks, uplink: uplink.current(), log });
+      if (rehearsal) await rehearse({ blocks, uplink: uplink.current(), log });
       const sockets = await listen(options, deps, { onReopened: () => trigger("releases"), loopStop, onPass });
       start(sockets.loop);
       await putInPlace(options);
