@@ -72,7 +72,7 @@ export interface StoredAttachment {
   state: AttachmentState;
 }
 
-/** An address that was released and may not be given again before `untilMs` (wall clock, since it outlives the process). */
+/** An address that was released and may not be given again before `untilMs`: ms since boot (src/base/uptime.ts), which outlives the process and which nobody sets. */
 export interface CoolingAddress {
   address: Ip;
   untilMs: number;
