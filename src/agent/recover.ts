@@ -2,7 +2,7 @@
 
 import { readFile } from "node:fs/promises";
 import { describe, isFault } from "../base/fault.ts";
-import { attachmentKey, isWired } from "../ipam/store.ts";
+import { type Attachment, attachmentKey, isWired } from "../ipam/store.ts";
 import { applyAll } from "../kernel/apply.ts";
 import type { Link } from "../kernel/contract.ts";
 import type { Metrics } from "../base/metrics.ts";
@@ -45,13 +45,26 @@ export async function recover(deps: RecoverDeps): Promise<void> {
       { attachment: attachmentKey(attachment), state },
       state === "ready" ? "its host link is gone: released" : "its ADD was cut off: taken back",
     );
-    await detach(attachment, deps).catch((error: unknown) =>
-      log.error({ attachment: attachmentKey(attachment), error: describe(error) }, "not taken back; DEL will"),
-    );
+    await takeBack(attachment, deps);
   }
   if (known === bootId) await sweep(living, deps);
   await syncGuard(pool, deps);
   pool.setFacts({ bootId });
+}
+
+/** Tries to take an attachment back, before that is left to DEL: a kernel can be short of memory for a moment. */
+const takeBackTriesMax = 3;
+
+/** Ends an attachment, as DEL does; one that cannot be ended stays journalled. */
+async function takeBack(attachment: Attachment, deps: RecoverDeps): Promise<void> {
+  for (let tries = 1; tries <= takeBackTriesMax; tries += 1) {
+    try {
+      return await detach(attachment, deps);
+    } catch (error) {
+      const next = tries < takeBackTriesMax ? "tried again" : "DEL will";
+      deps.log.error({ attachment: attachmentKey(attachment), error: describe(error) }, `not taken back; ${next}`);
+    }
+  }
 }
 
 /**
