@@ -1,8 +1,8 @@
-// When ADD answers, the pair carries packets in both families: the first is not lost because a work queue of the kernel is late.
+// When ADD answers, the pair carries packets in both families: the first is not lost because a work queue of the kernel is late (docs/decisions/0013-add-answers-when-packets-pass.md).
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { addUplink } from "../../test/agent.ts";
+import { addUplink, startTestAgent } from "../../test/agent.ts";
 import { startCore } from "../../test/model/core.ts";
 import { attribute, dump, getLink, getRoute, message, newLink, request, route } from "../../test/netlink-bytes.ts";
 import { makeNetns } from "../../test/netns.ts";
@@ -92,3 +92,31 @@ test(
     }
   },
 );
+
+test("where the kernel's link watch comes late, ADD waits for it, but not for ever", async (t) => {
+  let late = 0;
+  let asked = 0;
+  const agent = await startTestAgent(t, {
+    wrap: (kernel) => {
+      const { node } = kernel;
+      const carries = async (ref: string | number): Promise<boolean> => {
+        const real = await node.carries(ref);
+        asked += 1;
+        return asked > late && real;
+      };
+      return { ...kernel, node: { ...node, id: node.id, carries } };
+    },
+  });
+  for (const [times, expected] of [
+    [0, 1],
+    [5, 6],
+    [Infinity, 201],
+  ] as const) {
+    late = times;
+    asked = 0;
+    const call = { containerId: `c${expected}`, netns: makeNetns(t).path };
+    await agent.add(call);
+    assert.equal(asked, expected);
+    assert.equal((await agent.cni("DEL", call)).exitCode, 0);
+  }
+});

@@ -31,7 +31,7 @@ const everything: { 4: Cidr; 6: Cidr } = {
 };
 
 /** RT_TABLE_LOCAL: what the machine itself answers to. */
-const localTable = 255;
+export const localTable = 255;
 /** RTPROT_KERNEL: such a route stands for one of the kernel's. */
 const kernelProtocol = 2;
 
