@@ -175,7 +175,12 @@ export async function startTestAgent(t: AuditScope, options: TestAgentOptions = 
 /** The configuration of an agent whose files all lie in `directory`, as text; `settings` are further keys. */
 export function testConfig(
   directory: string,
-  { blocks, routes = [], mtu, settings = {} }: Pick<TestAgentOptions, "routes" | "mtu" | "settings"> & { blocks: readonly string[] },
+  {
+    blocks,
+    routes = [],
+    mtu,
+    settings = {},
+  }: Pick<TestAgentOptions, "routes" | "mtu" | "settings"> & { blocks: readonly string[] },
 ): string {
   return JSON.stringify({
     node: { name: "node-1" },
@@ -194,7 +199,7 @@ export function testConfig(
 }
 
 /** Where a test's node has its own addresses. */
-const uplink = {
+export const uplink = {
   name: "eth0",
   addresses: { 4: present(parseIp("172.30.0.11"), "address"), 6: present(parseIp("fd00:30::11"), "address") },
 };
@@ -210,7 +215,7 @@ export function addUplink(node: TestNetns): void {
 }
 
 /** Names the attachment of a call, and for GC all that are to stay. */
-function idOf({
+export function idOf({
   containerId = "c1",
   ifname = "eth0",
   config = {},

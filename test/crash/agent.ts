@@ -8,6 +8,7 @@ import { serve } from "../../src/agent/serve.ts";
 import { parseConfig } from "../../src/base/config.ts";
 import { describe } from "../../src/base/fault.ts";
 import { silentLog } from "../../src/base/log.ts";
+import { uptimeMs } from "../../src/base/uptime.ts";
 import { type Addon, loadAddon } from "../../src/kernel/addon.ts";
 import { openKernel } from "../../src/kernel/kernel.ts";
 import { crossAddon, crossConnections, crossStatements, failureOf, isForCaller, isReaper } from "./crossing.ts";
@@ -19,6 +20,10 @@ export interface AgentSpec {
   nodeNetns: string;
   /** The agent's configuration file, as text. */
   config: string;
+  /** Its clock for cooling is ahead of the machine's by so much. */
+  aheadMs: number;
+  /** Its wall clock is, back where that is negative. */
+  jumpedMs: number;
   /** Counted from the first call of the start. */
   fate?: Fate;
 }
@@ -31,8 +36,10 @@ export type Command =
   | { do: "count" }
   /** Links that wait for their removal stay, as if the kernel were too busy for it. Answered by "decided". */
   | { do: "refuse-removals" }
-  /** Its wall clock goes on from there. Answered by "decided". */
+  /** Its clock for cooling goes on from there. Answered by "decided". */
   | { do: "advance"; ms: number }
+  /** Its wall clock jumps, back where that is negative. Answered by "decided". */
+  | { do: "jump"; ms: number }
   /** Ends the agent in order, not the process. Answered by "stopped". */
   | { do: "stop" }
   /** Starts another one in the same process. Answered by "serving" or "failed"; the process stays. */
@@ -63,6 +70,9 @@ const mortal = createMortal({
 
 let removalsRefused = false;
 let aheadMs = 0;
+let jumpedMs = 0;
+const { now: wallClock } = Date;
+Date.now = () => wallClock() + jumpedMs;
 
 function createAddon(): Addon {
   const addon = loadAddon();
@@ -91,7 +101,7 @@ async function live({ nodeNetns, config, fate }: AgentSpec): Promise<void> {
       shim,
       door: addon,
       rehearsal: false,
-      now: () => Date.now() + aheadMs,
+      uptime: () => uptimeMs() + aheadMs,
       signal: stop.signal,
       onServing: () => say({ event: "serving" }),
     });
@@ -132,11 +142,15 @@ function obey(command: Command, spec: AgentSpec): void {
     case "advance":
       aheadMs += command.ms;
       return say({ event: "decided" });
+    case "jump":
+      jumpedMs += command.ms;
+      return say({ event: "decided" });
     case "stop":
       return stop.abort("told so");
     case "start": {
       const { fate } = command;
-      return begin({ nodeNetns: spec.nodeNetns, config: spec.config, ...(fate === undefined ? {} : { fate }) }, true);
+      const { fate: _earlier, ...given } = spec;
+      return begin({ ...given, ...(fate === undefined ? {} : { fate }) }, true);
     }
     default:
       return command satisfies never;
@@ -144,6 +158,7 @@ function obey(command: Command, spec: AgentSpec): void {
 }
 
 const spec = JSON.parse(process.argv[2] ?? "") as AgentSpec;
+({ aheadMs, jumpedMs } = spec);
 crossStatements(() => mortal.crossing);
 crossConnections(() => (isForCaller() ? mortal.crossing : undefined));
 Error.stackTraceLimit = 50;
@@ -152,5 +167,7 @@ process.on("uncaughtException", (error) => {
   throw error;
 });
 process.once("SIGTERM", finish);
-createInterface({ input: process.stdin }).on("line", (line) => obey(JSON.parse(line) as Command, spec)).on("close", finish);
+createInterface({ input: process.stdin })
+  .on("line", (line) => obey(JSON.parse(line) as Command, spec))
+  .on("close", finish);
 begin(spec);

@@ -4,15 +4,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import { Socket } from "node:net";
 import { DatabaseSync, type SQLInputValue, type StatementResultingChanges, StatementSync } from "node:sqlite";
 import type { Addon } from "../../src/kernel/addon.ts";
-import type { Fate } from "./death.ts";
-
-/** What happens at the calls of an agent. `name` says which call it is, for people. */
-export interface Crossing {
-  /** A call that is done when it returns. */
-  now<T>(name: string, work: () => T): T;
-  /** A call that the addon's own threads do. */
-  soon<T>(name: string, work: () => Promise<T>): Promise<T>;
-}
+import type { Crossing, Fate } from "./death.ts";
 
 const callers = new AsyncLocalStorage<true>();
 
@@ -31,7 +23,7 @@ export function failureOf(name: string, { when, errno = "ENOMEM" }: Pick<Fate, "
   if (neverFails.has(name) || (when === "after" && !isForLater(name))) return undefined;
   // SQLITE_FULL, as node:sqlite tells it.
   if (name.startsWith("sql ")) return Object.assign(new Error("database or disk is full"), { errcode: 13 });
-  return Object.assign(new Error(`${name}: planned`), { code: errno });
+  return Object.assign(new Error(`${name}: planned (${errno})`), { code: errno });
 }
 
 /** Gives `addon` with each of its calls led over `crossing`. */

@@ -1,6 +1,12 @@
 // An agent whose fate is one of its calls: it ends there, or hears of an error, or waits; everything before that call is done.
 
-import type { Crossing } from "./crossing.ts";
+/** What happens at the calls of an agent. `name` says which call it is, for people. */
+export interface Crossing {
+  /** A call that is done when it returns. */
+  now<T>(name: string, work: () => T): T;
+  /** A call that the addon's own threads do. */
+  soon<T>(name: string, work: () => Promise<T>): Promise<T>;
+}
 
 /** What happens at the call that is the `at`-th, counted from 1 since it was decided. */
 export interface Fate {
@@ -65,10 +71,10 @@ export function createMortal({ end, hold, reached, is, failure }: MortalOptions)
   const meet = (name: string): Meeting => {
     if (dying) return "not made";
     if (fate?.whose !== undefined && !is[fate.whose]()) return "made";
+    if (name === "takeOver") takenOver = true;
     const error = fate?.does === "fails" ? failure(name, fate) : undefined;
     if (fate?.does === "fails" && error === undefined) return "made";
     calls += 1;
-    if (name === "takeOver") takenOver = true;
     if (fate?.at !== calls) return "made";
     if (fate.does !== "ends" || fate.when === "before") reached(name);
     if (error !== undefined) return fate.when === "before" ? { failsBefore: error } : { failsAfter: error };

@@ -13,9 +13,9 @@ export interface Heartbeat {
   stop(): void;
 }
 
-/** Starts to ping `address` from the namespace of that name. */
-export function startHeartbeat(netns: string, address: string): Heartbeat {
-  const child = spawn("ip", ["netns", "exec", netns, "ping", "-n", "-i", everySeconds, address], {
+/** Starts to ping `address` from the namespace at that path. */
+export function startHeartbeat(netnsPath: string, address: string): Heartbeat {
+  const child = spawn("nsenter", [`--net=${netnsPath}`, "ping", "-n", "-i", everySeconds, address], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   const lost: number[] = [];

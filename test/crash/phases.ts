@@ -1,16 +1,20 @@
 // What an agent can be in the middle of: ADD, DEL, what DEL leaves for later, GC, and a start after whatever the last one left.
 
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { readdirSync, rmSync } from "node:fs";
+import { promisify } from "node:util";
 import { releasesDirectory } from "../../src/agent/releases.ts";
 import { type NodeStatus, statusSocket } from "../../src/agent/status.ts";
 import { askAgent } from "../../src/cli/agent-client.ts";
 import { coolDefaultMs } from "../../src/ipam/pool.ts";
 import { until } from "../until.ts";
-import { ownLinks } from "./audit.ts";
 import type { Fate, Whose } from "./death.ts";
 import type { AgentProcess } from "./process.ts";
-import { bystander, type Heard, type Stage } from "./stage.ts";
+import type { Heard } from "./runtime.ts";
+import { bystander, type Stage } from "./stage.ts";
+
+const run = promisify(execFile);
 
 /** What becomes of the answer to a call. */
 export interface Verdict {
@@ -73,11 +77,10 @@ export function reaperPhase(stage: Stage): Phase {
     begin: async (fate) => {
       const agent = stage.agent();
       for (const id of ["c1", "c2", "earlier"]) await stage.add(id);
-      await agent.advance(coolDefaultMs);
       passesBefore = await reaperPasses(stage);
       await stage.delete("earlier");
       await reaped(stage, agent, passesBefore); // all that had cooled is free; what went just now is left
-      await agent.advance(coolDefaultMs);
+      await stage.advance(coolDefaultMs);
       passesBefore = await reaperPasses(stage);
       await agent.decide(fate);
       return agent;
@@ -124,12 +127,12 @@ export function startPhase(stage: Stage): Phase {
     containers: ["half"],
     begin: async (fate) => {
       const agent = stage.agent();
-      await agent.advance(coolDefaultMs); // what has cooled is freed: its number would grow with the rounds
       for (const id of ["doomed", "doomed-too", "late"]) await stage.add(id);
       // Nobody has used these two, nor knows of them.
       for (const containerId of ["half", "unknown"]) {
         const { code } = await stage.call("ADD", { containerId, netns: stage.netnsOf(containerId).path });
         assert.equal(code, 0);
+        stage.forget(containerId);
       }
       await agent.refuseRemovals();
       for (const id of ["doomed", "doomed-too"]) await stage.delete(id);
@@ -142,7 +145,7 @@ export function startPhase(stage: Stage): Phase {
       agent.start(fate);
       return agent;
     },
-    end: (agent) => started(stage, agent),
+    end: (agent) => started(stage, agent, 2), // the first may have come before the links were doomed
   };
 }
 
@@ -162,7 +165,7 @@ export function lostStatePhase(stage: Stage): Phase {
       agent.start(fate);
       return agent;
     },
-    end: (agent) => started(stage, agent),
+    end: (agent) => started(stage, agent, 1),
   };
 }
 
@@ -176,17 +179,17 @@ function reaped(stage: Stage, agent: AgentProcess, passesBefore: number): Promis
 /** What an agent says that cannot start for an error of kernel or disk. */
 const toldFailure = /E[A-Z]{3,}|database or disk is full/;
 
-/** Settles when a start has done all that it does by itself, or could not, or its agent is dead. */
-async function started(stage: Stage, agent: AgentProcess): Promise<void> {
+/** Settles when a start has done all that it does by itself, or could not, or its agent is dead. `passesMin`: of the reaper. */
+async function started(stage: Stage, agent: AgentProcess, passesMin: number): Promise<void> {
   const outcome = await agent.outcome();
   if (outcome !== undefined && outcome !== "serving") assert.match(outcome, toldFailure);
   if (outcome !== "serving") return;
   await unlessDead(agent, "the start is over", async () => {
     const { loops } = await statusOf(stage);
-    const [reaper] = loops.filter(({ name }) => name === "reaper");
+    const reaper = loops.find(({ name }) => name === "reaper");
     return (
       loops.every(({ passes, failures }) => passes > 0 && failures === 0) &&
-      (reaper?.passes ?? 0) > 1 &&
+      (reaper?.passes ?? 0) >= passesMin &&
       !(await anyDoomed(stage)) &&
       readdirSync(releasesDirectory(stage.config.paths.socket)).length === 0
     );
@@ -205,8 +208,9 @@ async function unlessDead(agent: AgentProcess, what: string, holds: () => Promis
 }
 
 /** True while a link waits for its removal. */
-async function anyDoomed({ reader }: Stage): Promise<boolean> {
-  return (await ownLinks(reader)).some(({ group }) => group === "99" || group === "98");
+async function anyDoomed({ node }: Stage): Promise<boolean> {
+  const { stdout } = await run("nsenter", [`--net=${node.path}`, "ip", "-N", "-o", "link", "show", "type", "veth"]);
+  return / group 9[89] /.test(stdout);
 }
 
 async function reaperPasses(stage: Stage): Promise<number> {

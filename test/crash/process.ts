@@ -40,8 +40,10 @@ export interface AgentProcess {
   /** Lets a call go on that is held. */
   release(): void;
   refuseRemovals(): Promise<void>;
-  /** Its wall clock goes on `ms` later, or earlier. */
+  /** Its clock for cooling goes on `ms` later. */
   advance(ms: number): Promise<void>;
+  /** Its wall clock jumps by `ms`, back where that is negative. */
+  jump(ms: number): Promise<void>;
   /** Ends the agent in order; the process stays. */
   stop(): Promise<void>;
   /** Starts another agent in the same process. */
@@ -162,6 +164,10 @@ function agentOf(child: ChildProcess, { events, listeners }: Heard, ended: Promi
     },
     advance: async (ms) => {
       tell({ do: "advance", ms });
+      await next("decided");
+    },
+    jump: async (ms) => {
+      tell({ do: "jump", ms });
       await next("decided");
     },
     stop: async () => {

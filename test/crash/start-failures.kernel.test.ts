@@ -13,10 +13,14 @@ for (const when of ["before", "after"] as const) {
     ["on what a death left", startPhase, 0],
     ["without state, guard and node routes", lostStatePhase, 2],
   ] as const) {
-    test(`a start ${name}: an error ${when === "before" ? "instead of" : "after"} each call`, { timeout: 300_000 }, async (t) => {
-      const stage = await makeStage(t);
-      const phase = { ...make(stage), callsMin: when === "before" ? 45 : 40 };
-      await walkFailures(t, stage, phase, when, (at) => errnos[(at + shift) % errnos.length] ?? "ENOMEM");
-    });
+    test(
+      `a start ${name}: an error ${when === "before" ? "instead of" : "after"} each call`,
+      { timeout: 300_000 },
+      async (t) => {
+        const stage = await makeStage(t);
+        const phase = { ...make(stage), callsMin: when === "before" ? 45 : 40 };
+        await walkFailures(t, stage, phase, when, (at) => [errnos[(at + shift) % errnos.length] ?? "ENOMEM"]);
+      },
+    );
   }
 }
