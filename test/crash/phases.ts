@@ -157,6 +157,8 @@ export function lostStatePhase(stage: Stage): Phase {
     begin: async (fate) => {
       const agent = stage.agent();
       await stage.add("c1");
+      // What the reaper has yet to do for earlier pods would be lost with the state.
+      await stage.audit("before the state is lost");
       await agent.stop();
       rmSync(stage.config.paths.state, { recursive: true });
       stage.node.run("nft", "delete", "table", "inet", "fairlead");
