@@ -1,6 +1,6 @@
 // A whole agent for tests: the real one, serving a namespace of the test, with the real shim in front of it.
 
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -94,20 +94,7 @@ export async function startTestAgent(t: AuditScope, options: TestAgentOptions = 
   const directory = mkdtempSync(join(tmpdir(), "fairlead-agent-"));
   const config = parseConfig(
     agentConfigSchema,
-    JSON.stringify({
-      node: { name: "node-1" },
-      paths: {
-        socket: join(directory, "run", "cni.sock"),
-        state: join(directory, "state"),
-        cniConf: join(directory, "conf"),
-        cniBin: join(directory, "bin"),
-        etc: join(directory, "etc"),
-      },
-      addresses: { mode: "routes", blocks },
-      routes,
-      ...(mtu === undefined ? {} : { mtu }),
-      ...settings,
-    }),
+    testConfig(directory, { blocks, routes, ...(mtu === undefined ? {} : { mtu }), settings }),
     "test configuration",
   );
   let wasUp = false;
@@ -187,8 +174,34 @@ export async function startTestAgent(t: AuditScope, options: TestAgentOptions = 
   };
 }
 
+/** The configuration of an agent whose files all lie in `directory`, as text; `settings` are further keys. */
+export function testConfig(
+  directory: string,
+  {
+    blocks,
+    routes = [],
+    mtu,
+    settings = {},
+  }: Pick<TestAgentOptions, "routes" | "mtu" | "settings"> & { blocks: readonly string[] },
+): string {
+  return JSON.stringify({
+    node: { name: "node-1" },
+    paths: {
+      socket: join(directory, "run", "cni.sock"),
+      state: join(directory, "state"),
+      cniConf: join(directory, "conf"),
+      cniBin: join(directory, "bin"),
+      etc: join(directory, "etc"),
+    },
+    addresses: { mode: "routes", blocks },
+    routes,
+    ...(mtu === undefined ? {} : { mtu }),
+    ...settings,
+  });
+}
+
 /** Where a test's node has its own addresses. */
-const uplink = {
+export const uplink = {
   name: "eth0",
   addresses: { 4: present(parseIp("172.30.0.11"), "address"), 6: present(parseIp("fd00:30::11"), "address") },
 };
@@ -204,7 +217,7 @@ export function addUplink(node: TestNetns): void {
 }
 
 /** Names the attachment of a call, and for GC all that are to stay. */
-function idOf({
+export function idOf({
   containerId = "c1",
   ifname = "eth0",
   config = {},
@@ -223,7 +236,13 @@ interface ConfigKeys {
   "cni.dev/valid-attachments"?: { containerID: string; ifname: string }[];
 }
 
-function runShim({ paths }: AgentConfig, verb: string, call: CallOptions): Promise<CniCall> {
+/** Runs the installed plugin as a runtime does; `begun` gets its process. */
+export function runShim(
+  { paths }: Pick<AgentConfig, "paths">,
+  verb: string,
+  call: CallOptions,
+  begun: (shim: ChildProcess) => void = () => {},
+): Promise<CniCall> {
   const { containerId = "c1", ifname = "eth0", netns = "", config = {}, version = "1.1.0", env = {} } = call;
   const child = spawn(join(paths.cniBin, "fairlead-cni"), {
     env: {
@@ -239,6 +258,7 @@ function runShim({ paths }: AgentConfig, verb: string, call: CallOptions): Promi
     timeout: callWaitMs,
     stdio: ["pipe", "pipe", "pipe"],
   });
+  begun(child);
   let stdout = "";
   let stderr = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));

@@ -105,6 +105,8 @@ const podNetwork = (): SeenNetwork => ({
     { ...main6, to: "fe80::1/128", link: "eth0" },
     { ...main6, to: "::/0", via: "fe80::1", link: "eth0" },
     { ...unicast, type: 2, to: "10.4.1.2/32", link: "eth0", table: 255, protocol: 2 },
+    // As ADD makes it; the kernel's own comes beside it, with metric 0.
+    { ...main6, type: 2, to: "fd00:10:4:1::2/128", link: "eth0", table: 255, protocol: 2 },
   ],
   neighbours: [
     { address: "169.254.1.1", link: "eth0", mac: hostMac, permanent: true },

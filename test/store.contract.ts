@@ -59,6 +59,13 @@ export function testStore(
     assert.deepEqual(store.read().cooling, []);
   });
 
+  test(`${name}: an attachment that serves already is journalled as ready, in one step`, (t) => {
+    const store = make(t);
+    const attachment = testAttachment();
+    store.plan(attachment, "ready");
+    assert.deepEqual(store.read().attachments, [{ attachment, state: "ready" }]);
+  });
+
   test(`${name}: attachments and cooling addresses come back in the order of their names`, (t) => {
     const store = make(t);
     for (const containerId of ["z", "a", "m"]) store.plan(testAttachment({ containerId }));

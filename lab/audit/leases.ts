@@ -10,8 +10,6 @@ import type { Journal } from "./state-file.ts";
 
 /** A released address rests for so long (docs/agent.md). */
 const coolMs = 60_000;
-/** Wall clocks step. */
-const clockSlackMs = 2_000;
 /** A running agent frees what has cooled at least this soon. */
 const freeWithinMs = 10_000;
 
@@ -58,7 +56,7 @@ function coolingDifferences(node: AuditedNode, { attachments, cooling }: Journal
     return [
       ...(holder === undefined ? [] : [differs(`address ${address} cools and is leased to ${holder} as well`)]),
       ...placeDifferences(node, address, `address ${address}, which cools,`),
-      ...(leftMs > coolMs + clockSlackMs
+      ...(leftMs > coolMs
         ? [differs(`address ${address} is to cool for another ${Math.round(leftMs / 1000)} s, longer than any may`)]
         : []),
       ...(node.agent === "runs" && leftMs < -freeWithinMs
@@ -115,7 +113,7 @@ export function compareFlows(
   const cooling = typeof journal === "string" ? [] : journal.cooling.filter(({ untilMs }) => untilMs > nowMs);
   const spared = new Set<string>([
     ...living.flatMap(({ addresses }) => addresses),
-    ...cooling.map(({ address }) => address),
+    ...(node.deadFlows === "none" ? [] : cooling.map(({ address }) => address)),
   ]);
   const dead = flows.flatMap((flow) => {
     const ours = flow.filter((text) => {
@@ -125,6 +123,11 @@ export function compareFlows(
     return [...new Set(ours)];
   });
   return [...Map.groupBy(dead, (address) => address)].map(([address, { length }]) =>
-    differs(`${length} tracked connections of ${address}, which no pod has and which does not cool`),
+    cooling.some((one) => one.address === address)
+      ? {
+          what: `${length} tracked connections of ${address}, which no pod has any more`,
+          mayPass: node.agent === "runs",
+        }
+      : differs(`${length} tracked connections of ${address}, which no pod has and which does not cool`),
   );
 }

@@ -224,6 +224,14 @@ const leases: Case[] = [
     ["2 tracked connections of 10.4.1.8, which no pod has and which does not cool"],
   ],
   [
+    "connections of an address that cools, where none may stay",
+    ({ node, seen }) => {
+      node.deadFlows = "none";
+      seen.flows.push(["10.4.1.9", "172.30.0.12"]);
+    },
+    ["~1 tracked connections of 10.4.1.9, which no pod has any more"],
+  ],
+  [
     "the same, ignored",
     ({ node, seen }) => {
       node.deadFlows = "ignored";

@@ -2,6 +2,7 @@
 
 import { existsSync, readFileSync } from "node:fs";
 import { describe } from "../../src/base/fault.ts";
+import { uptimeMs } from "../../src/base/uptime.ts";
 import { exec, execOk } from "../exec.ts";
 import { all } from "../waiting.ts";
 import { type AgentView, askAgent } from "./agent-view.ts";
@@ -31,7 +32,7 @@ export interface Seen {
   /** By the paths of their namespaces; undefined where there is none. */
   pods: ReadonlyMap<string, SeenPod | undefined>;
   bootId: string;
-  /** Wall clock. */
+  /** Since boot. */
   nowMs: number;
 }
 
@@ -62,7 +63,7 @@ export async function lookAtNode(node: AuditedNode, env: Environment): Promise<S
     ...(agent === undefined ? {} : { agent }),
     pods,
     bootId: readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim(),
-    nowMs: Date.now(),
+    nowMs: uptimeMs() + (node.clockAheadMs ?? 0),
   };
 }
 

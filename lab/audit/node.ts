@@ -20,8 +20,13 @@ export interface AuditedNode {
   known?: readonly Living[];
   /** Files and directories of others that lie in the agent's directories. */
   foreignFiles?: readonly string[];
-  /** "ignored": tracked connections of addresses that are neither in use nor cooling may stay. */
-  deadFlows?: "reported" | "ignored";
+  /**
+   * Tracked connections of addresses that nobody has: those of cooling ones may stay until they have cooled, unless "none" may stay.
+   * "ignored": any may.
+   */
+  deadFlows?: "reported" | "none" | "ignored";
+  /** How far the agent's clock for cooling is ahead of the machine's: a test sets it forward. */
+  clockAheadMs?: number;
 }
 
 /** Whether any block is of that family. */

@@ -98,6 +98,22 @@ const ways: Case[] = [
     ],
   ],
   [
+    "no local routes",
+    (one) => (podOf(one).routes = podOf(one).routes.filter(({ table }) => table !== 255)),
+    [
+      `the local route of 10.4.1.2 of ${key} is missing in ${pod}`,
+      `the local route of fd00:10:4:1::2 of ${key} is missing in ${pod}`,
+    ],
+  ],
+  [
+    "the kernel's local route beside the one of ADD, and alone",
+    (one) => {
+      const [made] = podOf(one).routes.splice(-1);
+      podOf(one).routes.push({ ...present(made, "route"), metric: 0 });
+    },
+    [],
+  ],
+  [
     "routes of somebody else",
     (one) =>
       podOf(one).routes.push(

@@ -22,6 +22,8 @@ import type { SeenLink, SeenNetwork, SeenRoute } from "./seen.ts";
 
 /** The next hop of each family, which no network uses. */
 const gateways = { 4: "169.254.1.1", 6: "fe80::1" } as const;
+/** rtnetlink(7), RTN_LOCAL. */
+const local = 2;
 const everything = { 4: "0.0.0.0/0", 6: "::/0" } as const;
 
 interface PodLink {
@@ -54,6 +56,7 @@ export function comparePods(
         `lo is down ${where}`,
       ),
       ...routeDifferences(present, pod.routes, where),
+      ...localRouteDifferences(present, pod.routes, where),
       ...ruleDifferences(present, pod, where),
       ...neighbourTextDifferences(
         present.flatMap(({ living, link }) =>
@@ -115,6 +118,19 @@ function routeDifferences(links: readonly PodLink[], routes: readonly SeenRoute[
     missing: (route) => `route ${route} is missing ${where}`,
     extra: (route) => `route ${route} is there ${where}, and nobody needs it`,
   });
+}
+
+/** Whoever made it, the kernel or ADD: without its local route the pod does not answer at an address. */
+function localRouteDifferences(links: readonly PodLink[], routes: readonly SeenRoute[], where: string): Difference[] {
+  const own = new Set(routes.filter(({ type, table }) => type === local && table === localTable).map(({ to }) => to));
+  return links.flatMap(({ living, link }) =>
+    podAddresses(living, link).flatMap(({ address }) =>
+      unless(
+        own.has(`${address}/${ipFamily(address) === 4 ? 32 : 128}`),
+        `the local route of ${address} of ${living.name} is missing ${where}`,
+      ),
+    ),
+  );
 }
 
 /** Of a pod's second interface, in families where the first has the plain ones: ranked by its own number, and once more in a table of that number. */

@@ -195,7 +195,7 @@ interface Attached {
 
 test("CHECK names what differs in the pod; what differs on the node is repaired too fast to be seen", async (t) => {
   const agent = await startTestAgent(t);
-  const damages: [damage: (attached: Attached) => void, words: (attached: Attached) => string][] = [
+  const damages: [damage: (attached: Attached) => unknown, words: (attached: Attached) => string][] = [
     [({ pod }) => pod.run("ip", "link", "delete", "eth0"), () => "interface eth0 is missing in the pod"],
     [({ pod }) => pod.run("ip", "link", "delete", "eth0"), ({ link }) => `host link ${link} is missing`],
     [({ pod }) => pod.run("ip", "link", "set", "eth0", "down"), () => "eth0 in the pod is down"],
@@ -217,6 +217,19 @@ test("CHECK names what differs in the pod; what differs on the node is repaired 
       () => "route ::/0 via fe80::1 is missing in the pod",
     ],
     [
+      ({ pod, v4 }) => pod.run("ip", "route", "delete", "table", "local", "local", v4),
+      ({ v4 }) => `the local route of ${v4} is missing in the pod`,
+    ],
+    [
+      async ({ pod, v6 }) => {
+        const local = ["table", "local", "exact", v6];
+        const held = (): string[] => pod.run("ip", "-6", "route", "show", ...local).match(/^local/gm) ?? [];
+        await until("the kernel's own stands beside the one that ADD made", () => held().length === 2);
+        pod.run("ip", "-6", "route", "flush", ...local);
+      },
+      ({ v6 }) => `the local route of ${v6} is missing in the pod`,
+    ],
+    [
       ({ pod }) => pod.run("ip", "neighbour", "delete", "169.254.1.1", "dev", "eth0"),
       () => "permanent neighbour 169.254.1.1 is missing",
     ],
@@ -234,7 +247,7 @@ test("CHECK names what differs in the pod; what differs on the node is repaired 
     const call = { containerId, netns: pod.path, ...prevResult(result) };
     const before = await agent.cni("CHECK", call);
     assert.equal(before.exitCode, 0, before.stdout);
-    damage(attached);
+    await damage(attached);
     const { exitCode, stdout } = await agent.cni("CHECK", call);
     assert.equal(exitCode, 1, words(attached));
     assert.equal(asError(stdout).code, 106);

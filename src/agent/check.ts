@@ -5,10 +5,10 @@ import type { AttachmentResult, CniRequest } from "../cni/types.ts";
 import type { Pool } from "../ipam/pool.ts";
 import { attachmentKey, isWired, type Wired } from "../ipam/store.ts";
 import type { Kernel, Link, Netns, Route, Rule } from "../kernel/contract.ts";
-import { cidrFamily } from "../net/cidr.ts";
+import { cidrFamily, hostCidr } from "../net/cidr.ts";
 import { attachmentIdOf } from "./attach.ts";
 import { callDelegate, delegateOf } from "./delegate.ts";
-import { guardEntries, hostRoutes, openGroup, podNeighbours, podRoutes, podSourceRules } from "./plan.ts";
+import { guardEntries, hostRoutes, localTable, openGroup, podNeighbours, podRoutes, podSourceRules } from "./plan.ts";
 import type { Uplink } from "./uplink.ts";
 
 export interface CheckDeps {
@@ -95,6 +95,7 @@ async function podProblems(attachment: Wired, netns: Netns): Promise<string[]> {
     }),
     // A later plugin (source-based routing) may have moved them to a table of its own.
     ...routeProblems(podRoutes(attachment), routes, "in the pod"),
+    ...localRouteProblems(attachment, routes),
     ...sourceRuleProblems(attachment, routes, rules),
     ...podNeighbours(attachment).flatMap((address) =>
       neighbours.some((entry) => entry.address === address && entry.mac === attachment.wire.hostMac && entry.permanent)
@@ -154,6 +155,14 @@ function routeProblems(wanted: readonly Route[], held: readonly Route[], where: 
     const via = want.via === undefined ? "" : ` via ${want.via}`;
     return [`route ${want.to}${via} is missing ${where}`];
   });
+}
+
+/** What makes an address the pod's own: the kernel's route, or for IPv6 the one that ADD made. Without any the pod does not answer at it. */
+function localRouteProblems({ addresses }: Wired, routes: readonly Route[]): string[] {
+  const own = new Set(routes.filter(({ type, table }) => type === "local" && table === localTable).map(({ to }) => to));
+  return addresses.flatMap((address) =>
+    own.has(hostCidr(address)) ? [] : [`the local route of ${address} is missing in the pod`],
+  );
 }
 
 /** A second interface is known by its routes, which rank behind those of the first. */

@@ -17,6 +17,10 @@ export interface AgentOptions {
   signal: AbortSignal;
   /** Called once, when pods can be attached. */
   onServing?: () => void;
-  /** Wall clock in ms; tests pass their own. */
+  /** Wall clock in ms, for people; tests pass their own. */
   now?: () => number;
+  /** Ms since boot, for what has to last a certain time; tests pass their own. */
+  uptime?: () => number;
+  /** False: the first pods wait while code is compiled. For tests that start many agents. */
+  rehearsal?: boolean;
 }

@@ -30,6 +30,11 @@ const everything: { 4: Cidr; 6: Cidr } = {
   6: present(parseCidr("::/0"), "default route"),
 };
 
+/** RT_TABLE_LOCAL: what the machine itself answers to. */
+export const localTable = 255;
+/** RTPROT_KERNEL: such a route stands for one of the kernel's. */
+const kernelProtocol = 2;
+
 /** First word of the alias on our links: which layout the rest follows. */
 const aliasVersion = "fairlead1";
 
@@ -160,6 +165,7 @@ export function podOps(attachment: Wired): Op[] {
     { op: "link.set", link, linkLocal: "none", up: true },
     ...(hasIpv6 ? [{ op: "address.add", link, address: linkLocalOf(podMac), prefix: 64 } as const] : []),
     ...podAddresses(attachment).map(({ address, prefix }): Op => ({ op: "address.add", link, address, prefix })),
+    ...podLocalRoutes(attachment).map((route): Op => ({ op: "route.add", route })),
     ...podNeighbours(attachment).map((address): Op => ({
       op: "neighbour.set",
       link,
@@ -168,6 +174,21 @@ export function podOps(attachment: Wired): Op[] {
     })),
     ...podRoutes(attachment).map((route): Op => ({ op: "route.add", route })),
   ];
+}
+
+/**
+ * What makes the pod's IPv6 addresses its own. The kernel makes such routes too, but by a work queue: on a busy machine after ADD
+ * has answered, and packets that come before are lost. Its own, of metric 0, is preferred once it is there.
+ */
+function podLocalRoutes({ addresses, wire: { podIndex: link } }: Wired): Route[] {
+  const own = addresses.filter((address) => ipFamily(address) === 6);
+  return own.map((address) => ({
+    to: hostCidr(address),
+    link,
+    type: "local",
+    table: localTable,
+    protocol: kernelProtocol,
+  }));
 }
 
 /** Next hops that the pod knows for good. */

@@ -1,8 +1,8 @@
 // What the agent does before it serves: brings journal and kernel back to one story after whatever ended the last agent.
 
 import { readFile } from "node:fs/promises";
-import { describe } from "../base/fault.ts";
-import { attachmentKey, isWired } from "../ipam/store.ts";
+import { describe, isFault } from "../base/fault.ts";
+import { type Attachment, attachmentKey, isWired } from "../ipam/store.ts";
 import { applyAll } from "../kernel/apply.ts";
 import type { Link } from "../kernel/contract.ts";
 import type { Metrics } from "../base/metrics.ts";
@@ -45,23 +45,41 @@ export async function recover(deps: RecoverDeps): Promise<void> {
       { attachment: attachmentKey(attachment), state },
       state === "ready" ? "its host link is gone: released" : "its ADD was cut off: taken back",
     );
-    await detach(attachment, deps).catch((error: unknown) =>
-      log.error({ attachment: attachmentKey(attachment), error: describe(error) }, "not taken back; DEL will"),
-    );
+    await takeBack(attachment, deps);
   }
   if (known === bootId) await sweep(living, deps);
   await syncGuard(pool, deps);
   pool.setFacts({ bootId });
 }
 
-/** Everything that the kernel tells of; an address that two links claim stays with the first. */
+/** Tries to take an attachment back, before that is left to DEL: a kernel can be short of memory for a moment. */
+const takeBackTriesMax = 3;
+
+/** Ends an attachment, as DEL does; one that cannot be ended stays journalled. */
+async function takeBack(attachment: Attachment, deps: RecoverDeps): Promise<void> {
+  for (let tries = 1; tries <= takeBackTriesMax; tries += 1) {
+    try {
+      return await detach(attachment, deps);
+    } catch (error) {
+      const next = tries < takeBackTriesMax ? "tried again" : "DEL will";
+      deps.log.error({ attachment: attachmentKey(attachment), error: describe(error) }, `not taken back; ${next}`);
+    }
+  }
+}
+
+/**
+ * Everything that the kernel tells of and an earlier start has not read back; an address that two links claim stays with the first.
+ * @throws Fault "store-failed": an agent that cannot write its pods down would take them for strangers
+ */
 async function readBack({ pool, kernel, log, metrics, now }: RecoverDeps): Promise<void> {
   for (const attachment of attachmentsIn(await viewNode(kernel), now())) {
+    if (pool.find(attachment) !== undefined) continue;
     try {
       pool.restore(attachment);
       log.warn({ attachment: attachmentKey(attachment), addresses: attachment.addresses }, "read back from its link");
       metrics.repaired("state file", 1);
     } catch (error) {
+      if (!isFault(error, "address-taken")) throw error;
       log.error({ attachment: attachmentKey(attachment), error: describe(error) }, "could not be read back");
     }
   }

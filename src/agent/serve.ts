@@ -6,6 +6,7 @@ import type { Log } from "../base/log.ts";
 import type { Loop, LoopPass } from "../base/loop.ts";
 import { createMetrics, type Metrics } from "../base/metrics.ts";
 import { within } from "../base/pause.ts";
+import { uptimeMs } from "../base/uptime.ts";
 import type { Pool } from "../ipam/pool.ts";
 import type { Kernel } from "../kernel/contract.ts";
 import { probeMachine } from "../kernel/features.ts";
@@ -34,7 +35,7 @@ const drainMs = 10_000;
 
 /** Serves pods until `signal` aborts; pods stay as they are then. */
 export async function serve(options: AgentOptions): Promise<void> {
-  const { config, kernel, log, signal, now = Date.now } = options;
+  const { config, kernel, log, signal, now = Date.now, uptime = uptimeMs, rehearsal = true } = options;
   const { blocks } = config.addresses;
   const metrics = createMetrics();
   const loops = new Map<string, Loop>();
@@ -47,6 +48,7 @@ export async function serve(options: AgentOptions): Promise<void> {
     blocks,
     log,
     now,
+    uptime,
   });
   if (setAside !== undefined) metrics.repaired("state file", 1);
   const loopStop = new AbortController();
@@ -72,7 +74,7 @@ export async function serve(options: AgentOptions): Promise<void> {
     for (const loop of backgroundLoops({ options, deps, uplink, obstacles }, loopStop.signal, onPass)) start(loop);
     const unwatch = watchNode({ kernel, pool, uplink: uplink.current, trigger });
     try {
-      await rehearse({ blocks, uplink: uplink.current(), log });
+      if (rehearsal) await rehearse({ blocks, uplink: uplink.current(), log });
       const sockets = await listen(options, deps, {
         obstacles: obstacles.found,
         onReopened: () => trigger("releases"),

@@ -40,7 +40,13 @@ export async function openSockets(
 ): Promise<Sockets> {
   const held: Held[] = [];
   let stopping = false;
-  for (const socket of deps.sockets) held.push(await hold(socket));
+  try {
+    for (const socket of deps.sockets) held.push(await hold(socket));
+  } catch (error) {
+    // An agent that cannot serve must not look alive.
+    await Promise.all(held.map(({ stop }) => stop()));
+    throw error;
+  }
   const loop = startLoop({
     name: "sockets",
     sync: () => keep(held, () => stopping, deps),

@@ -7,10 +7,12 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { type TestContext, test } from "node:test";
 import { present } from "../base/assert.ts";
-import { isFault } from "../base/fault.ts";
+import { Fault, isFault } from "../base/fault.ts";
 import { silentLog } from "../base/log.ts";
 import { parseCidr } from "../net/cidr.ts";
 import { testAttachment, testIp } from "../../test/store.contract.ts";
+import { openSqliteStore } from "../ipam/sqlite-store.ts";
+import type { Store } from "../ipam/store.ts";
 import { openState, type State } from "./state.ts";
 
 interface Stand {
@@ -117,6 +119,24 @@ test("a newer state, one that is held and one that cannot be read stop the start
   const inFile = { ...blocked, open: () => stateIn(join(blocked.directory, "state", "fairlead.db")) };
   refused(inFile, /cannot open the state file/);
   chmodSync(blocked.directory, 0o700);
+});
+
+test("a new state that cannot say whose it is stops the start, and is not held by it", (t) => {
+  const own = stand(t);
+  const failing = (file: string): Store => {
+    const store = openSqliteStore(file);
+    return {
+      ...store,
+      setFacts: () => {
+        throw new Fault("store-failed", "disk full");
+      },
+    };
+  };
+  const options = { file: own.file, nodeName: "node-1", blocks: [], log: silentLog(), now: () => 0 };
+  assert.throws(() => openState({ ...options, openStore: failing }), /disk full/);
+  assert.equal(held(own.open()), 0);
+  assert.throws(() => openState({ ...options, nodeName: "node-2", openStore: failing }), /disk full/);
+  assert.equal(held(own.open("node-2")), 0);
 });
 
 function stateIn(file: string): State {

@@ -3,6 +3,7 @@
 import { existsSync, renameSync } from "node:fs";
 import { describe, Fault, isFault } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
+import { uptimeMs } from "../base/uptime.ts";
 import { openPool, type Pool } from "../ipam/pool.ts";
 import { openSqliteStore } from "../ipam/sqlite-store.ts";
 import type { Blocks, Store } from "../ipam/store.ts";
@@ -15,6 +16,8 @@ export interface StateOptions {
   log: Log;
   /** Wall clock in ms. */
   now: () => number;
+  /** Ms since boot. */
+  uptime?: () => number;
   openStore?: (file: string) => Store;
 }
 
@@ -33,9 +36,12 @@ export function openState(options: StateOptions): State {
   const { file, log } = options;
   try {
     const opened = open(options);
-    if (isOwn(opened.pool, options)) return opened;
+    const { node } = opened.pool.facts();
+    if (node === options.nodeName) return opened;
+    // A file without a node is new, or was made by hand: it becomes ours.
+    if (node === undefined) return own(opened, options);
     opened.store.close();
-    return afresh("foreign", `it is of node ${opened.pool.facts()["node"]}`, options);
+    return afresh("foreign", `it is of node ${node}`, options);
   } catch (error) {
     if (!isFault(error, "store-failed") || error.data["damaged"] !== true) throw error;
     log.error({ file, error: describe(error) }, "the state file is damaged");
@@ -43,25 +49,29 @@ export function openState(options: StateOptions): State {
   }
 }
 
-function open({ file, blocks, now, openStore = openSqliteStore }: StateOptions): State {
+function open({ file, blocks, now, uptime = uptimeMs, openStore = openSqliteStore }: StateOptions): State {
   const store = openStore(file);
   try {
-    return { store, pool: openPool({ blocks, store, now }) };
+    return { store, pool: openPool({ blocks, store, now, uptime }) };
   } catch (error) {
     store.close();
     throw error;
   }
 }
 
-/** A file without a node is new, or was made by hand: it becomes ours. */
-function isOwn(pool: Pool, { nodeName }: StateOptions): boolean {
-  const { node } = pool.facts();
-  if (node === undefined) pool.setFacts({ node: nodeName });
-  return node === undefined || node === nodeName;
+/** Writes down whose it is; where that fails it is closed, or the next try would find it held. */
+function own(state: State, { nodeName }: StateOptions): State {
+  try {
+    state.pool.setFacts({ node: nodeName });
+    return state;
+  } catch (error) {
+    state.store.close();
+    throw error;
+  }
 }
 
 function afresh(setAside: "damaged" | "foreign", why: string, options: StateOptions): State {
-  const { file, nodeName, log, now } = options;
+  const { file, log, now } = options;
   const kept = `${file}.${setAside}-${new Date(now()).toISOString().replaceAll(/[:.]/g, "")}`;
   try {
     // The log and its index belong to the file: left behind, they would be taken for the new one's.
@@ -72,7 +82,5 @@ function afresh(setAside: "damaged" | "foreign", why: string, options: StateOpti
     });
   }
   log.error({ file, kept, why }, "the state file was set aside; attachments are read from the kernel");
-  const opened = open(options);
-  opened.pool.setFacts({ node: nodeName });
-  return { ...opened, setAside };
+  return { ...own(open(options), options), setAside };
 }

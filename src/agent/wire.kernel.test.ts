@@ -1,4 +1,4 @@
-// How a pair is made: ADD answers when it carries packets, and a pod's second interface uses its own addresses.
+// A pod's second interface: it uses its own addresses, and leaves nothing. (When the first packet passes: first-packet.kernel.test.ts.)
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -9,34 +9,6 @@ import type { Op } from "../kernel/contract.ts";
 
 const prevResult = (result: CniResult): { config: { prevResult: CniResult } } => ({ config: { prevResult: result } });
 const messageOf = (stdout: string): string => (JSON.parse(stdout) as { msg: string }).msg;
-
-test("where the kernel's link watch comes late, ADD waits for it, but not for ever", async (t) => {
-  let late = 0;
-  let asked = 0;
-  const agent = await startTestAgent(t, {
-    wrap: (kernel) => {
-      const { node } = kernel;
-      const carries = async (ref: string | number): Promise<boolean> => {
-        const real = await node.carries(ref);
-        asked += 1;
-        return asked > late && real;
-      };
-      return { ...kernel, node: { ...node, id: node.id, carries } };
-    },
-  });
-  for (const [times, expected] of [
-    [0, 1],
-    [5, 6],
-    [Infinity, 201],
-  ] as const) {
-    late = times;
-    asked = 0;
-    const call = { containerId: `c${expected}`, netns: makeNetns(t).path };
-    await agent.add(call);
-    assert.equal(asked, expected);
-    assert.equal((await agent.cni("DEL", call)).exitCode, 0);
-  }
-});
 
 test("a second interface answers at its own addresses, CHECK knows its rules, and its DEL takes them back", async (t) => {
   const agent = await startTestAgent(t);

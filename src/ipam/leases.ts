@@ -10,7 +10,7 @@ import type { Blocks } from "./store.ts";
 export interface LeaseBook {
   blocks: Blocks;
   leased: Set<Ip>;
-  /** Address to the wall-clock time in ms at which it may be freed. */
+  /** Address to the time in ms since boot at which it may be freed. */
   cooling: Map<Ip, number>;
   /** Per block: the offset given last. */
   cursors: Map<Cidr, bigint>;

@@ -16,10 +16,10 @@ export function createMemoryStore(): Store {
       cooling: sorted(cooling).map(([address, untilMs]) => ({ address, untilMs })),
       facts: { ...facts },
     }),
-    plan: (attachment) => {
+    plan: (attachment, state = "planned") => {
       const key = attachmentKey(attachment);
       if (attachments.has(key)) throw new Fault("store-failed", `attachment ${key} is already journalled`);
-      attachments.set(key, { attachment: structuredClone(attachment), state: "planned" });
+      attachments.set(key, { attachment: structuredClone(attachment), state });
     },
     ready: (id) => {
       const stored = attachments.get(attachmentKey(id));

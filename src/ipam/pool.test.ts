@@ -15,10 +15,11 @@ const blocks = ["10.4.1.0/29", "fd00:4:1::/64"].map((text) => present(parseCidr(
 function openTestPool({ store = createMemoryStore(), nowMs = 1000 }: { store?: Store; nowMs?: number } = {}): {
   pool: Pool;
   store: Store;
+  /** Since boot. */
   clock: { nowMs: number };
 } {
   const clock = { nowMs };
-  const pool = openPool({ blocks, store, coolMs: 60_000, now: () => clock.nowMs });
+  const pool = openPool({ blocks, store, coolMs: 60_000, now: () => 2 * clock.nowMs, uptime: () => clock.nowMs });
   // Most tests want both steps.
   const reserve: Pool["reserve"] = (draft) => {
     const attachment = pool.reserve(draft);
@@ -48,6 +49,17 @@ test("a released address cools, is free only when freed, and the next process kn
   assert.equal(pool.reserve(draft("g")).addresses[0], "10.4.1.2");
 });
 
+test("facts are written once", () => {
+  const { pool, store } = openTestPool();
+  pool.setFacts({ node: "one", bootId: "a" });
+  store.setFacts = () => {
+    throw new Fault("store-failed", "disk full");
+  };
+  pool.setFacts({ bootId: "a" });
+  assert.throws(() => pool.setFacts({ node: "one", bootId: "b" }), /disk full/);
+  assert.deepEqual(pool.facts(), { node: "one", bootId: "a" });
+});
+
 test("an attachment that never served gives its addresses back at once", () => {
   const { pool } = openTestPool();
   const ids = ["a", "b", "c", "d", "e"];
@@ -74,7 +86,26 @@ test("a store that fails leaves the pool as it was", () => {
   assert.notEqual(pool.find(draft("b")), undefined, "what could not be forgotten is still held");
 });
 
-test("a clock that went back does not keep an address cold for longer than a cooling", () => {
+test("the wall clock has no say in cooling, however it jumps", () => {
+  const [wall, boot] = [{ nowMs: 1e12 }, { nowMs: 1000 }];
+  const pool = openPool({
+    blocks,
+    store: createMemoryStore(),
+    coolMs: 60_000,
+    now: () => wall.nowMs,
+    uptime: () => boot.nowMs,
+  });
+  pool.reserve(draft("a"));
+  pool.release(draft("a"), { cool: true });
+  for (const years of [-30, 30]) {
+    wall.nowMs += years * 31_536_000_000;
+    assert.deepEqual([pool.cooled(), pool.nextCooledInMs()], [[], 60_000]);
+  }
+  boot.nowMs += 60_000;
+  assert.deepEqual(pool.cooled(), ["10.4.1.2", "fd00:4:1::2"]);
+});
+
+test("a machine booted again keeps no address cold for longer than a cooling", () => {
   const { pool, store } = openTestPool({ nowMs: 1_000_000_000 });
   pool.reserve(draft("a"));
   pool.release(draft("a"), { cool: true });

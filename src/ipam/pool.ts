@@ -3,6 +3,7 @@
 import { present } from "../base/assert.ts";
 import { Fault } from "../base/fault.ts";
 import { pause } from "../base/pause.ts";
+import { uptimeMs } from "../base/uptime.ts";
 import type { Ip } from "../net/ip.ts";
 import * as leases from "./leases.ts";
 import {
@@ -26,8 +27,10 @@ export interface PoolOptions {
   blocks: Blocks;
   store: Store;
   coolMs?: number;
-  /** Wall clock in ms; tests pass their own. */
+  /** Wall clock in ms, for people; tests pass their own. */
   now?: () => number;
+  /** Ms since boot, for cooling: the wall clock may be set by hours while addresses cool. Tests pass their own. */
+  uptime?: () => number;
 }
 
 /** An attachment as the pool holds it. */
@@ -54,7 +57,7 @@ export interface Pool {
   journal(attachment: Attachment): void;
   /** The attachment has all it needs. */
   confirm(id: AttachmentId): void;
-  /** Takes an attachment that serves already, found in the kernel. @throws Fault "store-failed", also where an address of it is another's */
+  /** Takes an attachment that serves already, found in the kernel. @throws Fault "store-failed"; "address-taken" where an address of it is another's */
   restore(attachment: Attachment): void;
   /** Ends an attachment. `cool`: false only where no packet can have used its addresses. */
   release(id: AttachmentId, options: { cool: boolean }): void;
@@ -80,7 +83,8 @@ export interface Pool {
 }
 
 /** Reads the store and takes charge of it. @throws Fault "store-failed" where two of its attachments hold one address */
-export function openPool({ blocks, store, coolMs = coolDefaultMs, now = Date.now }: PoolOptions): Pool {
+export function openPool(options: PoolOptions): Pool {
+  const { blocks, store, coolMs = coolDefaultMs, now = Date.now, uptime = uptimeMs } = options;
   const contents = store.read();
   const book = leases.emptyBook(blocks);
   const attachments = new Map<string, Held>(
@@ -96,9 +100,10 @@ export function openPool({ blocks, store, coolMs = coolDefaultMs, now = Date.now
     for (const address of ofPool(attachment)) leases.lease(book, address);
   }
   for (const { address, untilMs } of contents.cooling) {
-    // An address in use wins over a note that it cools; a clock that went back must not keep one cold for hours.
+    // An address in use wins over a note that it cools.
     if (book.leased.has(address)) continue;
-    book.cooling.set(address, Math.min(untilMs, now() + coolMs));
+    // A note of an earlier boot that has passed by this boot's clock is older than a cooling all the same: so is this boot.
+    book.cooling.set(address, Math.min(untilMs, uptime() + coolMs));
     dead.add(address);
   }
 
@@ -121,9 +126,8 @@ export function openPool({ blocks, store, coolMs = coolDefaultMs, now = Date.now
   return {
     reserve: (draft, wanted = { addresses: [], ranges: [] }) => {
       refuseMore();
-      const nowMs = now();
-      const addresses = leases.chooseAddresses(book, wanted, nowMs);
-      const attachment = keep({ ...draft, addresses, createdMs: nowMs });
+      const addresses = leases.chooseAddresses(book, wanted, uptime());
+      const attachment = keep({ ...draft, addresses, createdMs: now() });
       for (const address of addresses) leases.lease(book, address);
       return attachment;
     },
@@ -138,22 +142,22 @@ export function openPool({ blocks, store, coolMs = coolDefaultMs, now = Date.now
       stored.state = "ready";
     },
     restore: (attachment) => {
+      const key = attachmentKey(attachment);
       const taken = ofPool(attachment).find((address) => book.leased.has(address));
-      if (taken !== undefined) throw new Fault("store-failed", `address ${taken} is leased already`);
-      keep(attachment);
+      if (taken !== undefined) throw new Fault("address-taken", `address ${taken} of ${key} is another's already`);
+      // As ready at once: an agent that ended in between would leave what looks like half an ADD, which the next takes back.
+      store.plan(attachment, "ready");
+      attachments.set(key, { attachment, state: "ready", leaving: false });
       for (const address of ofPool(attachment)) {
         book.cooling.delete(address);
         leases.lease(book, address);
       }
-      store.plan(attachment);
-      store.ready(attachment);
-      present(attachments.get(attachmentKey(attachment)), "restored").state = "ready";
     },
     release: (id, { cool }) => {
       const stored = attachments.get(attachmentKey(id));
       if (stored === undefined) return;
       const addresses = ofPool(stored.attachment);
-      const untilMs = cool ? now() + coolMs : undefined;
+      const untilMs = cool ? uptime() + coolMs : undefined;
       store.release(id, untilMs === undefined ? [] : addresses.map((address) => ({ address, untilMs })));
       attachments.delete(attachmentKey(id));
       for (const address of addresses) leases.unlease(book, address, untilMs);
@@ -170,7 +174,7 @@ export function openPool({ blocks, store, coolMs = coolDefaultMs, now = Date.now
     cleaned: (addresses) => {
       for (const address of addresses) dead.delete(address);
     },
-    cooled: () => leases.cooled(book, now()),
+    cooled: () => leases.cooled(book, uptime()),
     free: (addresses) => {
       store.free(addresses);
       for (const address of addresses) book.cooling.delete(address);
@@ -178,7 +182,7 @@ export function openPool({ blocks, store, coolMs = coolDefaultMs, now = Date.now
     },
     usage: () => leases.usage(book),
     nextCooledInMs: () => {
-      const times = leases.familiesOf(blocks).map((family) => leases.nextCooledInMs(book, family, now()));
+      const times = leases.familiesOf(blocks).map((family) => leases.nextCooledInMs(book, family, uptime()));
       const known = times.filter((timeMs) => timeMs !== undefined);
       return known.length === 0 ? undefined : Math.min(...known);
     },
@@ -192,6 +196,8 @@ export function openPool({ blocks, store, coolMs = coolDefaultMs, now = Date.now
     },
     facts: () => facts,
     setFacts: (more) => {
+      // Not written again: a start on a full disk has nothing else to write, and can serve what is there.
+      if (Object.entries(more).every(([name, value]) => facts[name] === value)) return;
       store.setFacts(more);
       facts = { ...facts, ...more };
     },

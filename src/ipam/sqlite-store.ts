@@ -54,10 +54,10 @@ export function openSqliteStore(file: string): Store {
 
   return {
     read: () => guarded("cannot read the state file", () => read(database)),
-    plan: (attachment) => {
+    plan: (attachment, state = "planned") => {
       const key = attachmentKey(attachment);
       guarded(`cannot journal attachment ${key} with ${attachment.addresses.join(", ")}`, () => {
-        insert.run(key, encodeRecord(attachment));
+        insert.run(key, state, encodeRecord(attachment));
       });
     },
     ready: (id) => {
@@ -94,7 +94,7 @@ function prepare(database: DatabaseSync) {
   return {
     begin: database.prepare("BEGIN IMMEDIATE"),
     commit: database.prepare("COMMIT"),
-    insert: database.prepare("INSERT INTO attachment (key, state, record) VALUES (?, 'planned', ?)"),
+    insert: database.prepare("INSERT INTO attachment (key, state, record) VALUES (?, ?, ?)"),
     setReady: database.prepare("UPDATE attachment SET state = 'ready' WHERE key = ?"),
     remove: database.prepare("DELETE FROM attachment WHERE key = ?"),
     cool: database.prepare("INSERT OR REPLACE INTO cooling (address, until_ms) VALUES (?, ?)"),

@@ -72,7 +72,7 @@ export interface StoredAttachment {
   state: AttachmentState;
 }
 
-/** An address that was released and may not be given again before `untilMs` (wall clock, since it outlives the process). */
+/** An address that was released and may not be given again before `untilMs`: ms since boot (src/base/uptime.ts), which outlives the process and which nobody sets. */
 export interface CoolingAddress {
   address: Ip;
   untilMs: number;
@@ -92,8 +92,11 @@ export interface StoreContents {
  */
 export interface Store {
   read(): StoreContents;
-  /** Journals a new attachment as `planned`. Refuses a known attachment; that no address is leased twice is the pool's duty. */
-  plan(attachment: Attachment): void;
+  /**
+   * Journals a new attachment as `planned`, or as `state` says. Refuses a known attachment; that no address is leased twice is the
+   * pool's duty.
+   */
+  plan(attachment: Attachment, state?: AttachmentState): void;
   /** Marks it `ready`. Refuses an unknown attachment. */
   ready(id: AttachmentId): void;
   /** Forgets the attachment and notes which addresses cool from now on. An unknown attachment is no error. */

@@ -44,7 +44,7 @@ export interface Core {
 /** Starts the agent: what its predecessor left is brought in order when this settles. */
 export async function startCore({ kernel, store, blocks, uplink, bootId, coolMs, now }: CoreOptions): Promise<Core> {
   const log = silentLog();
-  const pool = openPool({ blocks, store, coolMs, now });
+  const pool = openPool({ blocks, store, coolMs, now, uptime: now });
   const living = (await kernel.node.links()).map(({ index }) => index);
   const held = pool
     .all()

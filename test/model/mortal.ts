@@ -154,7 +154,7 @@ function unwrapPeer(op: Op): Op {
 export function mortalStore(store: Store, life: Life): Store {
   return {
     read: () => callNow(life, () => store.read()),
-    plan: (attachment) => callNow(life, () => store.plan(attachment)),
+    plan: (...planned) => callNow(life, () => store.plan(...planned)),
     ready: (id) => callNow(life, () => store.ready(id)),
     release: (id, cooling) => callNow(life, () => store.release(id, cooling)),
     free: (addresses) => callNow(life, () => store.free(addresses)),
