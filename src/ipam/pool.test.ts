@@ -180,3 +180,20 @@ test("an attachment whose removal has begun is known until it is released", () =
   pool.release(draft("a"), { cool: false });
   assert.equal(pool.find(draft("a")), undefined);
 });
+
+test("an address outside the blocks, read back from its link, does not cool: somebody else gives it", () => {
+  const { pool, store } = openTestPool();
+  pool.restore({ ...draft("a"), addresses: [testIp("192.0.2.7"), testIp("10.4.1.2")] });
+  pool.release(draft("a"), { cool: true });
+  assert.deepEqual(
+    store.read().cooling.map(({ address }) => address),
+    ["10.4.1.2"],
+  );
+  assert.deepEqual(
+    pool.usage().map(({ live, cooling }) => [live, cooling]),
+    [
+      [0, 1],
+      [0, 0],
+    ],
+  );
+});

@@ -4,6 +4,7 @@ import { present } from "../base/assert.ts";
 import { Fault } from "../base/fault.ts";
 import { pause } from "../base/pause.ts";
 import { uptimeMs } from "../base/uptime.ts";
+import { cidrContains } from "../net/cidr.ts";
 import type { Ip } from "../net/ip.ts";
 import * as leases from "./leases.ts";
 import {
@@ -157,10 +158,15 @@ export function openPool(options: PoolOptions): Pool {
       const stored = attachments.get(attachmentKey(id));
       if (stored === undefined) return;
       const addresses = ofPool(stored.attachment);
-      const untilMs = cool ? uptime() + coolMs : undefined;
-      store.release(id, untilMs === undefined ? [] : addresses.map((address) => ({ address, untilMs })));
+      const untilMs = uptime() + coolMs;
+      // One outside the blocks is given by somebody else: a delegate that was forgotten with a lost journal, or by no one any more.
+      const cooling = cool ? addresses.filter((address) => blocks.some((block) => cidrContains(block, address))) : [];
+      store.release(
+        id,
+        cooling.map((address) => ({ address, untilMs })),
+      );
       attachments.delete(attachmentKey(id));
-      for (const address of addresses) leases.unlease(book, address, untilMs);
+      for (const address of addresses) leases.unlease(book, address, cooling.includes(address) ? untilMs : undefined);
       if (cool) for (const address of stored.attachment.addresses) dead.add(address);
       if (!cool) wake();
     },
