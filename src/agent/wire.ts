@@ -60,6 +60,9 @@ async function sendAll(attachment: Wired, netns: Netns, { kernel, uplink }: Wire
     kernel.node.apply([pairOp(attachment, netns)]), // takes longest: under way while the rest is being encoded
     kernel.node.apply(hostOps(attachment, uplink().addresses)),
     netns.apply(podOps(attachment)),
+    // The end that comes up first sends nothing until the kernel's link watch has run, which waits for the lock that everybody
+    // wants; since Linux 6.8 a question about the link runs it (rtnl_getlink, linkwatch_sync_dev).
+    kernel.node.link(attachment.wire.hostIndex),
     kernel.guard.admit(guardEntries(attachment)), // the shortest, on a thread of its own: last
   ]);
   return { pair: present(pair, "answer").fault, host: host.find(({ fault }) => fault !== undefined)?.fault, pod };
