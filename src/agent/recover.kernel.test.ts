@@ -39,6 +39,7 @@ test("a link that the journal does not know is removed, a known one stays", asyn
   await agent.start();
   await until("the unknown link is gone", async () => !(await linkNames(agent)).includes(stranger));
   assert.equal((await linkNames(agent)).length, 2);
+  assert.match(agent.node.run("ip", "link", "show", "eth0"), /,UP.* group default/);
   pod.run("ping", "-c1", "-W1", "172.30.0.11");
 });
 
@@ -52,6 +53,24 @@ test("with a lost journal unknown links stay: they may be living pods", async (t
   await agent.start();
   await reaped(agent);
   assert.deepEqual(await linkNames(agent), [before]);
+});
+
+test("with a lost journal living pods keep their addresses, which nobody else gets", async (t) => {
+  const agent = await startTestAgent(t);
+  const [pod, other] = [makeNetns(t), makeNetns(t)];
+  const result = await agent.add({ netns: pod.path });
+  await agent.stop();
+  rmSync(agent.config.paths.state, { recursive: true });
+  await agent.start();
+  const check = await agent.cni("CHECK", { netns: pod.path, config: { prevResult: result } });
+  assert.deepEqual(check, { exitCode: 0, stdout: "", stderr: "" });
+  const asked = { runtimeConfig: { ips: ["10.4.1.2"] } };
+  const refused = await agent.cni("ADD", { containerId: "c2", netns: other.path, config: asked });
+  assert.match(refused.stdout, /10\.4\.1\.2 that was asked for is in use/);
+  assert.equal((await agent.cni("DEL", { netns: pod.path })).exitCode, 0);
+  await reaped(agent);
+  assert.deepEqual([await linkNames(agent), await agent.kernel().guard.list()], [[], []]);
+  assert.doesNotMatch(pod.run("ip", "link"), /eth0/);
 });
 
 test("an ADD that was cut off is taken back, and its address is not given again at once", async (t) => {

@@ -84,6 +84,18 @@ test("each damage is repaired within a second, and pods are reached again", asyn
   }
 });
 
+test("routes of living pods follow the node's own address", async (t) => {
+  const agent = await startTestAgent(t);
+  const pod = makeNetns(t);
+  await agent.add({ netns: pod.path });
+  ip(agent, "address", "add", "172.31.0.21/24", "dev", "eth0");
+  ip(agent, "address", "delete", "172.30.0.11/24", "dev", "eth0"); // the kernel takes the pod's route along
+  await until("the pod's route is there again", () =>
+    /10\.4\.1\.2 dev fl\S+ .*src 172\.31\.0\.21/.test(ip(agent, "route", "show", "proto", "142")),
+  );
+  pod.run("ping", "-c1", "-W1", "172.31.0.21");
+});
+
 test("node settings are written again, though nothing tells of their change", async (t) => {
   const agent = await startTestAgent(t);
   agent.node.run("sysctl", "-qw", "net.ipv4.ip_forward=0");

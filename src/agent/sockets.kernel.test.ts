@@ -1,0 +1,55 @@
+// The agent's sockets while others meddle with them, and at the agent's end: nobody's call is lost, nobody's socket is taken.
+
+import assert from "node:assert/strict";
+import { existsSync, rmSync } from "node:fs";
+import { connect, createServer, type Socket } from "node:net";
+import { dirname } from "node:path";
+import { buffer } from "node:stream/consumers";
+import { test } from "node:test";
+import { reaped, startTestAgent, type TestAgent } from "../../test/agent.ts";
+import { makeNetns } from "../../test/netns.ts";
+import { until } from "../../test/until.ts";
+import { decodeReply, encodeRequest } from "../cni/wire.ts";
+
+test("sockets whose directory was removed are there again, and a DEL that came meanwhile is applied", async (t) => {
+  const agent = await startTestAgent(t);
+  const pod = makeNetns(t);
+  await agent.add({ netns: pod.path });
+  rmSync(dirname(agent.config.paths.socket), { recursive: true });
+  const call = { netns: pod.path, env: { FAIRLEAD_CONNECT_MS: "0" } };
+  assert.equal((await agent.cni("DEL", call)).exitCode, 0);
+  await until("the pod is released", async () => (await agent.kernel().guard.list())?.length === 0);
+  await until("the agent answers", async () => (await agent.cni("STATUS", call)).exitCode === 0);
+  await agent.add({ netns: pod.path });
+  await reaped(agent);
+});
+
+test("a stopping agent leaves the socket of its successor alone", async (t) => {
+  const agent = await startTestAgent(t);
+  const { socket } = agent.config.paths;
+  rmSync(socket);
+  const successor = createServer();
+  await new Promise<void>((done) => successor.listen(socket, done));
+  t.after(() => successor.close());
+  await agent.stop();
+  assert.ok(existsSync(socket));
+});
+
+/** Calls of STATUS whose callers have connected, and no more. */
+function callers({ config }: TestAgent, count: number): Socket[] {
+  return Array.from({ length: count }, () => connect({ path: config.paths.socket, allowHalfOpen: true }));
+}
+
+async function statusBy(socket: Socket): Promise<number> {
+  const stdin = Buffer.from(JSON.stringify({ cniVersion: "1.1.0", name: "fairlead", type: "fairlead-cni" }));
+  socket.end(encodeRequest({ env: new Map([["CNI_COMMAND", "STATUS"]]), stdin }));
+  return decodeReply(await buffer(socket)).exitCode;
+}
+
+test("who has connected when an agent is told to stop is answered", async (t) => {
+  const agent = await startTestAgent(t);
+  const sockets = callers(agent, 100);
+  const stopped = agent.stop(); // before the event loop has let anybody in
+  assert.deepEqual([...new Set(await Promise.all(sockets.map(statusBy)))], [0]);
+  await stopped;
+});
