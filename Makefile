@@ -53,9 +53,9 @@ test-lab: setup ## every scenario of the lab (root)
 demo: setup ## a small VPC in network namespaces, and what Fairlead does in it
 	@bin/fairlead lab demo
 
-bench: setup reference ## measure against the reference plugins, write bench/results.json (Go, root); ARGS="--pods 50"
+bench: setup reference ## measure against the reference plugins, write bench/results.json (Go, root); ARGS="--only load"
 	@umask 022; $(MAKE) --no-print-directory -s build/bench-spawn
-	@node_modules/.bin/node bench/cni.ts $(ARGS)
+	@node_modules/.bin/node bench/main.ts $(ARGS)
 
 build/bench-spawn: bench/spawn.c
 	mkdir -p build

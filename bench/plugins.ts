@@ -14,6 +14,7 @@ import type { Invocation, Run } from "./spawner.ts";
 
 const referenceDirectory = fileURLToPath(new URL("../build/reference", import.meta.url));
 const cniVersion = "1.0.0";
+const programPath = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** A plugin as a runtime would call it on one node. */
 export interface Plugin {
@@ -80,9 +81,9 @@ function makeDirectory(path: string): string {
 /** A pod of which nothing is known yet but its namespace. */
 export const newPod = (netns: string): Pod => ({ netns, containerId: randomBytes(32).toString("hex") });
 
-/** One call of the protocol (CNI specification 1.1, section 2). `prevResult`: what ADD printed, for DEL. */
+/** One call of the protocol (CNI specification 1.1, section 2); its input is a file of its own. `prevResult`: what ADD printed, for DEL. */
 export function invocation(plugin: Plugin, verb: "ADD" | "DEL", pod: Pod, prevResult?: string): Invocation {
-  const stdinFile = `${plugin.directory}/stdin`;
+  const stdinFile = `${plugin.directory}/stdin-${verb}-${pod.netns}`;
   const previous =
     prevResult === undefined ? {} : { prevResult: readJson(z.looseObject({}), prevResult, "the result of ADD") };
   writeFileSync(stdinFile, JSON.stringify({ ...plugin.config, ...previous }), { mode: 0o600 });
@@ -90,7 +91,7 @@ export function invocation(plugin: Plugin, verb: "ADD" | "DEL", pod: Pod, prevRe
     argv: [plugin.binary],
     env: {
       ...plugin.env,
-      PATH: "/usr/sbin:/usr/bin:/sbin:/bin",
+      PATH: programPath,
       CNI_COMMAND: verb,
       CNI_CONTAINERID: pod.containerId,
       CNI_NETNS: netnsPath(pod.netns),
@@ -99,6 +100,16 @@ export function invocation(plugin: Plugin, verb: "ADD" | "DEL", pod: Pod, prevRe
     },
     stdinFile,
   };
+}
+
+/** A call of GC that keeps `pods` (CNI specification 1.1, "GC"). */
+export function collection(plugin: Plugin, pods: readonly Pod[]): Invocation {
+  const stdinFile = `${plugin.directory}/stdin-GC`;
+  const valid = pods.map(({ containerId }) => ({ containerID: containerId, ifname: "eth0" }));
+  const config = { ...plugin.config, cniVersion: "1.1.0", "cni.dev/valid-attachments": valid };
+  writeFileSync(stdinFile, JSON.stringify(config), { mode: 0o600 });
+  const env = { ...plugin.env, PATH: programPath, CNI_COMMAND: "GC", CNI_PATH: plugin.cniPath };
+  return { argv: [plugin.binary], env, stdinFile };
 }
 
 const resultSchema = z.looseObject({ ips: z.array(z.looseObject({ address: z.string() })) });

@@ -4,7 +4,17 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
 import { isFault } from "../src/base/fault.ts";
-import { atMostMs, atMostMsMore, makeRow, percentile, reportJson, reportTable, timesFaster } from "./report.ts";
+import {
+  atMostMs,
+  atMostMsMore,
+  makeRow,
+  makeValue,
+  percentile,
+  reportJson,
+  reportTable,
+  valueTable,
+  timesFaster,
+} from "./report.ts";
 
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, index) => count - index);
 
@@ -83,13 +93,31 @@ void test("a row tells both figures, their ratio and how many calls stand behind
   assert.match(reportTable([failing]), /FAILS$/);
 });
 
+void test("a value is held against the most that it may be", () => {
+  const values = [
+    makeValue("memory", 100.04, "MB", 100),
+    makeValue("memory after", 100, "MB", 100),
+    makeValue("speed", 7, "pairs/s"),
+  ];
+  assert.deepEqual(
+    values.map(({ value, bar, ok }) => [value, bar, ok]),
+    [
+      [100.04, "<= 100 MB", false],
+      [100, "<= 100 MB", true],
+      [7, null, null],
+    ],
+  );
+  assert.match(valueTable(values), /^memory +100\.0 +MB +<= 100 MB +FAILS$/m);
+});
+
 void test("the file lists rows by name, each key in its place", () => {
   const rows = ["DEL", "ADD"].map((name) => makeRow({ name, ours: [1], fraction: 0.5 }));
-  const text = reportJson({ cores: 2 }, rows);
-  assert.equal(text, reportJson({ cores: 2 }, rows.toReversed()));
+  const values = ["later", "early"].map((name) => makeValue(name, 1, "MB"));
+  const text = reportJson({ cores: 2 }, rows, values);
+  assert.equal(text, reportJson({ cores: 2 }, rows.toReversed(), values.toReversed()));
   assert.deepEqual(
     [...text.matchAll(/"name": "(\w+)"/g)].map(([, name]) => name),
-    ["ADD", "DEL"],
+    ["ADD", "DEL", "early", "later"],
   );
   assert.ok(text.endsWith("}\n"));
 });

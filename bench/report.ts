@@ -73,6 +73,21 @@ export function makeRow({ name, ours, reference = [], fraction, bar }: Measured)
   };
 }
 
+/** A figure that is no time, and has nothing to be compared with. */
+export interface Value {
+  name: string;
+  value: number;
+  unit: "MB" | "pairs/s";
+  bar: string | null;
+  ok: boolean | null;
+}
+
+/** The value, and whether it stays at or below `max` where there is one. */
+export function makeValue(name: string, value: number, unit: Value["unit"], max?: number): Value {
+  const bar = max === undefined ? null : `<= ${rounded(max)} ${unit}`;
+  return { name, value: rounded(value), unit, bar, ok: max === undefined ? null : value <= max };
+}
+
 const figure = (ms: number | null): string => (ms === null ? "-" : ms.toFixed(2));
 const verdict = (ok: boolean | null): string => (ok === null ? "" : ok ? "holds" : "FAILS");
 
@@ -92,8 +107,21 @@ export function reportTable(rows: readonly Row[]): string {
   );
 }
 
-/** The results file: rows by name, keys always in one order, a line break at the end; two runs differ in figures only. */
-export function reportJson(machine: Readonly<Record<string, string | number>>, rows: readonly Row[]): string {
-  const sorted = rows.toSorted((a, b) => (a.name < b.name ? -1 : 1));
-  return `${JSON.stringify({ machine, rows: sorted }, null, 2)}\n`;
+/** The values as a table for people. */
+export function valueTable(values: readonly Value[]): string {
+  return formatTable(
+    ["what", "value", "unit", "bar", ""],
+    values.map(({ name, value, unit, bar, ok }) => [name, value.toFixed(1), unit, bar ?? "", verdict(ok)]),
+  );
+}
+
+/** The results file: rows and values by name, keys always in one order, a line break at the end; two runs differ in figures only. */
+export function reportJson(
+  machine: Readonly<Record<string, string | number>>,
+  rows: readonly Row[],
+  values: readonly Value[],
+): string {
+  const byName = <T extends { name: string }>(list: readonly T[]): T[] =>
+    list.toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  return `${JSON.stringify({ machine, rows: byName(rows), values: byName(values) }, null, 2)}\n`;
 }

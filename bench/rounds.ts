@@ -1,30 +1,11 @@
-// One run: two equal machines of a lab, ours on one and the reference on the other, asked in turn for blocks of pods, one pod at a time.
+// One pod at a time: ours and the reference asked in turn for blocks of pods.
 
-import { mkdirSync } from "node:fs";
-import { type Family, planCluster, podNetns } from "../lab/layout.ts";
-import { removeLab } from "../lab/down.ts";
-import { execOk } from "../lab/exec.ts";
-import { makeMachines } from "../lab/machines.ts";
-import { makeNetns } from "../lab/netns.ts";
-import { createNode } from "../lab/node.ts";
-import { createLab, type Lab } from "../lab/record.ts";
-import { until } from "../lab/waiting.ts";
+import type { Family } from "../lab/layout.ts";
 import { present } from "../src/base/assert.ts";
 import { Fault } from "../src/base/fault.ts";
-import {
-  invocation,
-  newPod,
-  ourPlugin,
-  type Plugin,
-  type Pod,
-  referencePlugin,
-  verifyAdd,
-  verifyDel,
-} from "./plugins.ts";
-import { type Run, type Spawner, startSpawner } from "./spawner.ts";
-
-/** The name of the lab of `make bench`; its namespaces begin with flab-bench-. Two benches at once are refused by it. */
-export const benchLab = "bench";
+import { invocation, type Plugin, type Pod, verifyAdd, verifyDel } from "./plugins.ts";
+import type { Run } from "./spawner.ts";
+import { onStage, type Stage } from "./stage.ts";
 
 /** Pods that are added one right after another, then deleted so: what lies between blocks (looking, waiting) is in no figure. */
 export const blockPods = 10;
@@ -34,9 +15,6 @@ export const podsMax = 200;
 
 /** The reference's first calls only fill the page cache. Ours warms up with a whole block: the agent's code is compiled in it. */
 const referenceWarmUpPods = 2;
-
-/** From a DEL's reply until its link is gone, which happens after the reply: the next block must not pay for it. */
-const settleWithinMs = 10_000;
 
 export interface Times {
   /** One figure a pod. */
@@ -73,35 +51,12 @@ export interface RunOptions {
  * Makes the machines, measures, and removes them again, whatever happens.
  * @throws Fault "lab-failed" where anything does not work, or another run of that name is under way.
  */
-export async function measure(options: RunOptions): Promise<RunResult> {
+export function measure(options: RunOptions): Promise<RunResult> {
   const { name, families } = options;
-  await removeLab(name); // what a killed run has left
-  const lab = createLab({ name });
-  let spawner: Spawner | undefined;
-  try {
-    const layout = planCluster({ lab: name, nodes: 2, families, gateway: true });
-    const [our, other] = [present(layout.nodes[0], "node 1"), present(layout.nodes[1], "node 2")];
-    await makeMachines(lab, layout);
-    await createNode(lab, our).startAgent();
-    mkdirSync(`${other.directory}/state`, { recursive: true, mode: 0o700 });
-    // In the reference's machine, where it must run; the shim's way to its agent is a socket and leads there from anywhere.
-    spawner = startSpawner(lab, other.netns, lab.directory);
-    return await run({ lab, spawner, ours: ourPlugin(our), reference: referencePlugin(other) }, options);
-  } finally {
-    spawner?.end();
-    lab.close();
-    await removeLab(name);
-  }
+  return onStage({ name, families }, (stage) => run(stage, options));
 }
 
-interface Parties {
-  lab: Lab;
-  spawner: Spawner;
-  ours: Plugin;
-  reference: Plugin;
-}
-
-async function run(parties: Parties, options: RunOptions): Promise<RunResult> {
+async function run(stage: Stage, options: RunOptions): Promise<RunResult> {
   const { blocks, referenceBlocks, signal, onBlock } = options;
   const times = (): Times => ({ add: [], del: [], gone: [] });
   const result: RunResult = { ours: times(), reference: times(), first: 0, bare: [], version: [] };
@@ -113,7 +68,7 @@ async function run(parties: Parties, options: RunOptions): Promise<RunResult> {
   };
   for (let block = -1; block < blocks; block += 1) {
     signal.throwIfAborted();
-    await runBlock(parties, block, referenceIn(block), block < 0 ? warmUp : result);
+    await runBlock(stage, block, referenceIn(block), block < 0 ? warmUp : result);
     onBlock(block);
   }
   return { ...result, first: present(warmUp.ours.add[0], "the first ADD") };
@@ -132,12 +87,12 @@ interface Side {
  * One block: each plugin's ADDs in a row, then each one's DELs. No node runs two plugins, and what one leaves for later (the
  * kernel's work on links, a process that ends) would be measured as the other's time. Who comes first changes every block.
  */
-async function runBlock(parties: Parties, block: number, referencePods: number, into: RunResult): Promise<void> {
-  const { lab, spawner, ours, reference } = parties;
+async function runBlock(stage: Stage, block: number, referencePods: number, into: RunResult): Promise<void> {
+  const { lab, spawner, ours, reference } = stage;
   const side = async (plugin: Plugin, times: Times, count: number): Promise<Side> => ({
     plugin,
     times,
-    pods: await makePods(lab, `${plugin.name}-${block + 1}`, count),
+    pods: await stage.makePods(`${plugin.name}-${block + 1}`, count),
     added: [],
   });
   const both = [await side(ours, into.ours, blockPods), await side(reference, into.reference, referencePods)];
@@ -149,47 +104,25 @@ async function runBlock(parties: Parties, block: number, referencePods: number, 
     for (const [index, run] of added.entries()) await verifyAdd(plugin, present(pods[index], "pod"), run, lab.env);
     times.add.push(...added.map(({ ms }) => ms));
   }
-  for (const one of sides) await deleteAll(parties, one);
-  await measureStart(parties, into);
+  for (const one of sides) await deleteAll(stage, one);
+  await measureStart(stage, into);
 }
 
-/** Fresh namespaces, as a runtime makes them. They stay until the end: their removal would go on behind the next measurement. */
-async function makePods(lab: Lab, name: string, count: number): Promise<Pod[]> {
-  const pods: Pod[] = [];
-  for (let index = 0; index < count; index += 1) {
-    const netns = podNetns(lab.name, `${name}-${index}`);
-    await makeNetns(lab, netns);
-    pods.push(newPod(netns));
-  }
-  return pods;
-}
-
-async function deleteAll({ lab, spawner }: Parties, { plugin, times, pods, added }: Side): Promise<void> {
+async function deleteAll({ spawner, untilNoPodLink }: Stage, { plugin, times, pods, added }: Side): Promise<void> {
   if (pods.length === 0) return;
   const deleted: Run[] = [];
   const startedMs = performance.now();
   for (const [index, pod] of pods.entries()) {
     deleted.push(await spawner.run(invocation(plugin, "DEL", pod, present(added[index], "result of ADD").stdout)));
   }
-  await untilNoPodLink(lab, plugin.node);
+  await untilNoPodLink(plugin);
   times.gone.push(performance.now() - startedMs);
   for (const [index, run] of deleted.entries()) verifyDel(plugin, present(pods[index], "pod"), run);
   times.del.push(...deleted.map(({ ms }) => ms));
 }
 
-/** Waits until the machine has no link but its own two. */
-async function untilNoPodLink(lab: Lab, { name, netns }: Plugin["node"]): Promise<void> {
-  const look = async (): Promise<string | undefined> => {
-    const text = await execOk("ip", ["-n", netns, "-oneline", "link", "show"], { env: lab.env });
-    const links = [...text.matchAll(/^\d+: ([^:@]+)/gm)].map(([, link]) => link);
-    const left = links.filter((link) => link !== "lo" && link !== "eth0");
-    return left.length === 0 ? undefined : `${name} still has ${left.join(", ")}`;
-  };
-  await until(look, { what: "removal of the pods' links", withinMs: settleWithinMs, everyMs: 5 });
-}
-
 /** What starting a program costs, with ours and with one that does nothing. */
-async function measureStart({ spawner, ours }: Parties, result: RunResult): Promise<void> {
+async function measureStart({ spawner, ours }: Stage, result: RunResult): Promise<void> {
   for (let time = 0; time < blockPods; time += 1) {
     const bare = await spawner.run({ argv: ["/bin/true"], env: {} });
     const version = await spawner.run({ argv: [ours.binary], env: { CNI_COMMAND: "VERSION" } });

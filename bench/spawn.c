@@ -1,5 +1,5 @@
-/* Runs programs one after another and says how long each took, so that the cost of starting them from Node is
- * in no figure. */
+/* Runs programs, one after another or many at once, and says how long each took, so that the cost of starting
+ * them from Node is in no figure. */
 
 /*
  * Standard input, one instruction a line:
@@ -8,9 +8,17 @@
  *   in PATH         its standard input, /dev/null if absent
  *   out PATH        its standard output, emptied first, /dev/null if absent
  *   go              run it
- * After each go, one line on standard output: "EXIT NANOSECONDS". EXIT is 128 + the signal for a program that
- * one ended. The time is from just before posix_spawn to the return of waitpid. Anything unknown ends this
- * program with 2.
+ *   keep -          do not run it yet
+ *   burst -         run all that were kept at once, and forget them
+ *   cycle N MS      of those that were kept, the 1st and 2nd are a pair, the 3rd and 4th the next: N pairs
+ * run at a time, each its second program after its first, one after another and from the beginning again,
+ * until that time is over. Then all are forgotten
+ *
+ * On standard output, one line for each run in the order in which they were kept (go, burst) or ended
+ * (cycle): "EXIT NANOSECONDS", with " INDEX" behind it after cycle, whose last line has no index and the time
+ * of all of it. EXIT is 128 + the signal for a program that one ended. The time is from just before
+ * posix_spawn to the return of waitpid; after burst, from just before the first of all. Anything unknown ends
+ * this program with 2.
  */
 
 #define _GNU_SOURCE
@@ -27,7 +35,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { words_max = 64, run_s_max = 60 };
+enum { words_max = 64, run_s_max = 60, kept_max = 512 };
 
 struct run {
   char *args[words_max + 1];
@@ -36,9 +44,14 @@ struct run {
   size_t env_count;
   int in;
   int out;
+  pid_t pid;
+  int64_t started_ns;
+  int64_t took_ns;
+  int exit;
 };
 
-static volatile sig_atomic_t running;
+/* Those that run; what the alarm ends. */
+static volatile pid_t running[kept_max];
 
 static void fail(const char *format, ...) {
   va_list values;
@@ -52,7 +65,8 @@ static void fail(const char *format, ...) {
 
 static void end_running(int signal_number) {
   (void)signal_number;
-  if (running > 0) kill((pid_t)running, SIGKILL);
+  for (size_t at = 0; at < kept_max; at++)
+    if (running[at] > 0) kill(running[at], SIGKILL);
 }
 
 static char *copy(const char *text) {
@@ -83,34 +97,107 @@ static int64_t now_ns(void) {
   return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-static void go(struct run *run) {
-  if (run->arg_count == 0) fail("go without a program");
+/* Reads and writes its files from their beginning, also where it ran before. */
+static void start(struct run *run, size_t at) {
+  if (run->arg_count == 0) fail("nothing to run: no program was named");
   if (run->in < 0) open_as(&run->in, "/dev/null", O_RDONLY);
   if (run->out < 0) open_as(&run->out, "/dev/null", O_WRONLY);
+  lseek(run->in, 0, SEEK_SET);
+  lseek(run->out, 0, SEEK_SET);
+  if (ftruncate(run->out, 0) != 0 && errno != EINVAL) fail("standard output: %s", strerror(errno));
   posix_spawn_file_actions_t actions;
   if (posix_spawn_file_actions_init(&actions) != 0 ||
       posix_spawn_file_actions_adddup2(&actions, run->in, 0) != 0 ||
       posix_spawn_file_actions_adddup2(&actions, run->out, 1) != 0)
     fail("out of memory");
+  run->started_ns = now_ns();
+  const int error = posix_spawn(&run->pid, run->args[0], &actions, NULL, run->args, run->env);
+  if (error != 0) fail("%s: %s", run->args[0], strerror(error));
+  running[at] = run->pid;
+  posix_spawn_file_actions_destroy(&actions);
+}
 
-  pid_t pid;
+/* Waits for whichever of them ends next; gives its place. */
+static size_t reap(struct run *runs, size_t count) {
   int status = 0;
   pid_t ended;
-  const int64_t started_ns = now_ns();
-  const int error = posix_spawn(&pid, run->args[0], &actions, NULL, run->args, run->env);
-  if (error != 0) fail("%s: %s", run->args[0], strerror(error));
-  running = pid;
-  alarm(run_s_max);
   do
-    ended = waitpid(pid, &status, 0);
+    ended = waitpid(-1, &status, 0);
   while (ended < 0 && errno == EINTR);
-  const int64_t took_ns = now_ns() - started_ns;
-  running = 0;
-  alarm(0);
+  const int64_t ended_ns = now_ns();
   if (ended < 0) fail("waitpid: %s", strerror(errno));
-  posix_spawn_file_actions_destroy(&actions);
-  printf("%d %lld\n", exit_of(status), (long long)took_ns);
-  fflush(stdout);
+  for (size_t at = 0; at < count; at++) {
+    if (running[at] != ended) continue;
+    running[at] = 0;
+    runs[at].took_ns = ended_ns - runs[at].started_ns;
+    runs[at].exit = exit_of(status);
+    return at;
+  }
+  fail("process %d is none of ours", (int)ended);
+  return 0;
+}
+
+static void tell(const struct run *run) {
+  printf("%d %lld\n", run->exit, (long long)run->took_ns);
+}
+
+static void go(struct run *run) {
+  alarm(run_s_max);
+  start(run, 0);
+  reap(run, 1);
+  alarm(0);
+  tell(run);
+}
+
+static void burst(struct run *runs, size_t count) {
+  alarm(run_s_max);
+  const int64_t started_ns = now_ns();
+  for (size_t at = 0; at < count; at++) {
+    start(&runs[at], at);
+    runs[at].started_ns = started_ns;
+  }
+  for (size_t left = count; left > 0; left--)
+    reap(runs, count);
+  alarm(0);
+  for (size_t at = 0; at < count; at++)
+    tell(&runs[at]);
+}
+
+static void cycle(struct run *runs, size_t count, const char *text) {
+  char *rest;
+  const long at_a_time = strtol(text, &rest, 10);
+  const long ms = *rest == ' ' ? strtol(rest + 1, &rest, 10) : 0;
+  if (*rest != '\0' || ms <= 0 || ms > 600000) fail("'cycle %s' has no time in ms up to 600000", text);
+  if (count % 2 != 0) fail("cycle needs pairs, not %zu programs", count);
+  const size_t pairs = count / 2;
+  /* One to spare: the pair that comes next must not be under way still. */
+  if (at_a_time < 1 || (size_t)at_a_time >= pairs)
+    fail("%zu pairs cannot run %ld at a time", pairs, at_a_time);
+  const int64_t started_ns = now_ns();
+  const int64_t until_ns = started_ns + (int64_t)ms * 1000000;
+  size_t next = 0;
+  size_t left = 0;
+  for (; left < (size_t)at_a_time; left++, next++)
+    start(&runs[2 * next], 2 * next);
+  while (left > 0) {
+    alarm(run_s_max);
+    const size_t at = reap(runs, count);
+    printf("%d %lld %zu\n", runs[at].exit, (long long)runs[at].took_ns, at);
+    if (at % 2 == 0) {
+      start(&runs[at + 1], at + 1);
+      continue;
+    }
+    if (now_ns() >= until_ns) {
+      left--;
+      continue;
+    }
+    while (running[2 * (next % pairs)] > 0 || running[2 * (next % pairs) + 1] > 0)
+      next++;
+    start(&runs[2 * (next % pairs)], 2 * (next % pairs));
+    next++;
+  }
+  alarm(0);
+  printf("0 %lld\n", (long long)(now_ns() - started_ns));
 }
 
 static void forget(struct run *run) {
@@ -124,6 +211,8 @@ static void forget(struct run *run) {
 }
 
 int main(void) {
+  static struct run kept[kept_max];
+  size_t kept_count = 0;
   struct run run = {.in = -1, .out = -1};
   char *line = NULL;
   size_t size = 0;
@@ -136,12 +225,25 @@ int main(void) {
     if (strcmp(line, "go") == 0) {
       go(&run);
       forget(&run);
+      fflush(stdout);
     } else if (text == NULL) {
       fail("'%s' is no instruction, or lacks its text", line);
     } else if (strcmp(line, "arg") == 0) {
       add_word(run.args, &run.arg_count, text);
     } else if (strcmp(line, "env") == 0) {
       add_word(run.env, &run.env_count, text);
+    } else if (strcmp(line, "keep") == 0) {
+      if (kept_count == kept_max) fail("more than %d programs are kept", kept_max);
+      kept[kept_count++] = run;
+      run = (struct run){.in = -1, .out = -1};
+    } else if (strcmp(line, "burst") == 0 || strcmp(line, "cycle") == 0) {
+      if (line[0] == 'b')
+        burst(kept, kept_count);
+      else
+        cycle(kept, kept_count, text);
+      while (kept_count > 0)
+        forget(&kept[--kept_count]);
+      fflush(stdout);
     } else if (strcmp(line, "in") == 0) {
       open_as(&run.in, text, O_RDONLY);
     } else if (strcmp(line, "out") == 0) {

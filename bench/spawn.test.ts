@@ -14,13 +14,13 @@ const program = join(directory, "spawn");
 const source = fileURLToPath(new URL("spawn.c", import.meta.url));
 execFileSync("gcc", ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-o", program, source]);
 
+function spawned(lines: readonly string[]): { stdout: string; status: number | null; stderr: string } {
+  const input = `${lines.join("\n")}\n`;
+  return spawnSync(program, [], { input, encoding: "utf8", timeout: 20_000, env: { INHERITED: "never" } });
+}
+
 function spawner(...lines: string[]): { answers: number[][]; status: number | null; stderr: string } {
-  const { stdout, status, stderr } = spawnSync(program, [], {
-    input: `${lines.join("\n")}\n`,
-    encoding: "utf8",
-    timeout: 20_000,
-    env: { INHERITED: "never" },
-  });
+  const { stdout, status, stderr } = spawned(lines);
   return {
     answers: stdout
       .split("\n")
@@ -31,12 +31,12 @@ function spawner(...lines: string[]): { answers: number[][]; status: number | nu
   };
 }
 
+const shell = (script: string): string[] => ["arg /bin/sh", "arg -c", `arg ${script}`, "env PATH=/usr/bin:/bin"];
 const exits = (...lines: string[]): (number | undefined)[] => spawner(...lines).answers.map(([exit]) => exit);
 
 void test("exit codes and signals are told apart", () => {
-  const shell = (script: string): string[] => ["arg /bin/sh", "arg -c", `arg ${script}`, "go"];
   assert.deepEqual(
-    exits(...shell("exit 0"), ...shell("exit 3"), ...shell("kill -9 $$"), ...shell("exit 255")),
+    exits(...["exit 0", "exit 3", "kill -9 $$", "exit 255"].flatMap((script) => [...shell(script), "go"])),
     [0, 3, 137, 255],
   );
 });
@@ -48,10 +48,10 @@ void test("a program gets its own arguments, environment and files, and nothing 
   writeFileSync(input, "hello\n");
   writeFileSync(first, "what stood here before, and was longer than what comes\n");
   // The last figure: how many of its descriptors lead to files of ours.
-  const script = 'arg echo "$#:$1:$A:$INHERITED:$(cat):$(readlink /proc/$$/fd/* | grep -c /fairlead-spawn-)"';
-  const shell = ["arg /bin/sh", "arg -c", script, "env PATH=/usr/bin:/bin"];
+  const script = 'echo "$#:$1:$A:$INHERITED:$(cat):$(readlink /proc/$$/fd/* | grep -c /fairlead-spawn-)"';
+  const asked = shell(script);
   const words = ["arg sh", "arg two words", "env A=b=c d", `in ${input}`];
-  const run = spawner(...shell, ...words, `out ${first}`, "go", ...shell, `out ${second}`, "go");
+  const run = spawner(...asked, ...words, `out ${first}`, "go", ...asked, `out ${second}`, "go");
   assert.deepEqual([run.status, run.stderr], [0, ""]);
   assert.equal(readFileSync(first, "utf8"), "1:two words:b=c d::hello:2\n");
   assert.equal(readFileSync(second, "utf8"), "0:::::1\n");
@@ -64,14 +64,59 @@ void test("the time is that of the program", () => {
   assert.ok(quick > 50e3 && quick < slow, `${quick} ns for nothing`);
 });
 
+void test("a burst runs all at once, and tells them in the order in which they were kept", () => {
+  const all = [0.3, 0.1, 0.2].flatMap((seconds, at) => [...shell(`sleep ${seconds}; exit ${at}`), "keep -"]);
+  const { answers, stderr } = spawner(...all, "burst -", "arg /bin/true", "go");
+  assert.equal(stderr, "");
+  assert.deepEqual(
+    answers.map(([exit]) => exit),
+    [0, 1, 2, 0],
+  );
+  const [first = 0, second = 0, third = 0] = answers.map(([, ns]) => ns);
+  assert.ok(second >= 100e6 && third >= 200e6 && first >= 300e6 && first < 550e6, `${first} ${second} ${third}`);
+});
+
+void test("a cycle runs as many pairs as it may beside each other, in turn, each with its files from their beginning", () => {
+  const file = join(directory, "cycled");
+  const input = join(directory, "cycle-in");
+  writeFileSync(input, "hello\n");
+  const pair = [
+    ...shell("sleep 0.01; cat; exit 3"),
+    `in ${input}`,
+    `out ${file}`,
+    "keep -",
+    ...shell("exit 4"),
+    "keep -",
+  ];
+  const { stdout, stderr } = spawned([...pair, ...pair, ...pair, "cycle 2 300"]);
+  assert.equal(stderr, "");
+  const lines = stdout.trimEnd().split("\n");
+  const [, wallNs] = /^0 (\d+)$/.exec(lines.pop() ?? "") ?? [];
+  assert.ok(Number(wallNs) >= 300e6, stdout);
+  for (const place of [0, 2, 4]) {
+    const own = lines.map((line) => line.split(" ").map(Number)).filter(([, , at = 0]) => at - (at % 2) === place);
+    assert.ok(own.length >= 8, `${own.length} runs`);
+    assert.deepEqual(
+      own.map(([exit, , at]) => [exit, at]),
+      own.map((_, turn) => (turn % 2 === 0 ? [3, place] : [4, place + 1])),
+    );
+  }
+  assert.equal(readFileSync(file, "utf8"), "hello\n");
+});
+
 void test("what it does not understand or cannot do ends it with 2 and a sentence", () => {
   const cases: [lines: string[], words: RegExp][] = [
     [["frobnicate x"], /'frobnicate' is no instruction/],
     [["arg"], /lacks its text/],
-    [["go"], /go without a program/],
+    [["go"], /nothing to run/],
     [["arg /nowhere/to/be/found", "go"], /\/nowhere\/to\/be\/found: No such file/],
     [["in /nowhere/to/be/found"], /No such file/],
     [Array.from({ length: 65 }, () => "arg x"), /more than 64/],
+    [Array.from({ length: 513 }, () => "keep -"), /more than 512/],
+    [["arg /bin/true", "keep -", "cycle 1 100"], /needs pairs, not 1/],
+    [["cycle soon"], /'cycle soon' has no time/],
+    [["cycle 1"], /'cycle 1' has no time/],
+    [["arg /bin/true", "keep -", "arg /bin/true", "keep -", "cycle 1 100"], /1 pairs cannot run 1 at a time/],
   ];
   for (const [lines, words] of cases) {
     const { status, stderr, answers } = spawner(...lines);

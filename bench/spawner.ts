@@ -28,9 +28,28 @@ export interface Run {
   stdout: string;
 }
 
+/** What a cycle of pairs came to. */
+export interface Cycled {
+  /** Milliseconds of each run of a first program, and of a second one. */
+  first: number[];
+  second: number[];
+  /** How many ended with another code than 0. */
+  failed: number;
+  /** From the start of the first until the end of the last. */
+  ms: number;
+}
+
+/** Most programs of one burst or cycle; spawn.c has the same number. */
+export const keptMax = 512;
+
+/** Calls must not overlap. All throw Fault "lab-failed" where a program cannot be started. */
 export interface Spawner {
-  /** Runs one program to its end. Calls must not overlap. @throws Fault "lab-failed" where it cannot be started. */
+  /** Runs one program to its end. */
   run(invocation: Invocation): Promise<Run>;
+  /** Runs all of them at once; the time of each begins with that of the first. */
+  burst(invocations: readonly Invocation[]): Promise<Run[]>;
+  /** Runs `atATime` of the pairs beside each other, each its second program after its first, round and round for that time. */
+  cycle(pairs: readonly (readonly [Invocation, Invocation])[], atATime: number, ms: number): Promise<Cycled>;
   /** Ends the spawner; doing so twice is no error. */
   end(): void;
 }
@@ -41,28 +60,57 @@ export function startSpawner(lab: Lab, netns: string, directory: string): Spawne
   // A session of its own: ^C ends a measurement between two programs, not in the middle of one. The lab's token marks it for removal.
   const child = spawn(file, args, { env: lab.env, stdio: ["pipe", "pipe", "inherit"], detached: true });
   const answers = readAnswers(child);
-  const stdoutFile = `${directory}/stdout`;
+  const stdoutFile = (at: number): string => `${directory}/stdout-${at}`;
+  const ask = (lines: readonly string[]): void => {
+    const broken = lines.find((line) => line.includes("\n"));
+    if (broken !== undefined) throw new Fault("bug", `a line break in ${JSON.stringify(broken)}`);
+    child.stdin.write(`${lines.join("\n")}\n`);
+  };
+  /** The numbers of one line of answer. */
+  const told = async (): Promise<{ exit: number; ms: number; at?: number }> => {
+    const [, exit, ns, at] = /^(\d+) (\d+)(?: (\d+))?$/.exec(await answers.next()) ?? [];
+    if (exit === undefined)
+      throw new Fault("lab-failed", `${program} ended while it ran programs; its words are above`);
+    return { exit: Number(exit), ms: Number(ns) / 1e6, ...(at === undefined ? {} : { at: Number(at) }) };
+  };
+  const runAt = async (at: number): Promise<Run> => {
+    const { exit, ms } = await told();
+    return { exit, ms, stdout: readFileSync(stdoutFile(at), "utf8") };
+  };
+  const keep = (invocation: Invocation, at: number): string[] => [...linesOf(invocation, stdoutFile(at)), "keep -"];
 
   return {
-    run: async ({ argv, env, stdinFile }) => {
-      const lines = [
-        ...argv.map((text) => `arg ${text}`),
-        ...Object.entries(env).map(([name, value]) => `env ${name}=${value}`),
-        ...(stdinFile === undefined ? [] : [`in ${stdinFile}`]),
-        `out ${stdoutFile}`,
-        "go",
-      ];
-      const broken = lines.find((line) => line.includes("\n"));
-      if (broken !== undefined) throw new Fault("bug", `a line break in ${JSON.stringify(broken)}`);
-      child.stdin.write(`${lines.join("\n")}\n`);
-      const answer = await answers.next();
-      const [, exit, ns] = /^(\d+) (\d+)$/.exec(answer) ?? [];
-      if (exit === undefined)
-        throw new Fault("lab-failed", `${program} ended while it ran ${argv[0]}; its words are above`);
-      return { exit: Number(exit), ms: Number(ns) / 1e6, stdout: readFileSync(stdoutFile, "utf8") };
+    run: (invocation) => {
+      ask([...linesOf(invocation, stdoutFile(0)), "go"]);
+      return runAt(0);
+    },
+    burst: async (invocations) => {
+      ask([...invocations.flatMap(keep), "burst -"]);
+      const runs: Run[] = [];
+      for (const at of invocations.keys()) runs.push(await runAt(at));
+      return runs;
+    },
+    cycle: async (pairs, atATime, ms) => {
+      ask([...pairs.flat().flatMap(keep), `cycle ${atATime} ${ms}`]);
+      const cycled: Cycled = { first: [], second: [], failed: 0, ms: 0 };
+      let run = await told();
+      for (; run.at !== undefined; run = await told()) {
+        (run.at % 2 === 0 ? cycled.first : cycled.second).push(run.ms);
+        if (run.exit !== 0) cycled.failed += 1;
+      }
+      return { ...cycled, ms: run.ms };
     },
     end: () => child.stdin.end(),
   };
+}
+
+function linesOf({ argv, env, stdinFile }: Invocation, stdoutFile: string): string[] {
+  return [
+    ...argv.map((text) => `arg ${text}`),
+    ...Object.entries(env).map(([name, value]) => `env ${name}=${value}`),
+    ...(stdinFile === undefined ? [] : [`in ${stdinFile}`]),
+    `out ${stdoutFile}`,
+  ];
 }
 
 /** Gives the child's lines one by one, and "" once it has ended or could not be started. */

@@ -9,7 +9,10 @@ import { fileURLToPath } from "node:url";
 import { type TestContext, test } from "node:test";
 import { labDemo, labDown, labExec, labRun, labStatus, labUp, type Print } from "./commands.ts";
 import { removeLab } from "./down.ts";
-import { labDirectory } from "./record.ts";
+import { auditNode } from "./audit/audit.ts";
+import { auditedNode } from "./audit/lab-node.ts";
+import { planCluster } from "./layout.ts";
+import { labDirectory, labEnvironment } from "./record.ts";
 
 const fairlead = fileURLToPath(new URL("../bin/fairlead", import.meta.url));
 
@@ -24,13 +27,16 @@ void test("up, status, exec, down", async (t) => {
   const { print, said } = listener();
   assert.equal(await labUp({ name, nodes: 2, pods: 1 }, print), 0);
   assert.match(said(), /node-1 +agent runs/);
-  assert.match(said(), /p2 +10\.4\.2\.1, fd00:10:4:2::1 +attached/);
+  assert.match(said(), /p2 +10\.4\.2\.2, fd00:10:4:2::2 +attached/);
   assert.equal(labStatus({ name }, print), 0);
-  assert.equal(await labExec({ name, place: "p1", command: ["sh", "-c", "ping -c1 -W2 10.4.2.1 >/dev/null"] }), 0);
+  assert.equal(await labExec({ name, place: "p1", command: ["sh", "-c", "ping -c1 -W2 10.4.2.2 >/dev/null"] }), 0);
   assert.equal(await labExec({ name, place: "node-2", command: ["sh", "-c", "exit 3"] }), 3);
   assert.equal(await labExec({ name, place: "node-2", command: ["sh", "-c", "kill -9 $$"] }), 137);
   await assert.rejects(labExec({ name, place: "p3", command: ["true"] }), /has no node or pod p3/);
   await assert.rejects(labUp({ name }, print), /is there already/);
+  for (const node of planCluster({ lab: name, nodes: 2, families: [4, 6], gateway: true }).nodes) {
+    assert.deepEqual(await auditNode(auditedNode(node, "runs"), { env: labEnvironment("") }), []);
+  }
   assert.equal(await labDown({ name }, print), 0);
   assert.match(said(), /removed: 6 processes, 5 namespaces/);
   assert.throws(() => labStatus({ name }, print), /there is no lab/);
@@ -98,10 +104,10 @@ void test("the demo proves every claim within a minute and leaves nothing", asyn
   const claims = said()
     .split("\n")
     .filter((line) => line.endsWith(" yes"));
-  assert.equal(claims.length, 9);
+  assert.equal(claims.length, 10);
   assert.doesNotMatch(said(), / NO$/m);
   assert.match(
     said(),
-    /^Proved: 9 of 9 claims hold, 230 probes, [\d.]+ s; nothing was left behind on this computer\.$/m,
+    /^Proved: 10 of 10 claims hold, 230 probes, [\d.]+ s; nothing was left behind on this computer\.$/m,
   );
 });

@@ -30,7 +30,7 @@ function report(failing?: number): ScenarioReport {
     const problems = index === failing ? { problems: ["bad"] } : {};
     return Object.assign({ step, ms: 1, probes: index === 3 ? 30 : 0, how }, problems);
   });
-  return { scenario, steps, ok: failing === undefined, ms: 1234, probes: 30, logs: [], left: [] };
+  return { scenario, steps, audit: [], ok: failing === undefined, ms: 1234, probes: 30, logs: [], left: [] };
 }
 
 void test("steps without a comment of their own belong to the claim before", () => {

@@ -4,6 +4,7 @@ import { unreachable } from "../src/base/assert.ts";
 import { describe } from "../src/base/fault.ts";
 import { cidrBase, cidrContains } from "../src/net/cidr.ts";
 import { type Ip, ipFamily, parseIp } from "../src/net/ip.ts";
+import { auditLabNodes } from "./audit/lab-node.ts";
 import type { Cluster } from "./cluster.ts";
 import type { Expectation, Pairs } from "./forms.ts";
 import type { Addresses, NodeLayout } from "./layout.ts";
@@ -44,6 +45,11 @@ export async function look(cluster: Cluster, expectation: Expectation): Promise<
       return quiet(await failingCheck(cluster, expectation.pod, expectation.words), "CHECK, as a runtime sends it");
     case "failing pod":
       return quiet(await failingPod(cluster, expectation), "ADD, as a runtime sends it");
+    case "exact nodes":
+      return quiet(
+        await auditLabNodes([...cluster.nodes.values()], { env: cluster.lab.env }),
+        "everything of ours on nodes and in pods, against the runtime's list",
+      );
     case "nothing left":
       return quiet(
         await nothingLeft(cluster, cluster.node(expectation.node).layout),

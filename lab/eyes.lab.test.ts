@@ -137,6 +137,14 @@ const cases: Case[] = [
     seen: /ADD of c failed with code 11/,
   },
   {
+    name: "a node that holds more than its pods need",
+    steps: `${oneNode}
+      expect every node holds exactly what its pods need
+      in node-1 run ip link add flleft type bridge
+      expect every node holds exactly what its pods need`,
+    seen: /^node-1: link flleft \("", group 0\) belongs to no attachment$/,
+  },
+  {
     name: "a pod that still runs",
     steps: `${oneNode}\nexpect nothing is left on node-1`,
     seen: /pod a still runs on node-1/,
@@ -197,4 +205,20 @@ void describe("the lab sees", { concurrency: 4 }, () => {
       assert.deepEqual([report.ok, report.left], [false, []]);
     });
   }
+});
+
+void test("what a scenario leaves on a node is seen in the end, though every step passed", async () => {
+  const damage = "in node-1 run ip link add flstray type bridge\nin a run ip address delete {v6}/128 dev eth0";
+  const report = await runScenario(parseScenario(`${oneNode}\n${damage}`, "case"), {
+    lab: `eye${process.pid}xend`,
+    signal: new AbortController().signal,
+  });
+  assert.deepEqual([report.ok, report.left, report.audit.length], [false, [], 2], reportText(report));
+  const [link, address = ""] = report.audit;
+  assert.equal(link, 'node-1: link flstray ("", group 0) belongs to no attachment');
+  assert.match(address, /^node-1: interface eth0 of \S+ in \S+-pod-a lacks the address fd00:10:4:1::\w+\/128$/);
+  assert.match(
+    reportText(report),
+    /^FAILED: [^]*\nthe nodes do not hold exactly what their pods need:\n {2}node-1: link fl/,
+  );
 });

@@ -1,11 +1,11 @@
 // The forms that a scenario's steps can have: how each is written, and what it asks for.
 
 import { Fault } from "../src/base/fault.ts";
-import { type Family, nodesMax } from "./layout.ts";
+import { type BlockSize, type Family, nodesMax } from "./layout.ts";
 import type { Protocol } from "./probing.ts";
 
 export type Action =
-  | { do: "cluster"; nodes: number; families: readonly Family[]; gateway: boolean; smallBlocks: boolean }
+  | { do: "cluster"; nodes: number; families: readonly Family[]; gateway: boolean; blocks: BlockSize }
   | { do: "add pod"; pod: string; node: string; hostNetwork: boolean }
   | { do: "add container"; container: string; pod: string }
   | { do: "delete pod"; pod: string }
@@ -40,6 +40,8 @@ export type Expectation =
   | { expect: "failing check"; pod: string; words: string }
   /** The pod does not start; nothing of it stays. */
   | { expect: "failing pod"; pod: string; node: string; words: string }
+  /** The audit finds nothing too much and nothing missing on any node. */
+  | { expect: "exact nodes" }
   /** Nothing of any pod that ever ran there. */
   | { expect: "nothing left"; node: string };
 
@@ -72,7 +74,13 @@ export const forms: readonly Form[] = [
       const count = Number(nodes);
       if (count < 1 || count > nodesMax) return `a cluster has 1 to ${nodesMax} nodes`;
       const families: Family[] = family === "v4" ? [4] : family === "v6" ? [6] : [4, 6];
-      return { do: "cluster", nodes: count, families, gateway: gateway !== "no", smallBlocks: small !== undefined };
+      return {
+        do: "cluster",
+        nodes: count,
+        families,
+        gateway: gateway !== "no",
+        blocks: small === undefined ? "usual" : "small",
+      };
     },
   },
   {
@@ -161,6 +169,10 @@ export const forms: readonly Form[] = [
   expectation('pod NAME on NODE fails with "WORDS"', {
     words: 'pod (?<pod>NAME) on (?<node>NAME) fails with "(?<words>[^"]+)"',
     read: ({ pod = "", node = "", words = "" }) => ({ expect: "failing pod", pod, node, words }),
+  }),
+  expectation("every node holds exactly what its pods need", {
+    words: "every node holds exactly what its pods need",
+    read: () => ({ expect: "exact nodes" }),
   }),
   expectation("nothing is left on NODE", {
     words: "nothing is left on (?<node>NAME)",

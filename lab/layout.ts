@@ -17,14 +17,16 @@ export const nodesMax = 16;
 /** Prefix lengths of the segment that joins the machines. */
 export const wirePrefix = { 4: 24, 6: 64 } as const;
 
+export type BlockSize = "small" | "usual" | "large";
+
 export interface LayoutOptions {
   lab: string;
   nodes: number;
   families: readonly Family[];
   /** True where the machines get a default route (to an address that answers but leads nowhere). */
   gateway: boolean;
-  /** Blocks that hold two pods (/30 and /126) instead of the usual /24 and /64. */
-  smallBlocks?: boolean;
+  /** "small" blocks hold two pods (/30 and /126), "large" ones are /16 and /64; without it they are the usual /24 and /64. */
+  blocks?: BlockSize;
 }
 
 export interface NodeLayout {
@@ -50,10 +52,10 @@ export interface ClusterLayout {
 }
 
 /**
- * Plans a cluster in mode "routes": node N has 172.30.0.(10+N) and fd00:30::(10+N), and the blocks 10.4.N.0/24 and fd00:10:4:N::/64.
+ * Plans a cluster in mode "routes": node N has 172.30.0.(10+N) and fd00:30::(10+N), and the blocks 10.4.N.0/24 and fd00:10:4:N::/64; "large" IPv4 blocks are 10.(100+N).0.0/16.
  * @throws Fault "lab-failed" where the number of nodes is out of bounds.
  */
-export function planCluster({ lab, nodes, families, gateway, smallBlocks = false }: LayoutOptions): ClusterLayout {
+export function planCluster({ lab, nodes, families, gateway, blocks = "usual" }: LayoutOptions): ClusterLayout {
   if (!Number.isInteger(nodes) || nodes < 1 || nodes > nodesMax) {
     throw new Fault("lab-failed", `a lab has 1 to ${nodesMax} nodes, not ${nodes}`);
   }
@@ -68,11 +70,11 @@ export function planCluster({ lab, nodes, families, gateway, smallBlocks = false
       netns: nodeNetns(lab, `node-${number}`),
       directory: `${labDirectory(lab)}/node-${number}`,
       addresses: byFamily(families, (family) => nodeAddress(number, family)),
-      blocks: byFamily(families, (family) => nodeBlock(number, family, smallBlocks)),
+      blocks: byFamily(families, (family) => nodeBlock(number, family, blocks)),
       routes: numbers
         .filter((other) => other !== number)
         .flatMap((other) =>
-          families.map((family) => ({ to: nodeBlock(other, family, smallBlocks), via: nodeAddress(other, family) })),
+          families.map((family) => ({ to: nodeBlock(other, family, blocks), via: nodeAddress(other, family) })),
         ),
     })),
   };
@@ -92,9 +94,10 @@ function nodeAddress(number: number, family: Family): Ip {
   return address(family === 4 ? `172.30.0.${10 + number}` : `fd00:30::${10 + number}`);
 }
 
-function nodeBlock(number: number, family: Family, small: boolean): Cidr {
-  const prefix = { 4: small ? 30 : 24, 6: small ? 126 : 64 }[family];
-  const text = `${family === 4 ? `10.4.${number}.0` : `fd00:10:4:${number.toString(16)}::`}/${prefix}`;
+function nodeBlock(number: number, family: Family, size: BlockSize): Cidr {
+  const prefix = { small: { 4: 30, 6: 126 }, usual: { 4: 24, 6: 64 }, large: { 4: 16, 6: 64 } }[size][family];
+  const base4 = size === "large" ? `10.${100 + number}.0.0` : `10.4.${number}.0`;
+  const text = `${family === 4 ? base4 : `fd00:10:4:${number.toString(16)}::`}/${prefix}`;
   return present(parseCidr(text), text);
 }
 

@@ -83,6 +83,7 @@ export function createNames(): Names {
       case "untouched":
         return need(expectation.pod, ["hostNetwork pod"]);
       case "own addresses":
+      case "exact nodes":
         return;
       case "other addresses":
         need(expectation.pod, ["pod"]);

@@ -28,7 +28,10 @@ export interface LabNode {
   stopAgent(): Promise<void>;
   /** SIGKILL: no chance to tidy up. */
   killAgent(): Promise<void>;
-  agentRuns(): boolean;
+  /** The agent's process. @throws Fault "lab-failed" where it does not run */
+  agentPid(): number;
+  /** Whether the agent runs, was stopped in order, or ended in any other way. */
+  agentState(): "runs" | "stopped" | "killed";
 }
 
 /** Makes the node's directory and configuration in a machine that is there already; the agent is not started yet. */
@@ -40,6 +43,7 @@ export function createNode(lab: Lab, layout: NodeLayout, program = fairlead): La
   writeFileSync(configFile, agentConfig(layout), { mode: 0o600 });
   const runtime = createRuntime(lab, layout);
   let agent: Daemon | undefined;
+  let stopped = true; // as on a node where none was ever started
 
   /** What a kubelet waits for: a network configuration in place, and a plugin that says it can serve. */
   async function untilServing(daemon: Daemon): Promise<void> {
@@ -60,9 +64,11 @@ export function createNode(lab: Lab, layout: NodeLayout, program = fairlead): La
     layout,
     runtime,
     agentLog,
-    agentRuns: () => agent?.alive() ?? false,
+    agentPid: () => running().id.pid,
+    agentState: () => (agent?.alive() === true ? "runs" : stopped ? "stopped" : "killed"),
     startAgent: async () => {
       if (agent?.alive() === true) throw new Fault("lab-failed", `the agent of ${name} runs already`);
+      stopped = false;
       agent = await startDaemon(lab, {
         name: `agent ${name}`,
         netns: layout.netns,
@@ -75,6 +81,7 @@ export function createNode(lab: Lab, layout: NodeLayout, program = fairlead): La
     stopAgent: async () => {
       const how = await running().end(stopWithinMs);
       if (how !== 0) throw new Fault("lab-failed", `the agent of ${name} did not stop in order but ended with ${how}`);
+      stopped = true;
     },
     killAgent: async () => {
       await running().end(0);

@@ -2,6 +2,7 @@
 
 import { unreachable } from "../src/base/assert.ts";
 import { describe, Fault } from "../src/base/fault.ts";
+import { auditLabNodes } from "./audit/lab-node.ts";
 import { type Cluster, startCluster } from "./cluster.ts";
 import { lastLines } from "./daemon.ts";
 import { leftovers, removeLab } from "./down.ts";
@@ -28,7 +29,9 @@ export interface ScenarioReport {
   scenario: Scenario;
   /** Steps that were done, in order; only the last ones can have failed. */
   steps: StepReport[];
-  /** Every step passed and nothing was left behind. */
+  /** What the nodes held too much or too little at the end, each with its node; looked for where every step passed. */
+  audit: string[];
+  /** Every step passed, the nodes hold exactly what their pods need, and nothing was left behind. */
   ok: boolean;
   ms: number;
   probes: number;
@@ -64,6 +67,7 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
   const stage: Stage = { lab, signal, program: options.program };
   const steps: StepReport[] = [];
   const logs: ScenarioReport["logs"] = [];
+  let audit: string[] = [];
   let removed = false;
   try {
     for (const group of groupSteps(scenario.steps)) {
@@ -72,8 +76,9 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
       steps.push(...reports);
       if (reports.some(({ problems }) => problems !== undefined)) break;
     }
+    if (passed(steps)) audit = await auditEnd(stage);
   } finally {
-    const failed = steps.some(({ problems }) => problems !== undefined);
+    const failed = !passed(steps) || audit.length > 0;
     if (failed && !signal.aborted) logs.push(...agentLogs(stage.cluster));
     lab.close();
     if (!failed || !keep) {
@@ -85,12 +90,27 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
   return {
     scenario,
     steps,
-    ok: steps.every(({ problems }) => problems === undefined) && left.length === 0,
+    audit,
+    ok: passed(steps) && audit.length === 0 && left.length === 0,
     ms: performance.now() - startedMs,
     probes: steps.reduce((sum, { probes }) => sum + probes, 0),
     logs,
     left,
   };
+}
+
+function passed(steps: readonly StepReport[]): boolean {
+  return steps.every(({ problems }) => problems === undefined);
+}
+
+/** Whatever a scenario was about: in the end every node must hold exactly what the pods that still run need. */
+async function auditEnd({ cluster, lab, signal }: Stage): Promise<string[]> {
+  if (cluster === undefined) return [];
+  try {
+    return await auditLabNodes([...cluster.nodes.values()], { env: lab.env, signal });
+  } catch (error) {
+    return [describe(error)];
+  }
 }
 
 interface Stage {

@@ -23,16 +23,27 @@ import type { Lab } from "./record.ts";
 
 const pluginsMax = 16;
 
+/** Versions of the protocol, oldest first, that this runtime speaks. A list that names others alone is taken at its word. */
+const spokenVersions = ["0.4.0", "1.0.0", "1.1.0"];
+
+/** What a runtime takes of several versions: the newest that it knows (CNI specification 1.1, section 1). */
+function newestOf(versions: readonly string[]): string {
+  return spokenVersions.findLast((known) => versions.includes(known)) ?? versions[0] ?? "";
+}
+
 /** The keys of a configuration list that a runtime looks at (CNI specification 1.1, section 1); the plugins' own keys pass through. */
-const listSchema = z.object({
-  name: z.string().min(1),
-  cniVersion: z.string(),
-  disableCheck: z.union([z.boolean(), z.enum(["true", "false"]).transform((text) => text === "true")]).default(false),
-  plugins: z
-    .array(z.looseObject({ type: z.string().regex(/^[^/]+$/) }))
-    .min(1)
-    .max(pluginsMax),
-});
+const listSchema = z
+  .object({
+    name: z.string().min(1),
+    cniVersion: z.string(),
+    cniVersions: z.array(z.string()).default([]),
+    disableCheck: z.union([z.boolean(), z.enum(["true", "false"]).transform((text) => text === "true")]).default(false),
+    plugins: z
+      .array(z.looseObject({ type: z.string().regex(/^[^/]+$/) }))
+      .min(1)
+      .max(pluginsMax),
+  })
+  .transform(({ cniVersions, ...list }) => ({ ...list, cniVersion: newestOf([list.cniVersion, ...cniVersions]) }));
 type ConfigList = z.output<typeof listSchema>;
 type PluginConfig = ConfigList["plugins"][number];
 

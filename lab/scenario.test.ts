@@ -77,9 +77,9 @@ void describe("forms", () => {
 
   void test("a cluster's options", () => {
     const [step] = parseScenario("cluster routes nodes=3 family=v6 gateway=no", "x.txt").steps;
-    assert.deepEqual(step?.action, { do: "cluster", nodes: 3, families: [6], gateway: false, smallBlocks: false });
+    assert.deepEqual(step?.action, { do: "cluster", nodes: 3, families: [6], gateway: false, blocks: "usual" });
     const [small] = parseScenario("cluster routes nodes=1 blocks=small", "x.txt").steps;
-    assert.deepEqual(small?.action, { do: "cluster", nodes: 1, families: [4, 6], gateway: true, smallBlocks: true });
+    assert.deepEqual(small?.action, { do: "cluster", nodes: 1, families: [4, 6], gateway: true, blocks: "small" });
   });
 });
 

@@ -54,6 +54,18 @@ program
     print(await showPods(options));
   });
 
+program
+  .command("check")
+  .description("examine this node: one line a finding, each bad one with its cure; exit code 1 where something is bad")
+  .addOption(socket())
+  .addOption(output())
+  .action(async (options: ReadOptions) => {
+    const { checkNode } = await import("./cli/check.ts");
+    const { text, well } = await checkNode(options);
+    print(text);
+    if (!well) process.exitCode = 1;
+  });
+
 const lab = program
   .command("lab")
   .description("machines as network namespaces, with real agents: try Fairlead on one computer (root)");

@@ -4,15 +4,19 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
+import type { AuditedNode } from "../lab/audit/node.ts";
 import { type AgentConfig, agentConfigSchema } from "../src/agent/config.ts";
 import { serve } from "../src/agent/serve.ts";
+import { present } from "../src/base/assert.ts";
 import { parseConfig } from "../src/base/config.ts";
 import { silentLog } from "../src/base/log.ts";
 import { loadAddon } from "../src/kernel/addon.ts";
 import type { Kernel } from "../src/kernel/contract.ts";
 import { openKernel } from "../src/kernel/kernel.ts";
+import { parseIp } from "../src/net/ip.ts";
+import { type Attached, type EndedCall, noteCall } from "./attached.ts";
+import { auditAtEnd, type AuditScope, type EndAudit } from "./audit.ts";
 import { makeNetns, type TestNetns } from "./netns.ts";
 import { until } from "./until.ts";
 
@@ -46,6 +50,10 @@ export interface TestAgent {
   add(options: CallOptions): Promise<CniResult>;
   /** The kernel that the agent uses, for a look at it. */
   kernel: () => Kernel;
+  /** What `cni` and `add` have attached; a test that attaches or releases in another way changes it. */
+  attached: Attached;
+  /** What the node holds is held against `attached` when the test ends. */
+  audit: EndAudit;
   stop(): Promise<void>;
   start(): Promise<void>;
 }
@@ -61,13 +69,25 @@ export interface CniResult {
 export interface TestAgentOptions {
   blocks?: readonly string[];
   mtu?: number;
+  /** Routes to other nodes' blocks. */
+  routes?: readonly { to: string; via: string }[];
+  /** More keys of the agent's configuration. */
+  settings?: Record<string, unknown>;
+  /** False where the test calls the plugin by itself, and judges the node by its own eyes. */
+  audited?: boolean;
   /** Stands between the agent and the kernel, for failures at will. */
   wrap?: (kernel: Kernel) => Kernel;
 }
 
-/** Starts an agent in a fresh node namespace with an uplink that has an address of each family; all of it goes when `t` ends. */
-export async function startTestAgent(t: TestContext, options: TestAgentOptions = {}): Promise<TestAgent> {
-  const { blocks = ["10.4.1.0/24", "fd00:10:4:1::/64"], mtu, wrap = (kernel) => kernel } = options;
+/**
+ * Starts an agent in a fresh node namespace with an uplink that has an address of each family; all of it goes when `t` ends,
+ * after an audit has found that the node holds exactly what is attached. Make pods after the agent: they must outlive that.
+ */
+export async function startTestAgent(t: AuditScope, options: TestAgentOptions = {}): Promise<TestAgent> {
+  const { blocks = ["10.4.1.0/24", "fd00:10:4:1::/64"], mtu, routes = [], settings = {} } = options;
+  const { wrap = (kernel) => kernel, audited: isAudited = true } = options;
+  const attached: Attached = new Map();
+  const audit = auditAtEnd(t, () => (isAudited ? audited() : undefined));
   const node = makeNetns(t);
   addUplink(node);
   const directory = mkdtempSync(join(tmpdir(), "fairlead-agent-"));
@@ -83,10 +103,13 @@ export async function startTestAgent(t: TestContext, options: TestAgentOptions =
         etc: join(directory, "etc"),
       },
       addresses: { mode: "routes", blocks },
+      routes,
       ...(mtu === undefined ? {} : { mtu }),
+      ...settings,
     }),
     "test configuration",
   );
+  let wasUp = false;
   let running: { stop: AbortController; done: Promise<void>; kernel: Kernel } | undefined;
 
   const start = async (): Promise<void> => {
@@ -105,7 +128,13 @@ export async function startTestAgent(t: TestContext, options: TestAgentOptions =
       onServing,
     }).finally(() => real.close());
     running = { stop, done, kernel };
-    await Promise.race([served, done]);
+    try {
+      await Promise.race([served, done]);
+    } catch (error) {
+      running = undefined;
+      throw error;
+    }
+    wasUp = true;
   };
 
   const stop = async (): Promise<void> => {
@@ -114,7 +143,24 @@ export async function startTestAgent(t: TestContext, options: TestAgentOptions =
     running = undefined;
   };
 
-  const cni = (verb: string, call: CallOptions = {}): Promise<CniCall> => runShim(config, verb, call);
+  const cni = async (verb: string, call: CallOptions = {}): Promise<CniCall> => {
+    const ended = await runShim(config, verb, call);
+    noteCall(attached, { ...idOf(call), ...ended, verb });
+    return ended;
+  };
+
+  const audited = (): AuditedNode | undefined => {
+    if (!wasUp) return undefined;
+    return {
+      netnsPath: node.path,
+      paths: config.paths,
+      blocks: config.addresses.blocks,
+      routes: config.routes,
+      uplink,
+      agent: running === undefined ? "stopped" : "runs",
+      known: [...attached.values()],
+    };
+  };
   await start();
   t.after(async () => {
     await stop();
@@ -133,18 +179,47 @@ export async function startTestAgent(t: TestContext, options: TestAgentOptions =
       if (running === undefined) throw new Error("the agent is stopped");
       return running.kernel;
     },
+    attached,
+    audit,
     start,
     stop,
   };
 }
 
-function addUplink(node: TestNetns): void {
+/** Where a test's node has its own addresses. */
+const uplink = {
+  name: "eth0",
+  addresses: { 4: present(parseIp("172.30.0.11"), "address"), 6: present(parseIp("fd00:30::11"), "address") },
+};
+
+/** Gives a node namespace its uplink: the link, an address of each family, and loopback. */
+export function addUplink(node: TestNetns): void {
   node.run("ip", "link", "set", "lo", "up");
-  node.run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "wire");
+  node.run("ip", "link", "add", uplink.name, "type", "veth", "peer", "name", "wire");
   node.run("ip", "link", "set", "wire", "up");
-  node.run("ip", "link", "set", "eth0", "up");
-  node.run("ip", "address", "add", "172.30.0.11/24", "dev", "eth0");
-  node.run("ip", "address", "add", "fd00:30::11/64", "dev", "eth0", "nodad");
+  node.run("ip", "link", "set", uplink.name, "up");
+  node.run("ip", "address", "add", `${uplink.addresses[4]}/24`, "dev", uplink.name);
+  node.run("ip", "address", "add", `${uplink.addresses[6]}/64`, "dev", uplink.name, "nodad");
+}
+
+/** Names the attachment of a call, and for GC all that are to stay. */
+function idOf({
+  containerId = "c1",
+  ifname = "eth0",
+  config = {},
+}: CallOptions): Omit<EndedCall, keyof CniCall | "verb"> {
+  const { name, "cni.dev/valid-attachments": valid } = config as ConfigKeys;
+  return {
+    network: name ?? "fairlead",
+    containerId,
+    ifname,
+    ...(valid === undefined ? {} : { validAttachments: valid }),
+  };
+}
+
+interface ConfigKeys {
+  name?: string;
+  "cni.dev/valid-attachments"?: { containerID: string; ifname: string }[];
 }
 
 function runShim({ paths }: AgentConfig, verb: string, call: CallOptions): Promise<CniCall> {

@@ -12,17 +12,20 @@ export interface FailurePlan {
   seen: number;
 }
 
-/** Gives `kernel` with failures, and the plan that steers them. */
-export function failingKernel(kernel: Kernel): { kernel: Kernel; plan: FailurePlan } {
+/** Gives `kernel` with failures, and the plan that steers them. `strike`: what happens first where a call is to fail. */
+export function failingKernel(kernel: Kernel, strike: () => void = () => {}): { kernel: Kernel; plan: FailurePlan } {
   const plan: FailurePlan = { at: undefined, when: "before", seen: 0 };
   const call = async <T>(name: string, work: () => Promise<T>): Promise<T> => {
     plan.seen += 1;
     const fails = plan.at === plan.seen;
     const fault = new Fault("kernel-refused", `planned failure of call ${plan.seen}, ${name}`);
-    if (fails && plan.when === "before") throw fault;
+    const fail = (): never => {
+      strike();
+      throw fault;
+    };
+    if (fails && plan.when === "before") fail();
     const answer = await work();
-    if (fails) throw fault;
-    return answer;
+    return fails ? fail() : answer;
   };
   const wrapNetns = (netns: Netns): Netns => ({
     ...netns,
@@ -30,6 +33,7 @@ export function failingKernel(kernel: Kernel): { kernel: Kernel; plan: FailurePl
     apply: (ops) => call(`apply ${ops[0]?.op}`, () => netns.apply(ops)),
     writeSysctls: (values) => call("writeSysctls", () => netns.writeSysctls(values)),
     link: (ref) => call("link", () => netns.link(ref)),
+    carries: (ref) => call("carries", () => netns.carries(ref)),
   });
   const { guard } = kernel;
   return {
@@ -44,6 +48,7 @@ export function failingKernel(kernel: Kernel): { kernel: Kernel; plan: FailurePl
           apply: wrapNetns({ ...netns }).apply,
           writeSysctls: wrapNetns({ ...netns }).writeSysctls,
           link: wrapNetns({ ...netns }).link,
+          carries: wrapNetns({ ...netns }).carries,
         });
       },
       guard: {

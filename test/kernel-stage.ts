@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import type { TestContext } from "node:test";
 import { present } from "../src/base/assert.ts";
 import { Fault, type FaultCode } from "../src/base/fault.ts";
-import type { Connection, Kernel, Netns, Op, OpResult } from "../src/kernel/contract.ts";
+import type { Connection, ForwardChain, Kernel, Netns, Op, OpResult } from "../src/kernel/contract.ts";
 import { type Cidr, parseCidr } from "../src/net/cidr.ts";
 import { type Ip, parseIp } from "../src/net/ip.ts";
 import { type Mac, parseMac } from "../src/net/mac.ts";
@@ -17,6 +17,8 @@ export interface KernelUnderTest {
   track: (connections: Iterable<Connection>) => Promise<void>;
   /** Does what another program can do to the node's nftables. */
   disturbNftables: () => void;
+  /** Makes a chain on the node's forward hook, in a table of its own, beside one on another hook. */
+  addForwardChain: (chain: ForwardChain) => void;
   /** Lets more happen on the node than watchers can be told. */
   loseChanges: () => void;
   /** Takes the path away, as a runtime does when a pod ends; what holds the namespace open still has it. */

@@ -257,6 +257,22 @@ export function testNeighbours(make: MakeKernel): void {
       assert.deepEqual(await codes(node, [{ ...set, link: 4711 }]), ["kernel-missing"]);
     }
   });
+
+  void test("a link that gets another hardware address keeps its routes and forgets its neighbours", async (t) => {
+    const { node, index: link } = await makePair(t, make);
+    await applyOk(node, [
+      add({ to: cidr("10.0.0.5/32"), link, scope: "link" }),
+      { op: "neighbour.set", link, address: ip("10.0.0.5"), mac: podMac },
+      { op: "neighbour.set", link, address: ip("fd00::5"), mac: podMac },
+      { op: "link.set", link, mac: mac("02:00:00:00:00:77") },
+    ]);
+    assert.deepEqual(
+      (await ownRoutes(node)).map(({ to }) => to),
+      ["10.0.0.5/32"],
+    );
+    assert.deepEqual(await node.neighbours(), []);
+    assert.deepEqual(await codes(node, [{ op: "link.set", link, mac: mac("01:00:00:00:00:01") }]), ["kernel-missing"]);
+  });
 }
 
 function sorted(routes: readonly Route[]): Route[] {

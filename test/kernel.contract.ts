@@ -5,6 +5,7 @@ import { describe, test } from "node:test";
 import { present } from "../src/base/assert.ts";
 import type { Link, Op } from "../src/kernel/contract.ts";
 import { linkLocalOf } from "../src/net/mac.ts";
+import { testChains } from "./kernel-chains.contract.ts";
 import { testConntrack } from "./kernel-conntrack.contract.ts";
 import { testGuard } from "./kernel-guard.contract.ts";
 import { testEnd, testLists, testSysctls } from "./kernel-lists.contract.ts";
@@ -26,6 +27,7 @@ export function testKernel(name: string, make: MakeKernel): void {
   void describe(`${name}: sysctls`, () => testSysctls(make));
   void describe(`${name}: end`, () => testEnd(make));
   void describe(`${name}: guard`, () => testGuard(make));
+  void describe(`${name}: chains`, () => testChains(make));
   void describe(`${name}: connections`, () => testConntrack(make));
   void describe(`${name}: watching`, () => testWatch(make));
   void describe(`${name}: watchers`, () => testWatchers(make));
@@ -194,15 +196,36 @@ function testLinkChanges(make: MakeKernel): void {
     assert.deepEqual(await states(), [false, false, true, false]);
   });
 
+  void test("a link that was up before its other end carries once the kernel has looked; a missing one is not waited for", async (t) => {
+    const { node, pod, index } = await makePair(t, make, "down");
+    assert.equal(await node.carries(index), false);
+    await applyOk(node, [{ op: "link.set", link: index, up: true }]);
+    assert.equal(await node.carries("fl0"), false);
+    await applyOk(pod, [{ op: "link.set", link: "eth0", up: true }]);
+    await until("it carries", () => node.carries(index));
+    await applyOk(pod, [{ op: "link.set", link: "eth0", up: false }]);
+    await until("it carries no more", async () => !(await node.carries(index)));
+    assert.equal(await node.carries("nowhere"), true);
+  });
+
   void test("several properties change in one operation", async (t) => {
     const { node, index } = await makePair(t, make, "down");
     await applyOk(node, [
-      { op: "link.set", link: index, rename: "fl9", group: 101, mtu: 1300, alias: "a pod, ünd so", up: true },
+      {
+        op: "link.set",
+        link: index,
+        rename: "fl9",
+        group: 101,
+        mtu: 1300,
+        mac: podMac,
+        alias: "a pod, ünd so",
+        up: true,
+      },
     ]);
-    const { name, group, mtu, alias, up } = present(await node.link(index), "link");
+    const { name, group, mtu, mac, alias, up } = present(await node.link(index), "link");
     assert.deepEqual(
-      { name, group, mtu, alias, up },
-      { name: "fl9", group: 101, mtu: 1300, alias: "a pod, ünd so", up: true },
+      { name, group, mtu, mac, alias, up },
+      { name: "fl9", group: 101, mtu: 1300, mac: podMac, alias: "a pod, ünd so", up: true },
     );
     assert.equal(await node.link("fl0"), undefined);
     await applyOk(node, [{ op: "link.set", link: index, alias: "" }]);

@@ -266,6 +266,8 @@ test("CHECK names what differs in the pod; what differs on the node is repaired 
     assert.ok(asError(stdout).msg.includes(words(attached)), `${words(attached)} in: ${asError(stdout).msg}`);
     assert.equal((await agent.cni("DEL", call)).exitCode, 0);
   }
+  await agent.stop();
+  await agent.start(); // whose table was the last damage
 });
 
 test("CHECK fails without an attachment, and where prevResult claims another address", async (t) => {
@@ -320,6 +322,7 @@ test("a forged source address does not leave the pod", async (t) => {
   assert.throws(() => pod.run("ping", "-c1", "-W1", "-I", "10.4.1.77", "172.30.0.11"));
   assert.throws(() => pod.run("ping", "-c1", "-W1", "-I", "fd00:10:4:1::77", "fd00:30::11"));
   pod.run("ping", "-c1", "-W1", "-I", "10.4.1.2", "172.30.0.11");
+  agent.audit.expectDamage(/(?:10\.4\.1\.77\/32|fd00:10:4:1::77\/128)/, "the pod gave itself these addresses");
   assert.match(agent.node.run("nft", "list", "counter", "inet", "fairlead", "spoof"), /packets [1-9]/);
 });
 

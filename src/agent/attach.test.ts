@@ -25,15 +25,15 @@ test("what ADD has made on the node needs no repair", async () => {
   assert.deepEqual(repairOps(held.attachment, await viewNode(machine.kernel), machine.uplink.addresses), []);
 });
 
-test("once both ends are up the kernel is asked for the node's: it sends from then on", async () => {
+test("once both ends are up the kernel is asked whether the node's carries: it sends from then on", async () => {
   const calls: string[] = [];
   const listening = (kernel: Kernel): Kernel => ({
     ...kernel,
     node: {
       ...kernel.node,
-      link: (ref) => {
+      carries: (ref) => {
         calls.push(`asked for ${ref}`);
-        return kernel.node.link(ref);
+        return kernel.node.carries(ref);
       },
     },
     openNetns: (path) => {

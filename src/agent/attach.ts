@@ -19,7 +19,6 @@ const freeingMs = 100;
 
 export interface AttachDeps extends DetachDeps, WireDeps {
   nextLinkIndexes: NextLinkIndexes;
-  signal: AbortSignal;
 }
 
 /**
@@ -135,7 +134,7 @@ async function make(attachment: Wired, netns: Netns, deps: AttachDeps): Promise<
     await settled([buildWire(attachment, netns, deps), attempt(() => pool.journal(attachment))]);
     pool.confirm(attachment);
   } catch (error) {
-    await undo(attachment, deps);
+    await undo(attachment, netns, deps);
     throw error;
   }
 }
@@ -144,11 +143,11 @@ async function make(attachment: Wired, netns: Netns, deps: AttachDeps): Promise<
  * Takes back whatever exists of an attachment that never served; its addresses carried nothing and need no cooling. What
  * cannot be taken back is logged and stays journalled, for DEL or the next start: the caller hears why ADD failed, not this.
  */
-async function undo(attachment: Wired, deps: AttachDeps): Promise<void> {
+async function undo(attachment: Wired, netns: Netns, deps: AttachDeps): Promise<void> {
   const { pool, log } = deps;
   pool.leave(attachment);
   try {
-    await unbuildWire(attachment, deps);
+    await unbuildWire(attachment, netns, deps);
     if (attachment.delegate !== undefined) await callDelegate("DEL", attachment.delegate);
     pool.release(attachment, { cool: false });
   } catch (error) {

@@ -4,10 +4,11 @@ import { Fault, isFault } from "../base/fault.ts";
 import type { AttachmentResult, CniRequest } from "../cni/types.ts";
 import type { Pool } from "../ipam/pool.ts";
 import { attachmentKey, isWired, type Wired } from "../ipam/store.ts";
-import type { Kernel, Link, Netns, Route } from "../kernel/contract.ts";
+import type { Kernel, Link, Netns, Route, Rule } from "../kernel/contract.ts";
+import { cidrFamily } from "../net/cidr.ts";
 import { attachmentIdOf } from "./attach.ts";
 import { callDelegate, delegateOf } from "./delegate.ts";
-import { guardEntries, hostRoutes, openGroup, podNeighbours, podRoutes } from "./plan.ts";
+import { guardEntries, hostRoutes, openGroup, podNeighbours, podRoutes, podSourceRules } from "./plan.ts";
 import type { Uplink } from "./uplink.ts";
 
 export interface CheckDeps {
@@ -75,11 +76,12 @@ function previousProblems(prevResult: AttachmentResult | undefined, attachment: 
 }
 
 async function podProblems(attachment: Wired, netns: Netns): Promise<string[]> {
-  const [link, addresses, routes, neighbours] = await Promise.all([
+  const [link, addresses, routes, neighbours, rules] = await Promise.all([
     netns.link(attachment.ifname),
     netns.addresses(),
     netns.routes(),
     netns.neighbours(),
+    netns.rules(),
   ]);
   if (link === undefined) return [`interface ${attachment.ifname} is missing in the pod`];
   const where = `${attachment.ifname} in the pod`;
@@ -93,6 +95,7 @@ async function podProblems(attachment: Wired, netns: Netns): Promise<string[]> {
     }),
     // A later plugin (source-based routing) may have moved them to a table of its own.
     ...routeProblems(podRoutes(attachment), routes, "in the pod"),
+    ...sourceRuleProblems(attachment, routes, rules),
     ...podNeighbours(attachment).flatMap((address) =>
       neighbours.some((entry) => entry.address === address && entry.mac === attachment.wire.hostMac && entry.permanent)
         ? []
@@ -151,6 +154,17 @@ function routeProblems(wanted: readonly Route[], held: readonly Route[], where: 
     const via = want.via === undefined ? "" : ` via ${want.via}`;
     return [`route ${want.to}${via} is missing ${where}`];
   });
+}
+
+/** A second interface is known by its routes, which rank behind those of the first. */
+function sourceRuleProblems(attachment: Wired, routes: readonly Route[], rules: readonly Rule[]): string[] {
+  const { podIndex } = attachment.wire;
+  return podSourceRules(attachment)
+    .filter(({ family }) =>
+      routes.some(({ to, link, metric }) => link === podIndex && metric === podIndex && cidrFamily(to) === family),
+    )
+    .filter(({ from, table }) => !rules.some((held) => held.from === from && held.table === table))
+    .map(({ from, table }) => `the rule from ${from} to table ${table} is missing in the pod`);
 }
 
 function checkFailed(attachment: Wired, problems: readonly string[]): Fault {

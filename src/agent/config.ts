@@ -77,3 +77,8 @@ export const agentConfigSchema = z.strictObject({
 });
 
 export type AgentConfig = Readonly<z.output<typeof agentConfigSchema>>;
+
+/** Pods of this node get IPv6 addresses. */
+export function hasIpv6({ addresses }: AgentConfig): boolean {
+  return addresses.blocks.some((block) => cidrFamily(block) === 6);
+}

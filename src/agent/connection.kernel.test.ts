@@ -98,6 +98,7 @@ test("a frame that comes byte by byte is whole in the end", async (t) => {
     next(0);
   });
   assert.equal(decodeReply(reply).exitCode, 0);
+  assert.equal((await agent.cni("DEL", { netns: pod.path })).exitCode, 0);
 });
 
 test("a caller that leaves during ADD leaves no attachment behind", async (t) => {
@@ -153,6 +154,7 @@ test("a caller that is not root gets no answer, even where the socket's mode wou
   for (let directory = dirname(socket); directory !== tmpdir(); directory = dirname(directory))
     chmodSync(directory, 0o755);
   chmodSync(socket, 0o666);
+  agent.audit.expectDamage(/mode 0755, not 0700$|mode 0666, not 0600$/, "opened above");
   const script = `
     import socket, sys
     s = socket.socket(socket.AF_UNIX); s.settimeout(5); s.connect(sys.argv[1])

@@ -1,7 +1,8 @@
 // Another plugin as our IPAM: called with what we were given, obeyed, and undone where anything fails. The plugin here is a script.
 
 import assert from "node:assert/strict";
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { type CniCall, reaped, startTestAgent, type TestAgent } from "../../test/agent.ts";
@@ -27,11 +28,14 @@ interface Stand {
   fail(verb: string, fails: boolean): void;
   calls(): string[];
   stdin(verb: string): unknown;
+  /** Where the plugin lies. */
+  bin: string;
 }
 
 async function stand(t: TestContext): Promise<Stand> {
   const agent = await startTestAgent(t);
-  const bin = agent.config.paths.cniBin;
+  const bin = mkdtempSync(join(tmpdir(), "fairlead-delegate-"));
+  t.after(() => rmSync(bin, { recursive: true }));
   writeFileSync(join(bin, "chooser"), script, { mode: 0o755 });
   const config = { ipam: { type: "chooser", anything: [1] } };
   const answer = (verb: string, value: unknown): void =>
@@ -44,6 +48,7 @@ async function stand(t: TestContext): Promise<Stand> {
   });
   return {
     agent,
+    bin,
     call: (verb, { netns = "", containerId = "c1", more = {}, path = `/nowhere:${bin}` } = {}) =>
       agent.cni(verb, { containerId, netns, config: { ...config, ...more }, env: { CNI_PATH: path } }),
     answer,
@@ -65,7 +70,7 @@ const errorOf = ({ stdout }: CniCall): { code: number; msg: string } =>
   JSON.parse(stdout) as { code: number; msg: string };
 
 test("the plugin's addresses, routes and dns become the pod's; every verb reaches it as it came", async (t) => {
-  const { agent, call, calls, stdin } = await stand(t);
+  const { agent, bin, call, calls, stdin } = await stand(t);
   const pod = makeNetns(t);
   const added = await call("ADD", { netns: pod.path });
   assert.equal(added.exitCode, 0, added.stdout);
@@ -82,7 +87,7 @@ test("the plugin's addresses, routes and dns become the pod's; every verb reache
   assert.deepEqual(result["dns"], { nameservers: ["192.168.9.1"] });
   assert.match(pod.run("ip", "route"), /10\.99\.0\.0\/16 via 192\.168\.9\.1 dev eth0 .*src 192\.168\.9\.5/);
   for (const address of ["192.168.9.5", "fd00:9::5"]) agent.node.run("ping", "-c1", "-W1", address);
-  assert.deepEqual(calls(), [`ADD c1 eth0 ${pod.path} /nowhere:${agent.config.paths.cniBin}`]);
+  assert.deepEqual(calls(), [`ADD c1 eth0 ${pod.path} /nowhere:${bin}`]);
   assert.deepEqual(stdin("ADD"), {
     cniVersion: "1.1.0",
     name: "fairlead",
@@ -152,13 +157,13 @@ test("a later step that fails gives the addresses back", async (t) => {
 });
 
 test("a plugin that is not there, or may not run, is named; so is a CNI_PATH that is missing", async (t) => {
-  const { call, agent } = await stand(t);
+  const { call, bin } = await stand(t);
   const pod = makeNetns(t);
   assert.match(
     errorOf(await call("ADD", { netns: pod.path, path: "/nowhere" })).msg,
     /chooser is on no directory of CNI_PATH \(\/nowhere\)/,
   );
-  writeFileSync(join(agent.config.paths.cniBin, "plain"), "", { mode: 0o644 });
+  writeFileSync(join(bin, "plain"), "", { mode: 0o644 });
   const plain = await call("ADD", { netns: pod.path, more: { ipam: { type: "plain" } } });
   assert.match(errorOf(plain).msg, /plain may not be executed/);
   assert.equal(errorOf(await call("ADD", { netns: pod.path, path: "" })).code, 4);

@@ -3,7 +3,14 @@
 import { describe, Fault, isFault } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
 import type { Pool } from "../ipam/pool.ts";
-import { type Attachment, attachmentKey, type AttachmentId, type Delegate, isWired } from "../ipam/store.ts";
+import {
+  type Attachment,
+  attachmentKey,
+  type AttachmentId,
+  type Delegate,
+  isWired,
+  type Wired,
+} from "../ipam/store.ts";
 import { applyAll } from "../kernel/apply.ts";
 import type { Kernel, Netns } from "../kernel/contract.ts";
 import { callDelegate } from "./delegate.ts";
@@ -27,27 +34,24 @@ export interface DetachCall {
 
 /**
  * Removes an attachment. Every step is tried whatever the others did.
- * @throws Fault "cleanup-incomplete" with all that failed; the attachment then stays journalled and DEL can be repeated.
+ * @throws Fault "cleanup-incomplete" with all that failed, "delegate-failed" or "delegate-missing"; the attachment then stays
+ * journalled and DEL can be repeated.
  */
 export async function detach(id: AttachmentId, deps: DetachDeps, call: DetachCall = {}): Promise<void> {
   const { pool } = deps;
   const attachment = pool.find(id)?.attachment;
   pool.leave(id);
-  const failures = await failuresOf(unwire(id, attachment, call.netns, deps));
-  // Only addresses that nothing leads to any more are given back.
-  if (failures.length === 0) failures.push(...(await failuresOf(giveBack(call.delegate ?? attachment?.delegate))));
+  const outcomes = await Promise.allSettled(unwire(id, attachment, call.netns, deps));
+  const failures = outcomes.filter((outcome) => outcome.status === "rejected").map(({ reason }) => describe(reason));
   if (failures.length > 0) {
     throw new Fault(
       "cleanup-incomplete",
       `${attachmentKey(id)} is not wholly removed; DEL again: ${failures.join("; ")}`,
     );
   }
+  // Only addresses that nothing leads to any more are given back.
+  await giveBack(call.delegate ?? attachment?.delegate, attachment, deps);
   pool.release(id, { cool: true });
-}
-
-async function failuresOf(work: readonly Promise<unknown>[]): Promise<string[]> {
-  const outcomes = await Promise.allSettled(work);
-  return outcomes.filter((outcome) => outcome.status === "rejected").map(({ reason }) => describe(reason));
 }
 
 function unwire(
@@ -62,14 +66,27 @@ function unwire(
   return [
     // First in its queue: from here on a start after a crash takes the attachment for removed, whatever else was done.
     doomHostEnd(attachment.wire.hostIndex, deps),
-    doomPodEnd(attachment.netnsPath || netns, attachment.wire.podIndex, kernel),
+    doomPodEnd(attachment.netnsPath || netns, attachment, kernel),
     kernel.guard.withdraw(guardEntries(attachment)),
   ];
 }
 
-/** Another plugin's addresses: it is told whether we know of them or not, since it may. */
-function giveBack(delegate: Delegate | undefined): Promise<unknown>[] {
-  return delegate === undefined ? [] : [callDelegate("DEL", delegate)];
+/**
+ * Another plugin's addresses: it is told whether we know of them or not, since it may. One that is not there has given none to
+ * an attachment that we do not know: its ADD failed for that reason.
+ */
+async function giveBack(
+  delegate: Delegate | undefined,
+  attachment: Attachment | undefined,
+  { log }: DetachDeps,
+): Promise<void> {
+  if (delegate === undefined) return;
+  try {
+    await callDelegate("DEL", delegate);
+  } catch (error) {
+    if (attachment !== undefined || !isFault(error, "delegate-missing")) throw error;
+    log.warn({ delegate: delegate.type, error: describe(error) }, "not told of a DEL, for which nothing is known here");
+  }
 }
 
 /** Without a journal, the name and the alias on the link tell whether it is this attachment's. */
@@ -93,11 +110,11 @@ async function doomHostEnd(index: number, { kernel, onDoomed }: DetachDeps): Pro
  * Frees the interface name inside the pod. The path can lead to another pod's namespace by now; there is no link of that
  * index then, since the agent gives each index once (link-indexes.ts).
  */
-async function doomPodEnd(path: string | undefined, podIndex: number, kernel: Kernel): Promise<void> {
+async function doomPodEnd(path: string | undefined, attachment: Wired, kernel: Kernel): Promise<void> {
   const netns = path === undefined ? undefined : openIfThere(path, kernel);
   if (netns === undefined) return;
   try {
-    await unlessGone(applyAll(netns, podDoomOps(podIndex)));
+    await unlessGone(applyAll(netns, podDoomOps(attachment)));
   } finally {
     netns.close();
   }

@@ -66,7 +66,7 @@ export function startHostLoop(deps: HostDeps, signal: AbortSignal, onPass: (pass
   });
 }
 
-/** One pass: writes what differs, adds what is missing, then removes routes of ours that nobody wants. */
+/** One pass: writes what differs, adds what is missing, then removes routes and rules of ours that nobody wants. */
 export async function syncHost({ kernel, plan: askPlan, log, metrics }: HostDeps): Promise<void> {
   const plan = askPlan();
   const written = await syncSysctls(kernel, plan, log);
@@ -83,10 +83,23 @@ export async function syncHost({ kernel, plan: askPlan, log, metrics }: HostDeps
     kernel.node,
     unwanted.map((route): Op => ({ op: "route.remove", route })),
   );
-  metrics.repaired("host", written + missing.length + unwanted.length);
+  const strayRules = await removeRules(kernel, log);
+  metrics.repaired("host", written + missing.length + unwanted.length + strayRules);
   if (missing.length > 0 || unwanted.length > 0) {
     log.info({ added: missing.map(({ to }) => to), removed: unwanted.map(({ to }) => to) }, "node routes changed");
   }
+}
+
+/** No rule with our protocol number is wanted here: those that are there come from another mode, or from a stranger. */
+async function removeRules(kernel: Kernel, log: Log): Promise<number> {
+  const rules = (await kernel.node.rules()).filter(({ protocol }) => protocol === routeProtocol);
+  if (rules.length === 0) return 0;
+  await applyAll(
+    kernel.node,
+    rules.map((rule): Op => ({ op: "rule.remove", rule })),
+  );
+  log.info({ priorities: rules.map(({ priority }) => priority) }, "rules that nobody wants removed");
+  return rules.length;
 }
 
 /** Routes with our protocol number, but for those of pods, which their attachments own. */

@@ -49,7 +49,7 @@ async function placed(
     await chmod(temporary, mode);
     await rename(temporary, file);
   } catch (cause) {
-    await rm(temporary, { force: true });
+    await rm(temporary, { force: true }).catch(() => undefined); // what kept it from being made may keep it from being looked for
     throw new Fault("io-failure", `cannot install ${file}; check that its directory exists and can be written`, {
       cause,
     });

@@ -1,6 +1,7 @@
 // `fairlead agent`: reads its configuration, refuses a machine that cannot do it, and serves until it is told to stop.
 
 import { readFile } from "node:fs/promises";
+import { flushCompileCache } from "node:module";
 import { fileURLToPath } from "node:url";
 import { parseConfig } from "../base/config.ts";
 import { Fault } from "../base/fault.ts";
@@ -8,8 +9,7 @@ import { createLog, type Log } from "../base/log.ts";
 import { loadAddon } from "../kernel/addon.ts";
 import { probeMachine } from "../kernel/features.ts";
 import { openKernel } from "../kernel/kernel.ts";
-import { cidrFamily } from "../net/cidr.ts";
-import { type AgentConfig, agentConfigSchema } from "./config.ts";
+import { type AgentConfig, agentConfigSchema, hasIpv6 } from "./config.ts";
 import { serve } from "./serve.ts";
 
 /** Runs `fairlead agent`: reads the file, prints what it understood, serves until SIGTERM or SIGINT. */
@@ -33,6 +33,8 @@ export async function runAgent({ configFile, version }: { configFile: string; ve
       shim: fileURLToPath(new URL("../../build/fairlead-cni", import.meta.url)),
       door: loadAddon(),
       signal: stop.signal,
+      // Written when a program ends in order, which an agent may never do.
+      onServing: flushCompileCache,
     });
   } finally {
     kernel.close();
@@ -41,7 +43,7 @@ export async function runAgent({ configFile, version }: { configFile: string; ve
 
 /** @throws Fault "machine-unfit": the first thing that this machine lacks, and what to do; what comes after often hangs on it. */
 async function refuseUnfitMachine(config: AgentConfig, log: Log): Promise<void> {
-  const reports = await probeMachine({ ipv6: config.addresses.blocks.some((block) => cidrFamily(block) === 6) });
+  const reports = await probeMachine({ ipv6: hasIpv6(config) });
   const lacking = reports.filter(({ ok }) => !ok);
   const first = lacking.find(({ needed }) => needed);
   if (first !== undefined) throw new Fault("machine-unfit", first.message);

@@ -3,7 +3,7 @@
 import { hash } from "node:crypto";
 import type { AttachmentResult, ResultDns } from "../cni/types.ts";
 import { attachmentKey, type AttachmentId, type Wire, type Wired } from "../ipam/store.ts";
-import type { GuardEntry, Op, Netns, Route } from "../kernel/contract.ts";
+import type { GuardEntry, Op, Netns, Route, Rule } from "../kernel/contract.ts";
 import { routeProtocol } from "../kernel/contract.ts";
 import { type Cidr, cidrFamily, hostCidr, parseCidr } from "../net/cidr.ts";
 import { addressBits, type Ip, ipFamily, parseIp } from "../net/ip.ts";
@@ -122,6 +122,35 @@ export function podRoutes(attachment: Wired): Route[] {
   });
 }
 
+/** Before the kernel's own rule for the main table, which has 32766 (ip-rule(8)), and behind what an administrator writes by hand. */
+const sourceRulePriority = 20_000;
+
+/** In a pod with interfaces before this one: packets from its addresses leave by it, whatever the first one's routes say. */
+export function podSourceRules({ addresses, wire: { podIndex } }: Wired): Rule[] {
+  return addresses.map((address) => ({
+    family: ipFamily(address),
+    priority: sourceRulePriority,
+    table: podIndex,
+    from: hostCidr(address),
+  }));
+}
+
+/**
+ * What a pod's second interface needs in `family`, in which the first has a default route: its own routes rank behind those in the
+ * main table, and stand in a table of their own for packets from its addresses.
+ */
+export function secondOps(attachment: Wired, family: 4 | 6): Op[] {
+  const { podIndex } = attachment.wire;
+  const routes = podRoutes(attachment).filter(({ to }) => cidrFamily(to) === family);
+  return [
+    ...routes.map((route): Op => ({ op: "route.add", route: { ...route, metric: podIndex } })),
+    ...routes.map((route): Op => ({ op: "route.add", route: { ...route, table: podIndex } })),
+    ...podSourceRules(attachment)
+      .filter((rule) => rule.family === family)
+      .map((rule): Op => ({ op: "rule.add", rule })),
+  ];
+}
+
 /** Everything inside the pod's namespace, where link 1 is always the loopback. */
 export function podOps(attachment: Wired): Op[] {
   const { podIndex: link, podMac, hostMac } = attachment.wire;
@@ -185,11 +214,18 @@ export function putAsideOps(link: number): Op[] {
 }
 
 /** Takes the pod's end out of the way, so that the same name can be attached again before the pair is gone. */
-export function podDoomOps(link: number): Op[] {
+export function podDoomOps(attachment: Wired): Op[] {
+  const { podIndex: link } = attachment.wire;
   return [
     { op: "link.set", link, up: false },
     { op: "link.set", link, rename: doomedName(link) },
+    ...podRuleRemovals(attachment),
   ];
+}
+
+/** Only a second interface has rules; their removal costs others next to nothing. */
+export function podRuleRemovals(attachment: Wired): Op[] {
+  return podSourceRules(attachment).map((rule) => ({ op: "rule.remove", rule }));
 }
 
 /** What ADD answers. Interface 0 is the host's end, 1 the pod's. */

@@ -1,10 +1,10 @@
 // What a starting agent makes of what the last one left: half-made attachments, unknown links, a reboot, a lost journal.
 
 import assert from "node:assert/strict";
-import { rmSync } from "node:fs";
+import { readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { reaped, startTestAgent, type TestAgent } from "../../test/agent.ts";
+import { startTestAgent, type TestAgent } from "../../test/agent.ts";
 import { makeNetns } from "../../test/netns.ts";
 import { testIp, testWired } from "../../test/store.contract.ts";
 import { until } from "../../test/until.ts";
@@ -39,38 +39,47 @@ test("a link that the journal does not know is removed, a known one stays", asyn
   await agent.start();
   await until("the unknown link is gone", async () => !(await linkNames(agent)).includes(stranger));
   assert.equal((await linkNames(agent)).length, 2);
-  assert.match(agent.node.run("ip", "link", "show", "eth0"), /,UP.* group default/);
+  agent.audit.expectDamage(/^link flat /, "a link of somebody else, which the agent has to leave");
   pod.run("ping", "-c1", "-W1", "172.30.0.11");
 });
 
-test("with a lost journal unknown links stay: they may be living pods", async (t) => {
-  const agent = await startTestAgent(t);
-  const pod = makeNetns(t);
-  await agent.add({ netns: pod.path });
-  const [before] = await linkNames(agent);
-  await agent.stop();
-  rmSync(agent.config.paths.state, { recursive: true });
-  await agent.start();
-  await reaped(agent);
-  assert.deepEqual(await linkNames(agent), [before]);
-});
-
-test("with a lost journal living pods keep their addresses, which nobody else gets", async (t) => {
+test("with a lost state file living pods are read back from their links: address, guard, CHECK and DEL are as before", async (t) => {
   const agent = await startTestAgent(t);
   const [pod, other] = [makeNetns(t), makeNetns(t)];
-  const result = await agent.add({ netns: pod.path });
+  const call = { netns: pod.path };
+  const result = await agent.add(call);
   await agent.stop();
   rmSync(agent.config.paths.state, { recursive: true });
   await agent.start();
-  const check = await agent.cni("CHECK", { netns: pod.path, config: { prevResult: result } });
-  assert.deepEqual(check, { exitCode: 0, stdout: "", stderr: "" });
-  const asked = { runtimeConfig: { ips: ["10.4.1.2"] } };
-  const refused = await agent.cni("ADD", { containerId: "c2", netns: other.path, config: asked });
-  assert.match(refused.stdout, /10\.4\.1\.2 that was asked for is in use/);
-  assert.equal((await agent.cni("DEL", { netns: pod.path })).exitCode, 0);
-  await reaped(agent);
-  assert.deepEqual([await linkNames(agent), await agent.kernel().guard.list()], [[], []]);
+  pod.run("ping", "-c1", "-W1", "172.30.0.11");
+  const check = await agent.cni("CHECK", { ...call, config: { prevResult: result } });
+  assert.equal(check.exitCode, 0, check.stdout);
+  const { ips } = await agent.add({ containerId: "c2", netns: other.path });
+  assert.deepEqual(
+    ips.map(({ address }) => address),
+    ["10.4.1.3/32", "fd00:10:4:1::3/128"],
+    "the living pod's addresses are not given again",
+  );
+  assert.equal((await agent.cni("DEL", call)).exitCode, 0);
   assert.doesNotMatch(pod.run("ip", "link"), /eth0/);
+});
+
+test("a damaged state file is set aside, and so is another node's", async (t) => {
+  const agent = await startTestAgent(t);
+  const pod = makeNetns(t);
+  const { state } = agent.config.paths;
+  const asideNow = (form: RegExp): string[] => readdirSync(state).filter((name) => form.test(name));
+  await agent.add({ netns: pod.path });
+  await agent.stop();
+  writeFileSync(join(state, "fairlead.db"), "no database".repeat(1000));
+  await agent.start();
+  assert.equal(asideNow(/damaged/).length, 1);
+  await agent.stop();
+  edit(agent, (store) => store.setFacts({ node: "another" }));
+  await agent.start();
+  assert.ok(asideNow(/foreign/).length >= 1);
+  pod.run("ping", "-c1", "-W1", "172.30.0.11");
+  for (const name of asideNow(/damaged|foreign/)) rmSync(join(state, name));
 });
 
 test("an ADD that was cut off is taken back, and its address is not given again at once", async (t) => {
@@ -106,6 +115,7 @@ test("an attachment whose host link is gone is released", async (t) => {
   pod.remove();
   await until("the kernel has removed the pair", () => !/fl[0-9a-f]{13}/.test(agent.node.run("ip", "link")));
   await agent.start();
+  agent.attached.clear(); // the agent need not wait for the DEL that is to come
   assert.deepEqual(await agent.kernel().guard.list(), []);
   await agent.stop();
   edit(agent, (store) => assert.deepEqual(store.read().attachments, []));
@@ -117,6 +127,9 @@ test("after a reboot every attachment is released and its address cools", async 
   await agent.add({ netns: pod.path });
   await agent.stop();
   edit(agent, (store) => store.setFacts({ bootId: "another boot" }));
+  pod.remove(); // a reboot takes all links along, and the runtime finds no sandbox alive
+  await until("the pair is gone", () => !/fl[0-9a-f]{13}/.test(agent.node.run("ip", "link")));
+  agent.attached.clear();
   await agent.start();
   await agent.stop();
   edit(agent, (store) => {

@@ -58,6 +58,7 @@ function createRehearsalDeps(blocks: readonly Cidr[], uplink: Uplink): CallDeps 
     blocks,
     statusMode: "normal",
     loops: () => [],
+    releasesApplied: async () => {},
     onDoomed: () => {},
   };
 }

@@ -72,7 +72,7 @@ test("a file that comes while the agent runs is applied at once, also in a direc
   const { directory, deps, released } = stand(t);
   const stop = new AbortController();
   const passes: string[] = [];
-  const loop = startReleases(deps, stop.signal, ({ ok }) => passes.push(ok ? "good" : "bad"));
+  const { loop } = startReleases(deps, stop.signal, ({ ok }) => passes.push(ok ? "good" : "bad"));
   t.after(async () => {
     stop.abort();
     await loop.done;

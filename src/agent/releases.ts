@@ -1,7 +1,7 @@
 // Release files: DELs that the shim wrote down while no agent answered, applied as if they came by the socket.
 
-import { type FSWatcher, watch } from "node:fs";
-import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
+import { existsSync, type FSWatcher, readdirSync, watch } from "node:fs";
+import { mkdir, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { describe, Fault, isFault } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
@@ -30,16 +30,29 @@ export function releasesDirectory(socket: string): string {
   return join(dirname(socket), "releases");
 }
 
+export interface Releases {
+  loop: Loop;
+  /** Settles when every file that lies there now has been tried: who comes now must not be taken for who left. */
+  applied(): Promise<void>;
+}
+
 /** Starts the loop: a pass at start, when the directory changes, and now and then. */
-export function startReleases(deps: ReleasesDeps, signal: AbortSignal, onPass: (pass: LoopPass) => void): Loop {
+export function startReleases(deps: ReleasesDeps, signal: AbortSignal, onPass: (pass: LoopPass) => void): Releases {
   const directory = releasesDirectory(deps.socket);
   const watching = createWatching(directory, deps.log, signal, () => loop.trigger());
+  let last: Promise<unknown> = Promise.resolve();
+  // One pass at a time: a file that one pass has read must not be carried out after another pass has ended.
+  const pass = (): Promise<void> => {
+    const result = last.then(() => applyReleases(directory, deps));
+    last = result.catch(() => undefined);
+    return result;
+  };
   const loop = startLoop({
     name: "releases",
     sync: async () => {
       await mkdir(directory, { recursive: true, mode: 0o700 });
       watching.renew();
-      await applyReleases(directory, deps);
+      await pass();
     },
     minMs: 100,
     retryMs: 500,
@@ -48,7 +61,23 @@ export function startReleases(deps: ReleasesDeps, signal: AbortSignal, onPass: (
     signal,
     onPass,
   });
-  return loop;
+  return {
+    loop,
+    applied: async () => {
+      if (!existsSync(directory) || releaseFiles(directory).length === 0) return;
+      await pass().catch((error: unknown) =>
+        deps.log.warn({ error: describe(error) }, "release files are left for later"),
+      );
+    },
+  };
+}
+
+/** Names of the files, oldest first: they begin with the time. */
+function releaseFiles(directory: string): string[] {
+  return readdirSync(directory)
+    .filter((name) => name.endsWith(suffix) && !name.startsWith("."))
+    .sort()
+    .slice(0, filesPerPassMax);
 }
 
 /** Watches the directory that is there now: one that was removed and made again is another. */
@@ -66,11 +95,10 @@ function createWatching(directory: string, log: Log, signal: AbortSignal, onChan
   };
 }
 
-/** One pass over the files, oldest first (their names begin with the time). A file goes only when its release is done. */
+/** One pass over the files, oldest first. A file goes only when its release is done. */
 export async function applyReleases(directory: string, { release, log }: ReleasesDeps): Promise<void> {
-  const names = (await readdir(directory)).filter((name) => name.endsWith(suffix) && !name.startsWith("."));
   const failures: unknown[] = [];
-  for (const name of names.sort().slice(0, filesPerPassMax)) {
+  for (const name of releaseFiles(directory)) {
     const file = join(directory, name);
     try {
       const request = parseRequest(decodeRequest(await readFile(file)));

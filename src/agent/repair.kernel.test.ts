@@ -26,6 +26,7 @@ const damages: readonly Damage[] = [
   ["the link down", (agent, { link }) => ip(agent, "link", "set", link, "down")],
   ["the link in another group", (agent, { link }) => ip(agent, "link", "set", link, "group", "7")],
   ["another MTU", (agent, { link }) => ip(agent, "link", "set", link, "mtu", "1400")],
+  ["another hardware address", (agent, { link }) => ip(agent, "link", "set", link, "address", "02:00:00:00:00:07")],
   ["another alias", (agent, { link }) => ip(agent, "link", "set", link, "alias", "mine now")],
   ["the IPv4 route gone", (agent, { link, v4 }) => ip(agent, "route", "delete", v4, "dev", link)],
   ["the IPv6 route gone", (agent, { link, v6 }) => ip(agent, "-6", "route", "delete", v6, "dev", link)],
@@ -40,6 +41,10 @@ const damages: readonly Damage[] = [
   ["the whole ruleset flushed", (agent) => agent.node.run("nft", "flush ruleset")],
   ["the own block's route gone", (agent) => ip(agent, "route", "delete", "unreachable", "10.4.1.0/24")],
   [
+    "a rule of ours that nobody asked for",
+    (agent) => ip(agent, "rule", "add", "priority", "9", "table", "77", "protocol", "142"),
+  ],
+  [
     "a node route that nobody asked for",
     (agent) => ip(agent, "route", "add", "10.9.0.0/16", "via", "172.30.0.99", "proto", "142"),
   ],
@@ -51,6 +56,7 @@ function look(agent: TestAgent, { link }: Living): string {
     ip(agent, "-d", "link", "show", "dev", link).replace(/ state \S+| qlen \d+/g, ""),
     ip(agent, "route", "show", "proto", "142"),
     ip(agent, "-6", "route", "show", "proto", "142"),
+    ip(agent, "rule"),
     ip(agent, "neighbour", "show", "nud", "permanent"),
     agent.node.run("nft", "list", "ruleset").replaceAll(/counter spoof \{[^}]*\}/g, ""),
   ].join("\n");

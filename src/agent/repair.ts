@@ -58,8 +58,9 @@ export function repairOps(attachment: Wired, view: NodeView, sources: Uplink["ad
   const link = view.links.find(({ index }) => index === wire.hostIndex);
   if (link === undefined) return [];
   const change = linkChange(attachment, link);
-  // A link that was down has lost its routes and neighbours, whatever the dump still showed.
-  const all = change?.up === true;
+  // A link that was down has lost its routes and neighbours, whatever the dump still showed; one with another hardware address,
+  // its neighbours.
+  const all = change?.up === true || change?.mac !== undefined;
   const neighbours = addresses.filter(
     (address) =>
       all ||
@@ -97,6 +98,7 @@ function linkChange(attachment: Wired, link: Link): LinkChange | undefined {
     ...(link.name === wire.hostLink ? {} : { rename: wire.hostLink }),
     ...(link.group === openGroup ? {} : { group: openGroup }),
     ...(link.mtu === wire.mtu ? {} : { mtu: wire.mtu }),
+    ...(link.mac === wire.hostMac ? {} : { mac: wire.hostMac }),
     ...(link.alias === alias ? {} : { alias }),
   };
   return Object.keys(change).length === 0 ? undefined : change;

@@ -3,53 +3,34 @@
 import { join } from "node:path";
 import { describe } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
-import { type Loop, type LoopPass, startLoop } from "../base/loop.ts";
+import type { Loop, LoopPass } from "../base/loop.ts";
 import { createMetrics, type Metrics } from "../base/metrics.ts";
 import { within } from "../base/pause.ts";
 import type { Pool } from "../ipam/pool.ts";
 import type { Kernel } from "../kernel/contract.ts";
-import { attachmentIdOf } from "./attach.ts";
-import type { AgentConfig } from "./config.ts";
-import { type Door, listenForShims } from "./connection.ts";
-import { detach } from "./detach.ts";
-import { syncDropIns } from "./drop-ins.ts";
+import { probeMachine } from "../kernel/features.ts";
+import { backgroundLoops, hostDeps, putInPlace, releasesDeps } from "./background.ts";
+import { hasIpv6 } from "./config.ts";
+import { listenForShims } from "./connection.ts";
+import { diagnose } from "./diagnose.ts";
 import { createGate } from "./gate.ts";
-import { startHostLoop, syncHost } from "./host.ts";
-import { install } from "./install.ts";
+import { syncHost } from "./host.ts";
 import { createLinkIndexes } from "./link-indexes.ts";
+import { createObstacleWatch, type Obstacle } from "./obstacles.ts";
+import type { AgentOptions } from "./options.ts";
 import { startReaper } from "./reaper.ts";
-import { readBootId, recover, syncGuard } from "./recover.ts";
+import { readBootId, recover } from "./recover.ts";
 import { rehearse } from "./rehearse.ts";
-import { startReleases } from "./releases.ts";
-import { startRepair } from "./repair.ts";
-import { answer, type CallDeps, detachCallOf, refusal, rollBack } from "./server.ts";
+import { answer, type CallDeps, refusal, rollBack } from "./server.ts";
+import { type Releases, startReleases } from "./releases.ts";
 import { openSockets, type Sockets } from "./sockets.ts";
 import { openState } from "./state.ts";
 import { serveStatus, statusSocket } from "./status.ts";
 import { type KeptUplink, keepUplink } from "./uplink.ts";
-import { startVanished } from "./vanished.ts";
 import { watchNode } from "./watch.ts";
 
 /** Longest wait for calls under way when the agent is told to stop. */
 const drainMs = 10_000;
-
-const slowLoop = { minMs: 200, retryMs: 500, retryMaxMs: 30_000, maxMs: 30_000 };
-
-export interface AgentOptions {
-  config: AgentConfig;
-  kernel: Kernel;
-  log: Log;
-  version: string;
-  /** The built shim that the agent installs. */
-  shim: string;
-  /** Lets callers in: the addon, which needs no privileges for it. */
-  door: Door;
-  signal: AbortSignal;
-  /** Called once, when pods can be attached. */
-  onServing?: () => void;
-  /** Wall clock in ms; tests pass their own. */
-  now?: () => number;
-}
 
 /** Serves pods until `signal` aborts; pods stay as they are then. */
 export async function serve(options: AgentOptions): Promise<void> {
@@ -58,17 +39,7 @@ export async function serve(options: AgentOptions): Promise<void> {
   const metrics = createMetrics();
   const loops = new Map<string, Loop>();
   const trigger = (name: string): void => loops.get(name)?.trigger();
-  const uplink = await keepUplink(
-    kernel,
-    { blocks, vias: config.routes.map(({ via }) => via), mtu: config.mtu },
-    ({ link, addresses, mtu }) => {
-      log.warn(
-        { uplink: link.name, addresses, mtu },
-        "the uplink has changed: new pods follow, routes of living ones too",
-      );
-      for (const name of ["host", "repair"]) trigger(name);
-    },
-  );
+  const uplink = await watchedUplink(options, trigger);
   await syncHost(hostDeps(options, uplink, metrics));
   const { pool, store, setAside } = openState({
     file: join(config.paths.state, "fairlead.db"),
@@ -79,38 +50,45 @@ export async function serve(options: AgentOptions): Promise<void> {
   });
   if (setAside !== undefined) metrics.repaired("state file", 1);
   const loopStop = new AbortController();
+  let releases: Releases | undefined;
   try {
-    const deps: CallDeps = {
-      kernel,
-      log,
-      signal,
-      blocks,
+    const deps = createDeps(options, {
       pool,
       metrics,
-      statusMode: config.status,
-      uplink: uplink.current,
-      gate: createGate(),
+      uplink,
       nextLinkIndexes: createLinkIndexes(await takenIndexes(kernel, pool)),
       onDoomed: () => trigger("reaper"),
+      releasesApplied: async () => releases?.applied(),
       loops: () => [...loops.values()].map((loop) => loop.status()),
-    };
+    });
     const onPass = reportPasses(metrics, log);
     const start = (loop: Loop): void => void loops.set(loop.status().name, loop);
     start(startReaper(deps, loopStop.signal, onPass));
     await recover({ ...deps, bootId: await readBootId(), now });
-    for (const loop of backgroundLoops({ options, deps, uplink }, loopStop.signal, onPass)) start(loop);
+    releases = startReleases(releasesDeps(options, deps), loopStop.signal, onPass);
+    start(releases.loop);
+    await releases.applied();
+    const obstacles = createObstacleWatch({ kernel, log });
+    for (const loop of backgroundLoops({ options, deps, uplink, obstacles }, loopStop.signal, onPass)) start(loop);
     const unwatch = watchNode({ kernel, pool, uplink: uplink.current, trigger });
     try {
       await rehearse({ blocks, uplink: uplink.current(), log });
-      const sockets = await listen(options, deps, { onReopened: () => trigger("releases"), loopStop, onPass });
+      const sockets = await listen(options, deps, {
+        obstacles: obstacles.found,
+        onReopened: () => trigger("releases"),
+        loopStop,
+        onPass,
+      });
       start(sockets.loop);
-      await putInPlace(options);
-      log.info({ socket: config.paths.socket, uplink: uplink.current().link.name }, "serving");
-      options.onServing?.();
-
-      await aborted(signal);
-      log.info({ reason: String(signal.reason) }, "stopping; pods keep running");
-      await endCalls(sockets, deps);
+      try {
+        await putInPlace(options);
+        log.info({ socket: config.paths.socket, uplink: uplink.current().link.name }, "serving");
+        options.onServing?.();
+        await aborted(signal);
+        log.info({ reason: String(signal.reason) }, "stopping; pods keep running");
+      } finally {
+        await endCalls(sockets, deps);
+      }
     } finally {
       unwatch();
     }
@@ -122,57 +100,35 @@ export async function serve(options: AgentOptions): Promise<void> {
   log.info("stopped");
 }
 
-interface Parts {
-  options: AgentOptions;
-  deps: CallDeps;
-  uplink: KeptUplink;
-}
-
-/** Everything that goes on behind the calls, but for the reaper, which the start itself needs. */
-function backgroundLoops(
-  { options, deps, uplink }: Parts,
-  signal: AbortSignal,
-  onPass: (pass: LoopPass) => void,
-): Loop[] {
-  const { config, log } = options;
-  const { gate, pool, metrics } = deps;
-  return [
-    startHostLoop(hostDeps(options, uplink, metrics), signal, onPass),
-    startLoop({ name: "guard", ...slowLoop, sync: () => syncGuard(pool, deps), signal, onPass }),
-    startRepair(deps, signal, onPass),
-    startVanished({ ...deps, clock: () => performance.now() }, signal, onPass),
-    startLoop({ name: "uplink", ...slowLoop, sync: uplink.refresh, signal, onPass }),
-    startLoop({ name: "install", ...slowLoop, sync: () => putInPlace(options), signal, onPass }),
-    startReleases(
-      {
-        socket: config.paths.socket,
-        release: (request) =>
-          gate.run(request.containerId, () => detach(attachmentIdOf(request), deps, detachCallOf(request))),
-        log,
-      },
-      signal,
-      onPass,
-    ),
-  ];
-}
-
-function hostDeps(
-  { config, kernel, log }: AgentOptions,
-  uplink: KeptUplink,
-  metrics: Metrics,
-): Parameters<typeof syncHost>[0] {
-  const plan = () => ({
-    blocks: config.addresses.blocks,
-    routes: config.routes,
-    uplinkName: uplink.current().link.name,
+/** The uplink, and who has to know when it changes. */
+function watchedUplink({ config, kernel, log }: AgentOptions, trigger: (loop: string) => void): Promise<KeptUplink> {
+  const { addresses, routes, mtu: wantedMtu } = config;
+  const options = { blocks: addresses.blocks, vias: routes.map(({ via }) => via), mtu: wantedMtu };
+  return keepUplink(kernel, options, ({ link, addresses: own, mtu }) => {
+    log.warn(
+      { uplink: link.name, addresses: own, mtu },
+      "the uplink has changed: new pods follow, routes of living ones too",
+    );
+    for (const name of ["host", "repair"]) trigger(name);
   });
-  return { kernel, plan, log, metrics };
 }
 
-/** Everything of ours on the host's disk beside the state; the conflist, which brings pods, last. */
-async function putInPlace({ config: { host, paths }, shim }: AgentOptions): Promise<void> {
-  await syncDropIns(paths.etc, host.dropIns);
-  await install({ shim, cniBin: paths.cniBin, cniConf: paths.cniConf });
+type Made = Pick<CallDeps, "pool" | "metrics" | "nextLinkIndexes" | "onDoomed" | "loops" | "releasesApplied"> & {
+  uplink: KeptUplink;
+};
+
+function createDeps({ config, kernel, log, signal }: AgentOptions, { uplink, ...made }: Made): CallDeps {
+  const { addresses, status: statusMode } = config;
+  return {
+    kernel,
+    log,
+    signal,
+    blocks: addresses.blocks,
+    statusMode,
+    uplink: uplink.current,
+    gate: createGate(),
+    ...made,
+  };
 }
 
 /** Every index that may be in use by a link of ours. */
@@ -192,14 +148,19 @@ function reportPasses(metrics: Metrics, log: Log): (pass: LoopPass) => void {
 }
 
 interface Around {
+  obstacles: () => readonly Obstacle[];
   onReopened: () => void;
   loopStop: AbortController;
   onPass: (pass: LoopPass) => void;
 }
 
 /** Opens both sockets, the one that people look at first. */
-function listen(options: AgentOptions, deps: CallDeps, { onReopened, loopStop, onPass }: Around): Promise<Sockets> {
-  const { config, log, door, version } = options;
+function listen(
+  options: AgentOptions,
+  deps: CallDeps,
+  { obstacles, onReopened, loopStop, onPass }: Around,
+): Promise<Sockets> {
+  const { config, kernel, log, door, version, shim } = options;
   const { socket } = config.paths;
   const status = {
     socket,
@@ -212,6 +173,9 @@ function listen(options: AgentOptions, deps: CallDeps, { onReopened, loopStop, o
     loops: deps.loops,
     gateDepth: () => deps.gate.depth(),
     metrics: deps.metrics,
+    kernelCalls: () => kernel.callsUnderWay(),
+    diagnose: () =>
+      diagnose({ ...deps, config, shim, obstacles, features: () => probeMachine({ ipv6: hasIpv6(config) }) }),
   };
   const shims = {
     path: socket,

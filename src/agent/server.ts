@@ -24,6 +24,8 @@ export interface CallDeps extends AttachDeps, LendDeps, HealthDeps {
   gate: Gate;
   metrics: Metrics;
   log: Log;
+  /** Settles when what runtimes had deleted while no agent answered is gone: an ADD may be about the same container. */
+  releasesApplied: () => Promise<void>;
 }
 
 /** Answers one request of a shim; whatever happens becomes an answer. */
@@ -51,6 +53,7 @@ export function refusal(fault: Fault, version?: CniVersion): Reply {
 async function runVerb(request: CniRequest | VersionRequest, deps: CallDeps): Promise<string> {
   switch (request.verb) {
     case "ADD": {
+      await deps.releasesApplied();
       const result = await inTurn(request, deps, () =>
         request.role === "ipam" ? lend(request, deps) : attach(request, deps),
       );

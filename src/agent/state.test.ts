@@ -110,7 +110,7 @@ test("a newer state, one that is held and one that cannot be read stop the start
   refused(newer, /schema version 99/);
   const busy = stand(t);
   const { store } = busy.open();
-  refused(busy, /locked/);
+  refused(busy, /another process holds it/);
   store.close();
   const blocked = stand(t);
   writeFileSync(join(blocked.directory, "state"), "a file where a directory must be");

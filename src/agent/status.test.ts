@@ -46,6 +46,8 @@ async function stand(t: TestContext): Promise<Stand> {
     loops: () => loops,
     gateDepth: () => ({ working: 3, waiting: 4 }),
     metrics: createMetrics(),
+    kernelCalls: () => ({ route: 0, nftables: 0, removal: 0 }),
+    diagnose: async () => [],
   });
   t.after(async () => {
     await stop();
@@ -104,6 +106,6 @@ test("what it does not know, and whatever is no question, is 404 and says what t
   ] as const) {
     const { status, body } = await ask(path, method);
     assert.equal(status, 404, `${method} ${path}`);
-    assert.match(body, /ask GET \/status, \/pods, \/metrics, \/healthz, \/readyz/);
+    assert.match(body, /ask GET \/status, \/pods, \/check, \/metrics, \/healthz, \/readyz/);
   }
 });

@@ -7,6 +7,8 @@ import type { LoopStatus } from "../base/loop.ts";
 import type { Metrics, Reading } from "../base/metrics.ts";
 import type { Pool } from "../ipam/pool.ts";
 import { listen, prepareSocketPath, type StopListening } from "./connection.ts";
+import type { KernelLane } from "../kernel/contract.ts";
+import type { Finding } from "./diagnose.ts";
 import { brokenLoops } from "./health.ts";
 import type { Uplink } from "./uplink.ts";
 
@@ -22,6 +24,8 @@ export interface StatusDeps {
   loops: () => LoopStatus[];
   gateDepth: () => { working: number; waiting: number };
   metrics: Metrics;
+  kernelCalls: () => Readonly<Record<KernelLane, number>>;
+  diagnose: () => Promise<Finding[]>;
 }
 
 /** Where the read-only socket of an agent lies. */
@@ -29,7 +33,7 @@ export function statusSocket(cniSocket: string): string {
   return join(dirname(cniSocket), "status.sock");
 }
 
-/** Starts to answer GET /status, /pods, /metrics, /healthz and /readyz. */
+/** Starts to answer GET /status, /pods, /check, /metrics, /healthz and /readyz. */
 export async function serveStatus(deps: StatusDeps): Promise<StopListening> {
   const server = createServer(
     { requestTimeout: 5000, headersTimeout: 5000, maxHeaderSize: 8192 },
@@ -72,6 +76,7 @@ const json = (value: unknown): Answer => ({ type: "application/json", body: `${J
 const routes = new Map<string | undefined, Route>([
   ["/status", (deps) => json(nodeStatus(deps))],
   ["/pods", ({ pool }) => json(pool.all().map(({ attachment, state }) => ({ ...attachment, state })))],
+  ["/check", async ({ diagnose }) => json(await diagnose())],
   ["/metrics", metricsText],
   ["/healthz", () => ({ type: "text/plain", body: "ok\n" })],
   ["/readyz", readiness],
@@ -89,7 +94,7 @@ async function metricsText(deps: StatusDeps): Promise<Answer> {
 }
 
 /** The gauges, as they are now. */
-function* readings({ pool, loops, gateDepth }: StatusDeps): Generator<Reading> {
+function* readings({ pool, loops, gateDepth, kernelCalls }: StatusDeps): Generator<Reading> {
   for (const { family, total, live, cooling } of pool.usage()) {
     yield ["fairlead_leases", [String(family), "live"], live];
     yield ["fairlead_leases", [String(family), "cooling"], cooling];
@@ -97,6 +102,7 @@ function* readings({ pool, loops, gateDepth }: StatusDeps): Generator<Reading> {
   }
   for (const [state, count] of Object.entries(attachmentCounts(pool))) yield ["fairlead_attachments", [state], count];
   for (const [state, count] of Object.entries(gateDepth())) yield ["fairlead_cni_calls", [state], count];
+  for (const [lane, count] of Object.entries(kernelCalls())) yield ["fairlead_kernel_calls", [lane], count];
   for (const { name, failures } of loops()) yield ["fairlead_loop_failures", [name], failures];
 }
 

@@ -18,7 +18,7 @@ const to = (text: string) => present(parseCidr(text), text);
 const address = present(parseIp("10.4.1.2"), "address");
 
 const cases: [string, KernelChange, readonly string[]][] = [
-  ["another program changed nftables", { what: "nftables", by: "nft" }, ["guard"]],
+  ["another program changed nftables", { what: "nftables", by: "nft" }, ["guard", "obstacles"]],
   ["we did", { what: "nftables", by: "fl-nft" }, []],
   ["a living pod's link changed", { what: "link", index: 10, removed: false }, ["repair"]],
   ["a living pod's link went", { what: "link", index: 10, removed: true }, ["vanished"]],
@@ -49,7 +49,8 @@ const cases: [string, KernelChange, readonly string[]][] = [
   ["an unreachable block of ours", { what: "route", to: to("10.4.1.0/24"), protocol: 142, removed: true }, ["host"]],
   ["the default route", { what: "route", to: to("0.0.0.0/0"), link: uplink, protocol: 3, removed: false }, ["uplink"]],
   ["a stranger's route", { what: "route", to: to("192.0.2.0/24"), link: uplink, protocol: 3, removed: true }, []],
-  ["a rule", { what: "rule", family: 4, priority: 5, removed: true }, []],
+  ["a rule", { what: "rule", family: 4, priority: 5, removed: false }, ["host"]],
+  ["a rule removed", { what: "rule", family: 4, priority: 5, removed: true }, []],
 ];
 
 for (const [name, change, loops] of cases) {
@@ -59,5 +60,6 @@ for (const [name, change, loops] of cases) {
 }
 
 test("all are woken where events were lost", () => {
-  assert.deepEqual(concerned({ what: "lost" }, ownerOf, uplink), ["repair", "vanished", "host", "guard", "uplink"]);
+  const all = ["repair", "vanished", "host", "guard", "uplink", "obstacles"];
+  assert.deepEqual(concerned({ what: "lost" }, ownerOf, uplink), all);
 });

@@ -3,17 +3,33 @@
 import { present } from "../base/assert.ts";
 import { Fault, isFault } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
+import { pause } from "../base/pause.ts";
 import type { Wired } from "../ipam/store.ts";
 import { applyAll } from "../kernel/apply.ts";
 import type { Kernel, Netns, Op, OpResult } from "../kernel/contract.ts";
+import { cidrFamily } from "../net/cidr.ts";
 import { ipFamily } from "../net/ip.ts";
-import { attachmentOfAlias, guardEntries, hostOps, pairOp, podOps, putAsideOps } from "./plan.ts";
+import {
+  attachmentOfAlias,
+  guardEntries,
+  hostOps,
+  pairOp,
+  podOps,
+  podRuleRemovals,
+  putAsideOps,
+  secondOps,
+} from "./plan.ts";
 import type { Uplink } from "./uplink.ts";
+
+/** Questions, a millisecond apart, before ADD answers all the same: a busy machine is no reason to refuse a pod. */
+const carriesTriesMax = 200;
 
 export interface WireDeps {
   kernel: Kernel;
   uplink: () => Uplink;
   log: Log;
+  /** Ends waits. */
+  signal: AbortSignal;
   /** Called when a link was doomed. */
   onDoomed: () => void;
 }
@@ -50,9 +66,9 @@ interface Made {
   pod: OpResult[];
 }
 
-async function sendAll(attachment: Wired, netns: Netns, { kernel, uplink }: WireDeps): Promise<Made> {
+async function sendAll(attachment: Wired, netns: Netns, { kernel, uplink, signal }: WireDeps): Promise<Made> {
   const hasIpv6 = attachment.addresses.some((address) => ipFamily(address) === 6);
-  const [, [pair], host, pod] = await settled([
+  const [, [pair], host, pod, carries] = await settled([
     // Namespaces can start with IPv6 off; an address could not be added then.
     hasIpv6
       ? netns.writeSysctls({ "ipv6/conf/all/disable_ipv6": "0", "ipv6/conf/default/disable_ipv6": "0" })
@@ -60,27 +76,40 @@ async function sendAll(attachment: Wired, netns: Netns, { kernel, uplink }: Wire
     kernel.node.apply([pairOp(attachment, netns)]), // takes longest: under way while the rest is being encoded
     kernel.node.apply(hostOps(attachment, uplink().addresses)),
     netns.apply(podOps(attachment)),
-    // The end that comes up first sends nothing until the kernel's link watch has run, which waits for the lock that everybody
-    // wants; since Linux 6.8 a question about the link runs it (rtnl_getlink, linkwatch_sync_dev).
-    kernel.node.link(attachment.wire.hostIndex),
+    kernel.node.carries(attachment.wire.hostIndex), // behind the pod's end, which the host's end was up before
     kernel.guard.admit(guardEntries(attachment)), // the shortest, on a thread of its own: last
   ]);
+  if (!carries) await untilCarries(attachment, kernel, signal);
   return { pair: present(pair, "answer").fault, host: host.find(({ fault }) => fault !== undefined)?.fault, pod };
 }
 
-/** A second interface of a pod finds the routes of the first: its own then rank behind them. */
+/** Kernels before 6.8: their link watch comes by itself, within a millisecond or two where the machine is idle. */
+async function untilCarries({ wire }: Wired, kernel: Kernel, signal: AbortSignal): Promise<void> {
+  for (let tries = 0; tries < carriesTriesMax; tries += 1) {
+    await pause(1, signal);
+    if (await kernel.node.carries(wire.hostIndex)) return;
+  }
+}
+
+/** A second interface of a pod finds the routes of the first: it then gets what `secondOps` says. */
 async function finishPodSide(attachment: Wired, netns: Netns, results: readonly OpResult[]): Promise<void> {
   const ops = podOps(attachment);
   const failed = results.flatMap(({ fault }, index) => (fault === undefined ? [] : [{ fault, op: ops[index] }]));
-  const isSecond = failed.some(({ op, fault }) => op?.op === "route.add" && isFault(fault, "kernel-exists"));
-  const behind: Op[] = [];
-  for (const { op, fault } of failed) {
-    // Where the route to the next hop was there already, the routes through it could not be made either.
-    if (!isSecond || op?.op !== "route.add") throw fault;
-    behind.push({ op: "route.add", route: { ...op.route, metric: attachment.wire.podIndex } });
-  }
-  if (behind.length > 0) await applyAll(netns, behind);
+  const families = ([4, 6] as const).filter((family) =>
+    failed.some(({ op, fault }) => isRouteOf(op, family) && isFault(fault, "kernel-exists")),
+  );
+  // Where the route to the next hop was there already, the routes through it could not be made either.
+  const strange = failed.find(({ op }) => !families.some((family) => isRouteOf(op, family)));
+  if (strange !== undefined) throw strange.fault;
+  if (families.length > 0)
+    await applyAll(
+      netns,
+      families.flatMap((family) => secondOps(attachment, family)),
+    );
 }
+
+const isRouteOf = (op: Op | undefined, family: 4 | 6): boolean =>
+  op?.op === "route.add" && cidrFamily(op.route.to) === family;
 
 /**
  * Frees the host link's name where a link of ours holds it: one that waits for the reaper, or one that no journal knows.
@@ -95,9 +124,13 @@ async function freeName({ wire }: Wired, { kernel, onDoomed }: WireDeps): Promis
   return true;
 }
 
-/** Takes back whatever exists of a pair that never served, and its guard entries. */
-export async function unbuildWire(attachment: Wired, { kernel }: WireDeps): Promise<void> {
-  await settled([kernel.guard.withdraw(guardEntries(attachment)), removeOwnLink(attachment, kernel)]);
+/** Takes back whatever exists of a pair that never served, its guard entries, and its rules in the pod. */
+export async function unbuildWire(attachment: Wired, netns: Netns, { kernel }: WireDeps): Promise<void> {
+  await settled([
+    kernel.guard.withdraw(guardEntries(attachment)),
+    removeOwnLink(attachment, kernel),
+    applyAll(netns, podRuleRemovals(attachment)),
+  ]);
 }
 
 /** Only a link that carries this attachment's own name and hardware address is ours to remove. */

@@ -33,6 +33,15 @@ export const podsAnswer = z.array(
   }),
 );
 
+export const checkAnswer = z.array(
+  z.object({
+    name: z.string(),
+    state: z.enum(["ok", "warn", "bad"]),
+    says: z.string(),
+    cure: z.string().optional(),
+  }),
+);
+
 /** Checks an answer. @throws Fault "io-failure" where it has another shape. */
 export function readAnswer<S extends z.ZodType>(schema: S, answer: unknown): z.output<S> {
   const parsed = schema.safeParse(answer);

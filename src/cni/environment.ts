@@ -43,7 +43,7 @@ const variables: readonly Variable[] = [
 /**
  * Reads the environment: first what is there must be good, then nothing that the verb needs may be missing. An empty
  * variable counts as missing.
- * @throws Fault "bad-environment"; "unsupported-value" for a pair in CNI_ARGS that asks for what we cannot give.
+ * @throws Fault "bad-environment"
  */
 export function parseEnvironment(env: ReadonlyMap<string, string>): CniEnvironment {
   const verb = verbOf(env.get("CNI_COMMAND") ?? "");
@@ -119,14 +119,11 @@ function checkIfname(value: string): void {
   if (value.includes("\ufffd")) throw bad("CNI_IFNAME", value, "is not UTF-8");
 }
 
-/** Pairs that ask for something particular. To pass over them, even where unknown keys may be, would give a pod an address it did not ask for. */
-const unsupportedArgs: ReadonlySet<string> = new Set(["IP", "MAC"]);
-
 const knownArgs = ["K8S_POD_NAMESPACE", "K8S_POD_NAME", "K8S_POD_UID", "K8S_POD_INFRA_CONTAINER_ID"] as const;
 
 /**
  * Reads CNI_ARGS, "K=V;K=V". A key that we do not know is an error unless IgnoreUnknown is 1 or true; of a key given twice the last value holds.
- * @throws Fault "bad-environment", "unsupported-value"
+ * @throws Fault "bad-environment"
  */
 function parseArgs(text: string): CniArgs {
   if (text === "") return {};
@@ -143,7 +140,7 @@ function parseArgs(text: string): CniArgs {
       if (value === "") delete args[known];
       else args[known] = checkArg(known, value);
     } else if (key === "IgnoreUnknown") ignoreUnknown = parseBoolean(pair, value);
-    else if (unsupportedArgs.has(key) && value !== "") throw unsupported(key, value);
+    else if ((key === "IP" || key === "MAC") && value !== "") args[key] = value;
     else unknown.push(key);
   }
   if (unknown.length > 0 && !ignoreUnknown) {
@@ -168,13 +165,6 @@ function parseBoolean(pair: string, value: string): boolean {
   if (lower === "1" || lower === "true") return true;
   if (lower === "0" || lower === "false") return false;
   throw bad("CNI_ARGS", pair, "must be 1, true, 0 or false");
-}
-
-function unsupported(key: string, value: string): Fault {
-  return new Fault(
-    "unsupported-value",
-    `CNI_ARGS ${key}=${quote(value)} is not supported: Fairlead chooses the addresses itself`,
-  );
 }
 
 function bad(variable: string, value: string, why: string): Fault {

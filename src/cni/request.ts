@@ -35,7 +35,9 @@ export function parseRequest({ env, stdin }: RawRequest): CniRequest | VersionRe
     ...ipam,
     // Only ADD is asked for anything: what it refused must still be removable.
     wishes:
-      verb === "ADD" ? parseWishes(config, { chooses: ipam.delegate === undefined }) : { addresses: [], ranges: [] },
+      verb === "ADD"
+        ? parseWishes(config, environment.args, { chooses: ipam.delegate === undefined })
+        : { addresses: [], ranges: [] },
     raw: { env, stdin },
   };
   if (request.containerId !== "") checkNameLength(request);

@@ -45,6 +45,9 @@ export interface CniArgs {
   K8S_POD_NAME?: string;
   K8S_POD_UID?: string;
   K8S_POD_INFRA_CONTAINER_ID?: string;
+  /** As they came: ADD refuses them (wishes.ts). */
+  IP?: string;
+  MAC?: string;
 }
 
 /** What the environment variables say. */
@@ -65,14 +68,16 @@ export interface CniEnvironment {
 export interface AddressRange {
   first: Ip;
   last: Ip;
-  /** The network that they lie in. */
-  subnet: Cidr;
+  /** Where they were asked for, and the network that they lie in. */
+  asked: string;
 }
 
 /** What ADD is asked to honour (wishes.ts). */
 export interface Wishes {
   /** These very addresses, at most one of a family. */
   addresses: Ip[];
+  /** Where each was asked for, and in which words. */
+  asked?: string[];
   /** Families with ranges get an address out of them. */
   ranges: AddressRange[];
   mac?: Mac;

@@ -8,7 +8,7 @@ import type { JsonObject, NetConfig, Wishes } from "./types.ts";
 
 function wishes(runtimeConfig: JsonObject, more: Partial<NetConfig> = {}): Wishes {
   const raw = more.raw ?? {};
-  return parseWishes({ name: "n", cniVersion: "1.1.0", type: "t", raw, runtimeConfig, ...more }, { chooses: true });
+  return parseWishes({ name: "n", cniVersion: "1.1.0", type: "t", raw, runtimeConfig, ...more }, {}, { chooses: true });
 }
 
 const nothing: Wishes = { addresses: [], ranges: [] };
@@ -115,5 +115,20 @@ test("where another plugin chooses the addresses, their arguments are its own; t
     raw: {},
     runtimeConfig: { ips: "junk", mac: "02:00:00:00:00:01" },
   };
-  assert.deepEqual(parseWishes(config, { chooses: false }), { ...nothing, mac: "02:00:00:00:00:01" });
+  const asked = { ...nothing, mac: "02:00:00:00:00:01" };
+  assert.deepEqual(parseWishes(config, {}, { chooses: false }), asked);
+  assert.deepEqual(parseWishes(config, { IP: "10.9.0.7" }, { chooses: false }), asked);
+});
+
+test("IP and MAC in CNI_ARGS are refused with key and value, IP not where the newer place says it", () => {
+  const config = (args: JsonObject): NetConfig => ({ name: "n", cniVersion: "1.1.0", type: "t", raw: {}, args });
+  const refused = (cniArgs: { IP?: string; MAC?: string }, words: RegExp): void =>
+    assert.throws(
+      () => parseWishes(config({}), cniArgs, { chooses: true }),
+      (error) => isFault(error, "unsupported-value") && words.test(error.message),
+    );
+  refused({ IP: "10.4.1.7" }, /^CNI_ARGS IP: "10\.4\.1\.7" is not supported/);
+  refused({ MAC: "02:00:00:00:00:01" }, /^CNI_ARGS MAC: "02:00:00:00:00:01" is not supported/);
+  const both = parseWishes(config({ cni: { ips: ["10.4.1.8"] } }), { IP: "10.4.1.7" }, { chooses: true });
+  assert.deepEqual([both.addresses, both.asked], [["10.4.1.8"], ['args.cni.ips[0]: "10.4.1.8"']]);
 });

@@ -6,43 +6,58 @@ import { type Ip, ipFamily, ipToNumber, parseIp } from "../net/ip.ts";
 import { isUnicastMac, type Mac, parseMac } from "../net/mac.ts";
 import { isJsonObject, nameOf, own } from "./json.ts";
 import { parseDns } from "./prev-result.ts";
-import type { AddressRange, JsonObject, NetConfig, ResultDns, Wishes } from "./types.ts";
+import type { AddressRange, CniArgs, JsonObject, NetConfig, ResultDns, Wishes } from "./types.ts";
 
 /** Most ranges in `ipRanges`. */
 export const rangesMax = 64;
 
 /**
  * Reads the arguments under `runtimeConfig` (CNI conventions, "Dynamic Plugin specific fields"), and `args.cni.ips`, the older
- * place. Left to other plugins: portMappings, bandwidth. Without a meaning for a routed veth, and passed over: aliases,
+ * place. IP and MAC in CNI_ARGS ask for something particular, which passing them over would not give. Left to other plugins: portMappings, bandwidth. Without a meaning for a routed veth, and passed over: aliases,
  * cgroupPath, infinibandGUID. `chooses`: false where another IPAM plugin chooses the addresses and reads these itself.
  * @throws Fault "unsupported-value" with key and value for what cannot be honoured
  */
 export function parseWishes(
   { runtimeConfig = {}, args = {}, raw }: NetConfig,
+  cniArgs: Pick<CniArgs, "IP" | "MAC">,
   { chooses }: { chooses: boolean },
 ): Wishes {
   const device = own(runtimeConfig, "deviceID") ?? "";
   if (device !== "")
     throw unsupported("runtimeConfig.deviceID", device, "a veth pair has no device of the node's in it");
+  refuseArgs(cniArgs, args, chooses);
   const mac = parseWishedMac(own(runtimeConfig, "mac") ?? "");
   const dns = runtimeDns(own(runtimeConfig, "dns")) ?? parseDns(own(raw, "dns"), "dns");
   return {
-    addresses: chooses ? wishedAddresses(runtimeConfig, args) : [],
+    ...(chooses ? wishedAddresses(runtimeConfig, args) : { addresses: [] }),
     ranges: chooses ? wishedRanges(own(runtimeConfig, "ipRanges") ?? []) : [],
     ...(mac === undefined ? {} : { mac }),
     ...(dns === undefined ? {} : { dns }),
   };
 }
 
-function wishedAddresses(runtimeConfig: JsonObject, args: JsonObject): Ip[] {
+/** The conventions have IP passed over where `args.cni.ips` is there. */
+function refuseArgs({ IP, MAC }: Pick<CniArgs, "IP" | "MAC">, args: JsonObject, chooses: boolean): void {
+  if (chooses && IP !== undefined && (olderIps(args) ?? null) === null) {
+    throw unsupported("CNI_ARGS IP", IP, "is not supported; ask by the capability ips");
+  }
+  if (MAC !== undefined) throw unsupported("CNI_ARGS MAC", MAC, "is not supported; ask by the capability mac");
+}
+
+function olderIps(args: JsonObject): unknown {
   const older = own(args, "cni");
+  return isJsonObject(older) ? own(older, "ips") : undefined;
+}
+
+function wishedAddresses(runtimeConfig: JsonObject, args: JsonObject): Pick<Wishes, "addresses" | "asked"> {
   const places: [string, unknown][] = [
     ["runtimeConfig.ips", own(runtimeConfig, "ips")],
-    ["args.cni.ips", isJsonObject(older) ? own(older, "ips") : undefined],
+    ["args.cni.ips", olderIps(args)],
   ];
   const [key, value] = places.find(([, list]) => (list ?? null) !== null) ?? ["", []];
   if (!Array.isArray(value)) throw unsupported(key, value, "must be an array of addresses");
   const addresses: Ip[] = [];
+  const asked: string[] = [];
   for (const [index, text] of value.entries()) {
     const where = `${key}[${index}]`;
     const address = typeof text === "string" ? (parseIp(text) ?? parseInterfaceAddress(text)?.address) : undefined;
@@ -51,8 +66,9 @@ function wishedAddresses(runtimeConfig: JsonObject, args: JsonObject): Ip[] {
       throw unsupported(where, text, "is the second address of its family; a pod gets one of each");
     }
     addresses.push(address);
+    asked.push(`${where}: ${nameOf(text)}`);
   }
-  return addresses;
+  return { addresses, ...(asked.length === 0 ? {} : { asked }) };
 }
 
 function wishedRanges(value: unknown): AddressRange[] {
@@ -82,7 +98,8 @@ function wishedRange(value: unknown, where: string): AddressRange {
     }
     return address;
   };
-  const range = { first: end("rangeStart", 0n), last: end("rangeEnd", cidrSize(subnet) - 1n), subnet };
+  const [first, last] = [end("rangeStart", 0n), end("rangeEnd", cidrSize(subnet) - 1n)];
+  const range = { first, last, asked: `${where}: ${first}-${last} of ${subnet}` };
   if (ipToNumber(range.first) > ipToNumber(range.last)) {
     throw unsupported(where, `${range.first}-${range.last}`, "ends before it begins");
   }

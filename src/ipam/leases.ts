@@ -37,8 +37,10 @@ export function familiesOf(blocks: Blocks): (4 | 6)[] {
 /** What is asked for: certain addresses, at most one of a family, or any out of certain ranges. */
 export interface Wanted {
   addresses: readonly Ip[];
+  /** For messages: where each was asked for, and in which words; so in `ranges`. */
+  asked?: readonly string[];
   /** Families without a range are free to choose. Both ends are included. */
-  ranges: readonly { first: Ip; last: Ip }[];
+  ranges: readonly { first: Ip; last: Ip; asked?: string }[];
 }
 
 /**
@@ -50,13 +52,14 @@ export function chooseAddresses(book: LeaseBook, wanted: Wanted, nowMs: number):
   const families = familiesOf(book.blocks);
   const chosen = families.map((family) => {
     const address = wanted.addresses.find((candidate) => ipFamily(candidate) === family);
-    if (address !== undefined) return certain(book, address, nowMs);
+    if (address !== undefined) return certain(book, address, wanted, nowMs);
     const ranges = wanted.ranges.filter(({ first }) => ipFamily(first) === family);
     return ranges.length === 0 ? chooseAddress(book, family, nowMs) : within(book, family, ranges, nowMs);
   });
-  for (const text of [...wanted.addresses, ...wanted.ranges.map(({ first }) => first)]) {
-    if (!families.includes(ipFamily(text))) throw foreign(book, `the address ${text}`);
-  }
+  const stranger = wanted.addresses.find((address) => !families.includes(ipFamily(address)));
+  if (stranger !== undefined) throw foreign(book, named(stranger, wanted));
+  const strange = wanted.ranges.find(({ first }) => !families.includes(ipFamily(first)));
+  if (strange !== undefined) throw foreign(book, rangeName(strange));
   return chosen;
 }
 
@@ -73,8 +76,13 @@ export function chooseAddress(book: LeaseBook, family: 4 | 6, nowMs: number): Ip
   throw poolEmpty(book, family, nowMs);
 }
 
-function certain(book: LeaseBook, address: Ip, nowMs: number): Ip {
-  if (!book.blocks.some((block) => isUsable(block, address))) throw foreign(book, `the address ${address}`);
+const named = (address: Ip, { addresses, asked }: Wanted): string =>
+  asked?.[addresses.indexOf(address)] ?? `the address ${address}`;
+
+const rangeName = ({ first, last, asked }: Wanted["ranges"][number]): string => asked ?? `the range ${first}-${last}`;
+
+function certain(book: LeaseBook, address: Ip, wanted: Wanted, nowMs: number): Ip {
+  if (!book.blocks.some((block) => isUsable(block, address))) throw foreign(book, named(address, wanted));
   const coolsUntilMs = book.cooling.get(address);
   if (coolsUntilMs === undefined && !book.leased.has(address)) return address;
   const nextFreeMs = coolsUntilMs === undefined ? undefined : Math.max(0, coolsUntilMs - nowMs);
@@ -86,9 +94,10 @@ function certain(book: LeaseBook, address: Ip, nowMs: number): Ip {
 
 /** The lowest free address: whoever asks for a range wants a place in it, not an even spread. */
 function within(book: LeaseBook, family: 4 | 6, ranges: Wanted["ranges"], nowMs: number): Ip {
-  for (const { first, last } of ranges) {
+  for (const range of ranges) {
+    const { first, last } = range;
     const block = book.blocks.find((candidate) => cidrContains(candidate, first) && cidrContains(candidate, last));
-    if (block === undefined) throw foreign(book, `the range ${first}-${last}`);
+    if (block === undefined) throw foreign(book, rangeName(range));
     const usable = usableAddresses(block);
     const from = max(offsetOf(block, first), usable.first);
     const to = min(offsetOf(block, last), usable.last);
@@ -103,10 +112,7 @@ function within(book: LeaseBook, family: 4 | 6, ranges: Wanted["ranges"], nowMs:
 }
 
 function foreign(book: LeaseBook, what: string): Fault {
-  return new Fault(
-    "unsupported-value",
-    `${what} that was asked for is not this node's to give (${book.blocks.join(", ")})`,
-  );
+  return new Fault("unsupported-value", `${what} is not this node's to give (${book.blocks.join(", ")})`);
 }
 
 const isFree = (book: LeaseBook, address: Ip): boolean => !book.leased.has(address) && !book.cooling.has(address);

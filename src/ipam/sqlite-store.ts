@@ -123,7 +123,9 @@ function open(file: string): { database: DatabaseSync; statements: ReturnType<ty
     return { database, statements: prepare(database) };
   } catch (error) {
     database.close();
-    throw error;
+    throw isHeld(error)
+      ? new Error("another process holds it, an agent or an operator's sqlite3; end that one", { cause: error })
+      : error;
   }
 }
 
@@ -165,7 +167,16 @@ function guarded<T>(what: string, act: () => T): T {
 const damageCodes = new Set([1, 11, 26]);
 
 function isDamage(cause: unknown): boolean {
-  if (cause instanceof UnreadableRecord) return true;
+  return cause instanceof UnreadableRecord || damageCodes.has(sqliteCode(cause));
+}
+
+/** SQLITE_BUSY, after `lockWaitMs`. */
+function isHeld(cause: unknown): boolean {
+  return sqliteCode(cause) === 5;
+}
+
+/** The primary result code (sqlite.org/rescode.html), 0 where it is none of SQLite's. */
+function sqliteCode(cause: unknown): number {
   const code: unknown = cause instanceof Error ? Reflect.get(cause, "errcode") : undefined;
-  return typeof code === "number" && damageCodes.has(code & 0xff);
+  return typeof code === "number" ? code & 0xff : 0;
 }

@@ -43,6 +43,8 @@ export interface LinkChange {
   rename?: string;
   group?: number;
   mtu?: number;
+  /** The kernel forgets every neighbour on the link with it, permanent ones too. */
+  mac?: Mac;
   /** Free text on the link, at most 255 bytes. */
   alias?: string;
   /** "none": the kernel makes no IPv6 link-local address when the link comes up. */
@@ -141,6 +143,12 @@ export interface Netns {
   links(): Promise<Link[]>;
   /** One link, or undefined where there is none. */
   link(ref: LinkRef): Promise<Link | undefined>;
+  /**
+   * Whether what is sent on the link is sent. Not so for a moment where a link was up before its other end: it has a carrier
+   * then, but no queue before the kernel's link watch has come by, and drops every packet. Linux 6.8 and newer lets the link
+   * watch run for this question; an older one has to be asked again. True where there is no such link.
+   */
+  carries(ref: LinkRef): Promise<boolean>;
   addresses(): Promise<Address[]>;
   /** Routes of every table, what the kernel would choose by itself left out; of several next hops the first. Not those for certain sources or tos. */
   routes(): Promise<Route[]>;
@@ -256,6 +264,18 @@ export const nftablesThread = "fl-nft";
 /** Callbacks that watch one kernel at once. */
 export const watchersMax = 16;
 
+/** A chain on the forward hook of the node, whoever made it. */
+export interface ForwardChain {
+  family: "ip" | "ip6" | "inet";
+  table: string;
+  chain: string;
+  /** What happens to packets that no rule of the chain decides. */
+  policy: "accept" | "drop";
+}
+
+/** The kernel threads: rtnetlink and settings, nftables, removal of links and connection tracking. */
+export type KernelLane = "route" | "nftables" | "removal";
+
 export interface Kernel {
   /** The node's own namespace. */
   readonly node: Netns;
@@ -268,6 +288,10 @@ export interface Kernel {
    * some 30 us longer, whoever makes it. @throws Fault "kernel-busy" beyond `watchersMax`, "agent-stopping" once closed
    */
   watch(onChange: (change: KernelChange) => void): () => void;
+  /** Every chain that judges forwarded packets: an accept of one does not undo a drop of another. In no order. */
+  forwardChains(): Promise<ForwardChain[]>;
+  /** Calls of each thread that wait or are under way. */
+  callsUnderWay(): Readonly<Record<KernelLane, number>>;
   /** @throws Fault "netns-missing" where the path leads to no network namespace. */
   openNetns(path: string): Netns;
   /** Stops the kernel threads and closes every socket. Calls still under way fail, watching ends. */

@@ -85,25 +85,30 @@ function refuseMtu(kind: FakeLink["kind"], mtu: number): Refusal {
 export function changeLink(namespace: FakeNamespace, ref: LinkRef, change: LinkChange): Refusal {
   const link = findLink(namespace, ref);
   if (link === undefined) return refusal("ENODEV");
-  const { linkLocal, mtu, group, rename, alias, up } = change;
+  const { linkLocal, ...rest } = change;
+  const { up, rename } = rest;
   let refused: Refusal;
   if (linkLocal !== undefined && hasIpv6(link))
     link.settings.set("ipv6/addr_gen_mode", linkLocal === "none" ? "1" : "0");
   else if (linkLocal === "eui64") refused = refusal("EAFNOSUPPORT");
   if (up === false && rename !== undefined) setDown(namespace, link);
   // Messages of their own: the rest is done though the first was refused.
-  const restRefused = changeRest(namespace, link, { mtu, group, rename, alias, up });
+  const restRefused = changeRest(namespace, link, rest);
   return refused ?? restRefused;
 }
-
-type RestOfChange = { [Key in Exclude<keyof LinkChange, "linkLocal">]: LinkChange[Key] | undefined };
 
 function changeRest(
   namespace: FakeNamespace,
   link: FakeLink,
-  { mtu, group, rename, alias, up }: RestOfChange,
+  { mac, mtu, group, rename, alias, up }: Omit<LinkChange, "linkLocal">,
 ): Refusal {
   if (rename !== undefined && isTooLong(rename)) return tooLong;
+  if (mac !== undefined) {
+    const refused = refuseMac(mac);
+    if (refused !== undefined) return refused;
+    link.mac = mac;
+    dropNeighboursOf(namespace, link, "all");
+  }
   if (mtu !== undefined) {
     const refused = refuseMtu(link.kind, mtu);
     if (refused !== undefined) return refused;

@@ -71,6 +71,7 @@ export function createFakeNetns(namespace: FakeNamespace, deps: FakeNetnsDeps): 
       return ops.map((op) => answer(op, () => perform(namespace, op, peerOf), deps));
     },
     link: (ref) => read(`looking up ${ref}`, () => lookUp(namespace, ref)),
+    carries: (ref) => read(`looking up ${ref}`, () => lookUp(namespace, ref)?.running ?? true),
     links: () => read("reading links", () => Array.from(namespace.links.values(), linkOf)),
     addresses: () => read("reading addresses", () => allAddresses(namespace)),
     routes: () => read("reading routes", () => allRoutes(namespace)),

@@ -19,6 +19,8 @@ import {
   settings,
   up,
 } from "../../test/kernel-steps.ts";
+import { present } from "../base/assert.ts";
+import { parseMac } from "../net/mac.ts";
 import type { LinkChange, Route, Rule } from "./contract.ts";
 
 const runs = 150;
@@ -37,6 +39,7 @@ const anyChange = fc.record({
   rename: maybe(...linkNames, "a/b", "much-too-long-a-name"),
   group: maybe(0, 5, 99),
   mtu: maybe(1500, 1300, 1000, 20),
+  mac: maybe(...["02:00:00:00:00:77", "01:00:00:00:00:01"].map((text) => present(parseMac(text), text))),
   alias: maybe("", "an alias"),
   linkLocal: maybe<LinkChange["linkLocal"]>("none", "eui64"),
 });
@@ -86,8 +89,12 @@ const anyStep: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 3,
     arbitrary: fc.tuple(anyPlace, anyLink, anyChange).map(([place, link, change]) => {
-      // The loopback keeps its name and MTU: what else it may have is of no interest.
-      return setLink(place, link, link === "lo" ? { ...change, rename: undefined, mtu: undefined } : change);
+      // The loopback keeps its name, MTU and hardware address: what else it may have is of no interest.
+      return setLink(
+        place,
+        link,
+        link === "lo" ? { ...change, rename: undefined, mtu: undefined, mac: undefined } : change,
+      );
     }),
   },
   { weight: 1, arbitrary: fc.tuple(anyPlace, anyLink).map((values) => removeLink(...values)) },

@@ -21,10 +21,13 @@ import {
 } from "../../test/kernel-steps.ts";
 import { cidrOf } from "../net/cidr.ts";
 import { parseIp } from "../net/ip.ts";
+import { parseMac } from "../net/mac.ts";
 
 const network4 = cidrOf(parseIp("10.0.0.0") ?? assert.fail(), 8);
 
 /** A pair with both ends up: what most stories begin with. */
+const otherMac = parseMac("02:00:00:00:00:77") ?? assert.fail();
+const multicastMac = parseMac("01:00:00:00:00:01") ?? assert.fail();
 const pair = [addVeth("node", "fl0", "pod", "eth0"), up("node", "fl0"), up("pod", "eth0")];
 const add = (text: string, place: Place = "node", link = "fl0") => address(place, "address.add", link, text);
 const remove = (text: string) => address("node", "address.remove", "fl0", text);
@@ -265,6 +268,16 @@ const stories: Record<string, Step[]> = {
     setLink("node", "eth0", { rename: "much-too-long-a-name", group: 5 }),
     setLink("node", "eth0", { rename: "a/b", group: 6, mtu: 1400 }),
     setLink("node", "eth0", { mtu: 20, group: 7 }),
+  ],
+  "a hardware address that changes, and one that cannot be": [
+    ...pair,
+    add("fd00::1/128"),
+    neighbour("node", "neighbour.set", "fl0", "10.0.0.9"),
+    neighbour("node", "neighbour.set", "fl0", "fd00::9"),
+    setLink("node", "fl0", { mac: multicastMac, mtu: 1400, group: 5 }),
+    setLink("node", "fl0", { mac: otherMac, mtu: 1300 }),
+    neighbour("node", "neighbour.set", "fl0", "10.0.0.9"),
+    setLink("node", "fl0", { mac: otherMac }),
   ],
   "a pair that cannot be": [
     ...pair,

@@ -3,7 +3,7 @@
 import { present } from "../base/assert.ts";
 import { Fault } from "../base/fault.ts";
 import type { Mac } from "../net/mac.ts";
-import type { Connection, Kernel, Netns } from "./contract.ts";
+import type { Connection, ForwardChain, Kernel, Netns } from "./contract.ts";
 import { createFakeConntrack } from "./fake-conntrack.ts";
 import { type GuardDamage, createFakeGuard } from "./fake-guard.ts";
 import { dropLink } from "./fake-links.ts";
@@ -27,6 +27,8 @@ export interface FakeKernel extends Kernel {
   damageGuard: (how: GuardDamage) => void;
   /** Puts a connection into the node's table, as its first packet does. */
   track: (connection: Connection) => void;
+  /** Another program makes a chain. */
+  addForwardChain: (chain: ForwardChain) => void;
   /** Changes are lost on the way to those who watch. */
   loseChanges: () => void;
 }
@@ -40,6 +42,7 @@ export function createFakeKernel(): FakeKernel {
   const paths = new Map<string, FakeNamespace>();
   const open = new Map<Netns, FakeNamespace>();
   const failures: { call: FakeCall; fault: Fault; effect: FakeEffect }[] = [];
+  const forwardChains: ForwardChain[] = [];
   let closed = false;
 
   function mustBeOpen(what: string): void {
@@ -84,6 +87,11 @@ export function createFakeKernel(): FakeKernel {
     guard,
     conntrack,
     watch: watch.watch,
+    forwardChains: async () => {
+      mustBeOpen("read the chains");
+      return structuredClone(forwardChains);
+    },
+    callsUnderWay: () => ({ route: 0, nftables: 0, removal: 0 }), // each call is done at once
     openNetns: (path) => {
       mustBeOpen(`opening network namespace ${path}`);
       const end = begin("netns.open");
@@ -120,6 +128,10 @@ export function createFakeKernel(): FakeKernel {
     },
     damageGuard: damage,
     track,
+    addForwardChain: (chain) => {
+      forwardChains.push(chain);
+      watch.nftables("nft");
+    },
     loseChanges: watch.lose,
   };
 }

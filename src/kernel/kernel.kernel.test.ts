@@ -31,6 +31,15 @@ async function make(t: TestContext): Promise<KernelUnderTest> {
     removeNetns: (path) => made.get(path)?.remove(),
     track: openTracker(t, node),
     disturbNftables: () => run("nft", "add table inet other"),
+    addForwardChain: ({ family, table, chain, policy }) =>
+      run(
+        "nft",
+        `table ${family} ${table} {
+          chain ${chain} { type filter hook forward priority filter; policy ${policy}; }
+          chain elsewhere { type filter hook input priority filter; policy drop; }
+          chain plain { accept; }
+        }`,
+      ),
     loseChanges: () => run("sh", "-c", manyRules), // this waits, and so does the event loop
   };
 }
@@ -42,6 +51,14 @@ function ownThreads(): string[] {
   const names = readdirSync("/proc/self/task").map((id) => readFileSync(`/proc/self/task/${id}/comm`, "utf8").trim());
   return names.filter((name) => name.startsWith("fl-"));
 }
+
+void test("a call counts for its thread until it has ended", async (t) => {
+  const { kernel } = await make(t);
+  const all = Promise.all([kernel.node.links(), kernel.node.readSysctls(["ipv4/ip_forward"]), kernel.guard.list()]);
+  assert.deepEqual(kernel.callsUnderWay(), { route: 2, nftables: 0, removal: 0 }); // the guard asks in its turn
+  await all;
+  assert.deepEqual(kernel.callsUnderWay(), { route: 0, nftables: 0, removal: 0 });
+});
 
 void test("a closed kernel leaves no thread and no descriptor behind", async (t) => {
   const descriptors = readdirSync("/proc/self/fd").length;

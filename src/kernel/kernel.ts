@@ -3,12 +3,14 @@
 import { present } from "../base/assert.ts";
 import { Fault } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
-import { type Addon, type Descriptor, loadAddon } from "./addon.ts";
+import { type Addon, type Descriptor, type Lane, loadAddon } from "./addon.ts";
 import { createConntrack } from "./conntrack/conntrack.ts";
-import type { Kernel, Netns } from "./contract.ts";
+import type { Kernel, KernelLane, Netns } from "./contract.ts";
 import { addonFault, createSequence } from "./netlink/message.ts";
 import { type NetnsHandle, openNetns } from "./netlink/netns.ts";
-import { callTimeoutMs } from "./netlink/session.ts";
+import { callTimeoutMs, routeLane } from "./netlink/session.ts";
+import { type ChannelOptions, createChannel } from "./nftables/channel.ts";
+import { readForwardChains } from "./nftables/forward-chains.ts";
 import { createGuard } from "./nftables/guard.ts";
 import { createWatch } from "./watch/watch.ts";
 
@@ -30,7 +32,8 @@ export interface KernelOptions {
  * and what it watches falls silent.
  * @throws Fault "machine-unfit" where the addon is missing, "netns-missing" where `nodeNetns` is no network namespace
  */
-export function openKernel({ nodeNetns = ownNetns, addon = loadAddon(), log }: KernelOptions): Kernel {
+export function openKernel({ nodeNetns = ownNetns, addon: bare = loadAddon(), log }: KernelOptions): Kernel {
+  const { addon, underWay } = countCalls(bare);
   const open = new Map<Netns, NetnsHandle>();
   const node = openNetns(nodeNetns, { addon, open });
   const { descriptor } = present(open.get(node), "the node's namespace");
@@ -43,12 +46,15 @@ export function openKernel({ nodeNetns = ownNetns, addon = loadAddon(), log }: K
 
   const watch = createWatch({ addon, netns: descriptor, mustBeOpen });
   log.debug({ netns: node.id, path: nodeNetns }, "kernel opened");
+  const rulesets: ChannelOptions = {
+    call: (request) => addon.call(nfnetlinkLane, nfnetlink, request, callTimeoutMs),
+    nextSequence: createSequence(),
+  };
   return {
     node,
-    guard: createGuard({
-      call: (request) => addon.call(nfnetlinkLane, nfnetlink, request, callTimeoutMs),
-      nextSequence: createSequence(),
-    }),
+    guard: createGuard(rulesets),
+    forwardChains: () => readForwardChains(createChannel(rulesets)),
+    callsUnderWay: underWay,
     conntrack: createConntrack({ addon, netns: descriptor, mustBeOpen }),
     watch: watch.watch,
     openNetns: (path) => {
@@ -64,6 +70,27 @@ export function openKernel({ nodeNetns = ownNetns, addon = loadAddon(), log }: K
       addon.stop();
       log.debug("kernel closed");
     },
+  };
+}
+
+/** The addon with a count of its calls that have not ended. */
+function countCalls(addon: Addon): { addon: Addon; underWay: () => Record<KernelLane, number> } {
+  const counts: [number, number, number] = [0, 0, 0];
+  const counted = <T>(lane: Lane, work: Promise<T>): Promise<T> => {
+    counts[lane] += 1;
+    return work.finally(() => (counts[lane] -= 1));
+  };
+  return {
+    // Its functions are the module's own: none of them looks at the object that it is called on.
+    addon: {
+      ...addon,
+      call: (lane, ...rest) => counted(lane, addon.call(lane, ...rest)),
+      firstPart: (lane, ...rest) => counted(lane, addon.firstPart(lane, ...rest)),
+      nextPart: (lane, ...rest) => counted(lane, addon.nextPart(lane, ...rest)),
+      writeSysctls: (...rest) => counted(routeLane, addon.writeSysctls(...rest)),
+      readSysctls: (...rest) => counted(routeLane, addon.readSysctls(...rest)),
+    },
+    underWay: () => ({ route: counts[0], nftables: counts[1], removal: counts[2] }),
   };
 }
 

@@ -61,6 +61,7 @@ export async function startCore({ kernel, store, blocks, uplink, bootId, coolMs,
     metrics: createMetrics(),
     statusMode: "normal",
     loops: () => [],
+    releasesApplied: async () => {},
     onDoomed: () => {},
   };
   await recover({ ...deps, bootId, now });

@@ -23,7 +23,7 @@ export function makeFakeMachine(): FakeMachine {
       mtu: 1500,
     },
     addNetns: (name) => kernel.addNetns(pathOf(name)),
-    removeNetns: (name) => kernel.removeNetns(pathOf(name)),
+    removeNetns: async (name) => kernel.removeNetns(pathOf(name)),
     pathOf,
   };
 }

@@ -18,7 +18,8 @@ export interface Machine {
   kernel: Kernel;
   uplink: Uplink;
   addNetns(name: string): void;
-  removeNetns(name: string): void;
+  /** Settles when the kernel has taken down all that was in it. */
+  removeNetns(name: string): Promise<void>;
   /** The path of a namespace, whether it is there or not. */
   pathOf(name: string): string;
 }
@@ -124,7 +125,7 @@ async function take(step: Step, world: World, makeMachine: () => Machine | Promi
     case "vanish": {
       const id = idOf(step.pod, world);
       if (!world.netns.delete(id)) return;
-      world.machine.removeNetns(id);
+      await world.machine.removeNetns(id);
       model.vanish(id);
       world.generations.set(step.pod, (world.generations.get(step.pod) ?? 0) + 1);
       return;

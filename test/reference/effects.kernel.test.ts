@@ -124,6 +124,7 @@ test("firewall opens a node that forwards nothing else, for the pod's addresses 
   await runtime.ok("check", "open", pod);
   await runtime.ok("del", "open", pod);
   assert.doesNotMatch(rules(), /ACCEPT/);
+  await runtime.ok("del", "closed", closed);
 });
 
 test(
@@ -183,6 +184,7 @@ test(
     await runtime.ok("del", "second", pod, { ifname: "net1" });
     await runtime.ok("check", "first", pod);
     for (const family of families) pod.run("ping", "-c1", "-W2", nodeAddresses[family]);
+    await runtime.ok("del", "first", pod);
   },
 );
 

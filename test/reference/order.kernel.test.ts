@@ -204,5 +204,6 @@ test(
     runtime.configure("late", [ours]);
     await runtime.add("late", pod);
     pod.run("ping", "-c1", "-W2", outsideAddresses[6]);
+    await runtime.ok("del", "late", pod);
   },
 );

@@ -59,6 +59,8 @@ for (const backend of backends) {
         const { name, error } = await probe(outside, nodeAddresses[family], { port: 8080 });
         assert.equal(name, "heir", `IPv${family}: ${error}`);
       }
+      await runtime.ok("del", "mapped", heir, { capabilities });
+      await runtime.ok("del", "mapped", other);
     },
   );
 }

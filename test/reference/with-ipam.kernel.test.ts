@@ -114,6 +114,8 @@ test("GC is passed on with its list: host-local keeps what is listed and frees t
   assert.equal(collected?.error, undefined);
   const kept = added[0]?.result?.ips.map(({ address }) => address.replace(/\/.*/, "")) ?? [];
   assert.deepEqual(reserved(runtime, "borrowed"), kept.toSorted());
+  await runtime.libcni("DEL", { network: "borrowed", attachments: attachments.slice(0, 1) });
+  assert.deepEqual(reserved(runtime, "borrowed"), []);
 });
 
 test(
@@ -127,6 +129,7 @@ test(
     assert.match(await runtime.refused("add", "borrowed", pod), /absent-ipam/);
     assert.match(await runtime.refused("status", "borrowed", pod), /absent-ipam/);
     assert.doesNotMatch(pod.run("ip", "link"), /eth0/);
+    await runtime.ok("del", "borrowed", pod);
   },
 );
 

@@ -25,7 +25,9 @@ export const aliasLenMax = 255;
 const headerLen = 16;
 const indexMax = 0x7fff_ffff;
 const flagUp = 0x1;
-/** Carrier: unlike "running" (0x40), which a work queue sets later, this one is true the moment both ends are up. */
+/** Set by the kernel's link watch, from a work queue: when it is, packets are queued. */
+const flagRunning = 0x40;
+/** Carrier: unlike `flagRunning` this one is true the moment both ends are up. */
 const flagLowerUp = 0x1_0000;
 /** RTEXT_FILTER_SKIP_STATS: counters make four fifths of an answer, and nobody here reads them. */
 const skipStats = 0x8;
@@ -165,7 +167,7 @@ export function setLinkRequests(ref: LinkRef, change: LinkChange): Request[] {
   return requests;
 }
 
-function changeRequest(ref: LinkRef, { up, rename, group, mtu }: LinkChange, alias?: Uint8Array): Request {
+function changeRequest(ref: LinkRef, { up, rename, group, mtu, mac }: LinkChange, alias?: Uint8Array): Request {
   return {
     type: linkMessage.set,
     flags: messageFlag.ack,
@@ -176,6 +178,7 @@ function changeRequest(ref: LinkRef, { up, rename, group, mtu }: LinkChange, ali
         name: rename ?? nameOf(ref).name,
         group,
         mtu,
+        mac: mac === undefined ? undefined : macBytes(mac),
         alias,
       });
     },
@@ -232,6 +235,12 @@ export function dumpLinksRequest(): Request {
       encodeAttributes(writer, requestAttributes, { extensions: skipStats });
     },
   };
+}
+
+/** Whether the link watch has come by since the link got its carrier, from the body of an RTM_NEWLINK. */
+export function decodeCarries(body: Buffer): boolean {
+  if (body.length < headerLen) throw malformed(`a link of ${body.length} bytes`);
+  return (body.readUInt32LE(8) & flagRunning) !== 0;
 }
 
 /** Reads the body of an RTM_NEWLINK. */

@@ -105,6 +105,7 @@ function createNetns(descriptor: Descriptor, socket: Descriptor, { addon, open }
       }
     },
     link: (ref) => session.link(ref),
+    carries: (ref) => session.carries(ref),
     links: () => dump("reading links", linkMessage.new, dumpLinksRequest(), decodeLink),
     addresses: () => dump("reading addresses", addressMessage.new, dumpAddressesRequest(), decodeAddress),
     routes: () => dump("reading routes", routeMessage.new, dumpRoutesRequest(), decodeRoute),

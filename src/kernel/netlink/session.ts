@@ -4,7 +4,7 @@ import { Fault } from "../../base/fault.ts";
 import type { Addon, Descriptor, Lane } from "../addon.ts";
 import type { Link, LinkRef } from "../contract.ts";
 import { createWriter, written } from "./codec.ts";
-import { decodeLink, getLinkRequest, linkMessage } from "./link.ts";
+import { decodeCarries, decodeLink, getLinkRequest, linkMessage } from "./link.ts";
 import {
   type Message,
   type Request,
@@ -34,6 +34,7 @@ export interface Session {
   /** One send and its whole answer; `what` names the undertaking in an error. */
   call(what: string, bytes: Uint8Array): Promise<Buffer>;
   link(ref: LinkRef): Promise<Link | undefined>;
+  carries(ref: LinkRef): Promise<boolean>;
   /** Everything of one kind: the messages of `type` that `decode` has a value for. */
   dump<T>(
     this: void,
@@ -69,15 +70,15 @@ export function createSession(
     return splitMessages(await call(what, written(writer)));
   }
 
-  async function link(ref: LinkRef): Promise<Link | undefined> {
+  /** The body of the kernel's word about one link; undefined where there is none. */
+  async function askLink(ref: LinkRef): Promise<Buffer | undefined> {
     const what = `looking up ${linkPhrase(ref)}`;
     const messages = await ask(what, getLinkRequest(ref));
     const end = messages.find(({ type }) => type === controlMessage.error);
     const verdict = end === undefined ? { errno: 0, text: "" } : readVerdict(end);
     if (errnoName(verdict.errno) === "ENODEV") return undefined;
     if (verdict.errno !== 0) throw verdictFault(what, verdict);
-    const found = messages.find(({ type }) => type === linkMessage.new);
-    return found === undefined ? undefined : decodeLink(found.body);
+    return messages.find(({ type }) => type === linkMessage.new)?.body;
   }
 
   async function dump<T>(
@@ -104,7 +105,14 @@ export function createSession(
   return {
     nextSequence,
     call,
-    link,
+    link: async (ref) => {
+      const body = await askLink(ref);
+      return body === undefined ? undefined : decodeLink(body);
+    },
+    carries: async (ref) => {
+      const body = await askLink(ref);
+      return body === undefined || decodeCarries(body);
+    },
     dump,
     close: () => {
       if (!closed) addon.close(socket);

@@ -3,6 +3,9 @@
 /** NFPROTO_INET: one table for IPv4 and IPv6. */
 export const familyInet = 1;
 
+/** The families whose tables see forwarded IP packets. */
+export const forwardFamilies = { inet: familyInet, ip: 2, ip6: 10 } as const;
+
 /** NFNL_SUBSYS_NFTABLES: the high byte of every message type, and what a batch begin names. */
 export const subsystem = 10;
 

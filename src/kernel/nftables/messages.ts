@@ -100,6 +100,11 @@ export function attributesMessage<T extends AttributeTable>(
   return inetMessage(type, flags, (writer) => encodeAttributes(writer, table, values));
 }
 
+/** Asks for every chain of a family. */
+export function chainsQuestion(family: number): Request {
+  return { type: nftMessage.getChain, flags: 0, fill: (writer) => writeFamilyHeader(writer, family, 0) };
+}
+
 /** Makes the table; one that is there is no error and keeps what it has. */
 export function newTable(name: string, userData?: Uint8Array): Request {
   return attributesMessage(nftMessage.newTable, messageFlag.create, tableAttributes, { name, flags: 0, userData });

@@ -1,0 +1,30 @@
+// The node that is audited: where it is, and what is known of it beside what it holds.
+
+import type { Cidr } from "../../src/net/cidr.ts";
+import type { Ip } from "../../src/net/ip.ts";
+import type { AgentPaths } from "./files.ts";
+import type { Living } from "./living.ts";
+
+export interface AuditedNode {
+  /** Where the node's namespace is found. */
+  netnsPath: string;
+  /** As the agent's configuration has them. */
+  paths: AgentPaths;
+  blocks: readonly Cidr[];
+  routes: readonly { to: Cidr; via: Ip }[];
+  /** The link that leads out, and its address of each family: the source of what the node sends to pods. */
+  uplink: { name: string; addresses: { readonly 4?: Ip; readonly 6?: Ip } };
+  /** "stopped" in order, so that only its state and the pods' network are there; "killed" leaves sockets and a log behind. */
+  agent: "runs" | "stopped" | "killed";
+  /** What the runtime itself believes to be attached: its own record, not the agent's. Absent: nobody knows but the agent. */
+  known?: readonly Living[];
+  /** Files and directories of others that lie in the agent's directories. */
+  foreignFiles?: readonly string[];
+  /** "ignored": tracked connections of addresses that are neither in use nor cooling may stay. */
+  deadFlows?: "reported" | "ignored";
+}
+
+/** Whether any block is of that family. */
+export function servesFamily({ blocks }: Pick<AuditedNode, "blocks">, family: 4 | 6): boolean {
+  return blocks.some((block) => block.includes(":") === (family === 6));
+}

@@ -1,0 +1,70 @@
+// What goes on behind the calls: every background activity of the agent but the reaper and the sockets, which its start needs.
+
+import { type Loop, type LoopPass, startLoop } from "../base/loop.ts";
+import type { Metrics } from "../base/metrics.ts";
+import { attachmentIdOf } from "./attach.ts";
+import { detach } from "./detach.ts";
+import { syncDropIns } from "./drop-ins.ts";
+import { type HostDeps, startHostLoop } from "./host.ts";
+import { install } from "./install.ts";
+import type { createObstacleWatch } from "./obstacles.ts";
+import { syncGuard } from "./recover.ts";
+import type { ReleasesDeps } from "./releases.ts";
+import { startRepair } from "./repair.ts";
+import type { AgentOptions } from "./options.ts";
+import { type CallDeps, detachCallOf } from "./server.ts";
+import type { KeptUplink } from "./uplink.ts";
+import { startVanished } from "./vanished.ts";
+
+const slowLoop = { minMs: 200, retryMs: 500, retryMaxMs: 30_000, maxMs: 30_000 };
+
+export interface BackgroundParts {
+  options: AgentOptions;
+  deps: CallDeps;
+  uplink: KeptUplink;
+  obstacles: ReturnType<typeof createObstacleWatch>;
+}
+
+/** Starts them; each can be triggered by its name. */
+export function backgroundLoops(
+  { options, deps, uplink, obstacles }: BackgroundParts,
+  signal: AbortSignal,
+  onPass: (pass: LoopPass) => void,
+): Loop[] {
+  const { pool, metrics } = deps;
+  return [
+    startHostLoop(hostDeps(options, uplink, metrics), signal, onPass),
+    startLoop({ name: "guard", ...slowLoop, sync: () => syncGuard(pool, deps), signal, onPass }),
+    startRepair(deps, signal, onPass),
+    startVanished({ ...deps, clock: () => performance.now() }, signal, onPass),
+    startLoop({ name: "uplink", ...slowLoop, sync: uplink.refresh, signal, onPass }),
+    startLoop({ name: "obstacles", ...slowLoop, sync: obstacles.look, signal, onPass }),
+    startLoop({ name: "install", ...slowLoop, sync: () => putInPlace(options), signal, onPass }),
+  ];
+}
+
+/** Carries out what runtimes had deleted while no agent answered. */
+export function releasesDeps({ config, log }: AgentOptions, deps: CallDeps): ReleasesDeps {
+  return {
+    socket: config.paths.socket,
+    release: (request) =>
+      deps.gate.run(request.containerId, () => detach(attachmentIdOf(request), deps, detachCallOf(request))),
+    log,
+  };
+}
+
+/** What the loop for the node's own settings and routes is given. */
+export function hostDeps({ config, kernel, log }: AgentOptions, uplink: KeptUplink, metrics: Metrics): HostDeps {
+  const plan = (): ReturnType<HostDeps["plan"]> => ({
+    blocks: config.addresses.blocks,
+    routes: config.routes,
+    uplinkName: uplink.current().link.name,
+  });
+  return { kernel, plan, log, metrics };
+}
+
+/** Everything of ours on the host's disk beside the state; the conflist, which brings pods, last. */
+export async function putInPlace({ config: { host, paths }, shim }: AgentOptions): Promise<void> {
+  await syncDropIns(paths.etc, host.dropIns);
+  await install({ shim, cniBin: paths.cniBin, cniConf: paths.cniConf });
+}

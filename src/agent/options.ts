@@ -1,0 +1,22 @@
+// What an agent is given by the program that runs it: its configuration, and everything that tests replace.
+
+import type { Log } from "../base/log.ts";
+import type { Kernel } from "../kernel/contract.ts";
+import type { AgentConfig } from "./config.ts";
+import type { Door } from "./connection.ts";
+
+export interface AgentOptions {
+  config: AgentConfig;
+  kernel: Kernel;
+  log: Log;
+  version: string;
+  /** The built shim that the agent installs. */
+  shim: string;
+  /** Lets callers in: the addon, which needs no privileges for it. */
+  door: Door;
+  signal: AbortSignal;
+  /** Called once, when pods can be attached. */
+  onServing?: () => void;
+  /** Wall clock in ms; tests pass their own. */
+  now?: () => number;
+}
