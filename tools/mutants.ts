@@ -25,7 +25,7 @@ export interface Options {
 }
 
 /** Rows of a tier at once. */
-const atOnce: Readonly<Record<Tier, number>> = { unit: 2, native: 1, kernel: 1, lab: 1 };
+const atOnce: Readonly<Record<Tier, number>> = { unit: 2, native: 2, kernel: 3, lab: 2 };
 
 /** Tries the rows, tier by tier. Gives the outcomes in the order in which they came. */
 export async function tryRows({ top, rows, signal, onOutcome }: Options): Promise<Outcome[]> {

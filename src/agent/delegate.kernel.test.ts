@@ -183,14 +183,16 @@ test("a pod that GC removes, whose DEL came while no agent ran, or that was neve
   assert.equal(calls()[0]?.startsWith("DEL c0 eth0"), true);
   await agent.stop();
   assert.equal((await call("DEL", { containerId: "c1", netns: pods[1]?.path ?? "" })).exitCode, 0);
+  assert.equal((await call("DEL", { containerId: "unknown" })).exitCode, 0);
   assert.deepEqual(calls(), []);
   await agent.start();
   const seen: string[] = [];
-  await until("the release file is applied", () => {
+  await until("the release files are applied", () => {
     seen.push(...calls());
-    return seen.length > 0;
+    return seen.length > 1;
   });
   assert.equal(seen[0]?.startsWith("DEL c1 eth0"), true);
+  assert.equal(seen[1]?.startsWith("DEL unknown eth0"), true);
   assert.equal((await call("DEL", { containerId: "never" })).exitCode, 0);
   assert.equal(calls()[0]?.startsWith("DEL never eth0"), true);
 });
