@@ -83,17 +83,18 @@ function refuseWithoutRoot(rows: readonly Row[]): void {
 const seconds = (ms: number): string => (ms / 1000).toFixed(1);
 const oneLine = (text: string): string => text.replaceAll(/\s+/g, " ").trim().slice(0, 140);
 
-function outcomeTable(outcomes: readonly Outcome[]): string {
-  const rows = outcomes.map(({ row, mark, why, ms }) => [
-    mark,
-    tierOf(row.test.file),
-    seconds(ms),
-    row.place.replace(/^.*\//, ""),
-    row.promise,
-    row.test.file,
-    mark === "red" ? "" : oneLine(why),
-  ]);
-  return formatTable(["result", "tier", "s", "row", "promise", "test", "what was seen instead"], rows);
+const oneOf = (row: Row): string => row.place.replace(/^.*\//, "");
+
+/** Every row in the order of the lists, and below it what was seen of those that are not red. */
+function outcomeTables(outcomes: readonly Outcome[], rows: readonly Row[]): string {
+  const ordered = outcomes.toSorted((a, b) => rows.indexOf(a.row) - rows.indexOf(b.row));
+  const all = ordered.map(({ row, mark, ms }) => [mark, tierOf(row.test.file), seconds(ms), oneOf(row), row.promise]);
+  const wrong = ordered.filter(({ mark }) => mark !== "red");
+  const details = wrong.map(({ row, mark, why }) => [mark, oneOf(row), row.test.file, oneLine(why)]);
+  return [
+    formatTable(["result", "tier", "s", "row", "promise"], all),
+    ...(wrong.length === 0 ? [] : [formatTable(["result", "row", "test", "what was seen"], details)]),
+  ].join("\n\n");
 }
 
 async function main(word: string): Promise<void> {
@@ -116,7 +117,7 @@ async function main(word: string): Promise<void> {
     },
   });
   const red = outcomes.filter(({ mark }) => mark === "red").length;
-  process.stdout.write(`${outcomeTable(outcomes)}\n\n${red} of ${rows.length} rows turn their test red\n`);
+  process.stdout.write(`${outcomeTables(outcomes, rows)}\n\n${red} of ${rows.length} rows turn their test red\n`);
   if (red < rows.length) process.exitCode = 1;
 }
 

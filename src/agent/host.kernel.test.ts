@@ -99,6 +99,18 @@ test("what was damaged comes back; what is not ours stays", async (t) => {
   assert.equal(sysctl("ipv4/ip_forward"), "1");
 });
 
+test("rules of ours that nobody wants go, those of others stay", async (t) => {
+  const { node, sync } = makeNode(t);
+  const rules = (): string => node.run("ip", "rule") + node.run("ip", "-6", "rule");
+  for (const family of ["-4", "-6"]) node.run("ip", family, "rule", "add", "priority", "5", "table", "77");
+  const before = rules();
+  for (const family of ["-4", "-6"]) {
+    node.run("ip", family, "rule", "add", "priority", "9", "table", "77", "protocol", "142");
+  }
+  await sync(plan);
+  assert.equal(rules(), before);
+});
+
 test("a changed next hop replaces the route", async (t) => {
   const { node, sync } = makeNode(t);
   await sync(plan);

@@ -55,6 +55,13 @@ test("a link is brought back in each respect", () => {
   assert.deepEqual(change({ name: "renamed0" }), [{ ...set, rename: wire.hostLink }]);
 });
 
+test("a link with another hardware address gets its own back, and its neighbours, which the kernel forgets by that", () => {
+  const mac = present(parseMac("02:00:00:00:00:07"), "mac");
+  const ops = repairOps(attachment, { ...good, links: [{ ...link, mac }] }, sources);
+  assert.deepEqual(ops[0], { op: "link.set", link: link.index, mac: wire.hostMac });
+  assert.equal(ops.filter(({ op }) => op === "neighbour.set").length, addresses.length);
+});
+
 test("a link that was down gets all of its routes and neighbours again, whatever was still seen of them", () => {
   const ops = repairOps(attachment, { ...good, links: [{ ...link, up: false }] }, sources);
   assert.deepEqual(

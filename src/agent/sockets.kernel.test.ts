@@ -33,6 +33,7 @@ test("a stopping agent leaves the socket of its successor alone", async (t) => {
   t.after(() => successor.close());
   await agent.stop();
   assert.ok(existsSync(socket));
+  await new Promise((done) => successor.close(done)); // takes its socket along
 });
 
 /** Calls of STATUS whose callers have connected, and no more. */
