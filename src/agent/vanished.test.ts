@@ -70,7 +70,7 @@ test("a pod that lost its link is released after its time, one that lives is not
   const node = await startFakeNode();
   const pass = passOf(node);
   for (const id of ["c1", "c2"]) await node.add(id);
-  node.machine.removeNetns("c1");
+  await node.machine.removeNetns("c1");
   await pass();
   node.clock.nowMs += vanishedMs;
   assert.equal(node.core.pool.all().length, 2);
