@@ -89,6 +89,7 @@ void test("adds", () => { assert.equal(sum(1, 2), 3); other(); });
 void test("fails anyway", () => assert.fail("as ever"));
 void test("is left out", { skip: "here" }, () => {});
 void test("ends the program", () => { if (sum(1, 1) !== 2) process.exit(0); });
+for (const by of [0, 2]) void test("twice", () => { assert.equal(sum(2, by), 2 + by); });
 for (const name of ["one", "two"]) void test(\`of \${name}\`, () => { assert.equal(sum(1, 1), 2); });
 `;
 
@@ -121,6 +122,7 @@ void test("red is only what fails by the change, in the named test, for a reason
   const cases: [row: Row, mark: string, why: RegExp][] = [
     [row({}), "red", /-1 !== 3/],
     [row({}, "of two"), "red", /0 !== 2/],
+    [row({}, "twice"), "red", /0 !== 4/],
     [row({ text: "0 + 0", becomes: "1" }), "green", /passes all the same/],
     [row({ text: "a * b" }), "stale", /stands 0 times/],
     [row({ text: "number" }), "stale", /stands 4 times/],

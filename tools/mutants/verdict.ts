@@ -17,7 +17,7 @@ const slips = /\bReferenceError\b|is not defined\b|does not provide an export|be
 
 /** Judges what was seen with the change made. */
 export function verdictOf({ test: { name } }: Pick<Row, "test">, { ends, trouble }: Seen): Verdict {
-  const own = ends.find((end) => end.name === name);
+  const own = endOf(name, ends);
   if (own?.ended === "failed") return { mark: slips.test(own.why) ? "broken" : "red", why: own.why };
   if (own?.ended === "skipped") return { mark: "skipped", why: "the test did not run" };
   const other = ends.find(({ ended }) => ended === "failed");
@@ -28,8 +28,14 @@ export function verdictOf({ test: { name } }: Pick<Row, "test">, { ends, trouble
 
 /** Judges what was seen of the tree as it is: undefined where the test passed, as it must. */
 export function controlOf({ test: { name } }: Pick<Row, "test">, { ends, trouble }: Seen): Verdict | undefined {
-  const own = ends.find((end) => end.name === name);
+  const own = endOf(name, ends);
   if (own?.ended === "passed") return undefined;
   if (own?.ended === "skipped") return { mark: "skipped", why: "the test does not run here" };
   return { mark: "control", why: `without the change: ${own?.why ?? trouble ?? "the test did not run"}` };
+}
+
+/** Of several by one name, as steps of a scenario can be, one that fails counts. */
+function endOf(name: string, ends: Seen["ends"]): Seen["ends"][number] | undefined {
+  const named = ends.filter((end) => end.name === name);
+  return named.find(({ ended }) => ended === "failed") ?? named[0];
 }
