@@ -3,24 +3,10 @@
 import assert from "node:assert/strict";
 import { existsSync, rmSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
-import { dirname } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { test } from "node:test";
-import { reaped, startTestAgent, type TestAgent } from "../../test/agent.ts";
-import { makeNetns } from "../../test/netns.ts";
-import { until } from "../../test/until.ts";
+import { startTestAgent, type TestAgent } from "../../test/agent.ts";
 import { decodeReply, encodeRequest } from "../cni/wire.ts";
-
-test("a DEL that comes while the directory of the sockets is gone is applied when it is back", async (t) => {
-  const agent = await startTestAgent(t);
-  const pod = makeNetns(t);
-  await agent.add({ netns: pod.path });
-  rmSync(dirname(agent.config.paths.socket), { recursive: true });
-  const call = { netns: pod.path, env: { FAIRLEAD_CONNECT_MS: "0" } };
-  assert.equal((await agent.cni("DEL", call)).exitCode, 0);
-  await until("the pod is released", async () => (await agent.kernel().guard.list())?.length === 0);
-  await reaped(agent);
-});
 
 test("a stopping agent leaves the socket of its successor alone", async (t) => {
   const agent = await startTestAgent(t);
