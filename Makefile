@@ -4,7 +4,7 @@ SHELL := /bin/sh
 .SHELLFLAGS := -euc
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-dev reference reference-if-go check test test-unit test-kernel test-lab demo bench clean
+.PHONY: help setup setup-dev reference reference-if-go check test test-unit test-kernel test-lab mutants demo bench clean
 
 # The same words whatever the caller's locale; the system programs where a plain `su` leaves them out of the PATH.
 export LC_ALL := C
@@ -49,6 +49,9 @@ test-kernel: setup-dev reference-if-go ## tests in network namespaces (root)
 
 test-lab: setup ## every scenario of the lab (root)
 	@tools/test.sh lab
+
+mutants: setup-dev reference-if-go ## change the code in known ways and see the right test fail (root); ARGS=WORD for some rows
+	@node_modules/.bin/node --disable-warning=ExperimentalWarning tools/mutants.ts $(ARGS)
 
 demo: setup ## a small VPC in network namespaces, and what Fairlead does in it
 	@bin/fairlead lab demo

@@ -49,8 +49,14 @@ async function kill(maker: ChildProcess): Promise<void> {
   await ended;
 }
 
-for (const things of [2, 5, 8]) {
-  void test(`a maker killed with ${things} things: nothing is left, without a word from anybody`, async (t) => {
+const moments: [when: string, things: number][] = [
+  ["it makes machines", 2],
+  ["it starts agents", 5],
+  ["a pod is there", 8],
+];
+
+for (const [when, things] of moments) {
+  void test(`a maker killed while ${when}: nothing is left, without a word from anybody`, async (t) => {
     const { maker, lab, token } = await begin(t, things);
     await kill(maker);
     const left = (): string[] => [

@@ -63,6 +63,7 @@ export interface CniResult {
   interfaces: { name: string; mac: string; mtu?: number; sandbox: string }[];
   ips: { address: string; gateway: string; interface: number }[];
   routes: { dst: string; gw: string }[];
+  dns?: { nameservers?: string[] };
 }
 
 export interface TestAgentOptions {

@@ -280,6 +280,7 @@ test("an agent that hangs, breaks off or talks nonsense counts as away", bounded
     ["half a header", whole.subarray(0, 7)],
     ["half a body", whole.subarray(0, 14)],
     ["another protocol", Buffer.from("HTTP/1.1 400 Bad Request\r\n\r\n")],
+    ["another protocol of our shape", header("FRLE", 1, 0, 0)],
     ["an unknown version", header("FRLD", 2, 0, 0)],
     ["an impossible exit code", header("FRLD", 1, 256, 0)],
     ["an impossible length", header("FRLD", 1, 0, bodyLengthMax + 1)],

@@ -131,10 +131,10 @@ static void sends_take_what_fits(void) {
 
 int main(void) {
   begin_driver();
-  the_file_is_the_owners_alone();
-  callers_come_with_what_they_sent();
-  without_descriptors_callers_are_turned_away();
-  sends_take_what_fits();
+  test(the_file_is_the_owners_alone);
+  test(callers_come_with_what_they_sent);
+  test(without_descriptors_callers_are_turned_away);
+  test(sends_take_what_fits);
   unlink(path);
   puts("the agent's door");
   return 0;

@@ -370,22 +370,22 @@ static void a_namespace_is_visited_and_left(const struct lane_tools *tools) {
 
 int main(void) {
   begin_driver();
-  requests_must_be_whole_messages();
-  an_exchange_is_complete_when_each_wanted_answer_came();
-  an_error_for_a_message_that_wants_no_answer_ends_a_batch();
-  equal_numbers_are_counted_one_by_one();
-  broken_answers_are_refused();
-  an_answer_has_a_longest_length();
+  test(requests_must_be_whole_messages);
+  test(an_exchange_is_complete_when_each_wanted_answer_came);
+  test(an_error_for_a_message_that_wants_no_answer_ends_a_batch);
+  test(equal_numbers_are_counted_one_by_one);
+  test(broken_answers_are_refused);
+  test(an_answer_has_a_longest_length);
   struct lane_tools tools = {
       .cancel_fd = eventfd(0, EFD_CLOEXEC), .scratch = scratch, .scratch_len = sizeof scratch};
-  calls_end_as_the_answers_say(&tools);
-  an_answer_comes_in_parts(&tools);
-  strangers_cannot_hold_a_call(&tools);
-  a_call_drops_what_an_earlier_one_left(&tools);
-  a_call_ends_when_its_lane_stops(tools);
+  test(calls_end_as_the_answers_say, &tools);
+  test(an_answer_comes_in_parts, &tools);
+  test(strangers_cannot_hold_a_call, &tools);
+  test(a_call_drops_what_an_earlier_one_left, &tools);
+  test(a_call_ends_when_its_lane_stops, tools);
   close(tools.cancel_fd);
   tools.cancel_fd = eventfd(0, EFD_CLOEXEC);
-  if (geteuid() == 0) a_namespace_is_visited_and_left(&tools);
+  if (geteuid() == 0) test(a_namespace_is_visited_and_left, &tools);
   close(tools.cancel_fd);
   printf("netlink exchanges%s\n", geteuid() == 0 ? " and namespaces" : "; namespaces need root");
   return 0;

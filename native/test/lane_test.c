@@ -239,12 +239,12 @@ static void an_oversized_event_is_a_loss(void) {
 
 int main(void) {
   begin_driver();
-  jobs_run_in_the_order_of_each_producer();
+  test(jobs_run_in_the_order_of_each_producer);
   for (int i = 0; i < 10; i += 1)
-    a_full_lane_refuses_and_a_stopped_one_cancels();
+    test(a_full_lane_refuses_and_a_stopped_one_cancels);
   for (int i = 0; i < 10; i += 1)
-    a_monitor_tells_events_and_losses_in_order();
-  an_oversized_event_is_a_loss();
+    test(a_monitor_tells_events_and_losses_in_order);
+  test(an_oversized_event_is_a_loss);
   printf("lanes, monitors, descriptors\n");
   return 0;
 }

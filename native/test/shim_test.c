@@ -219,7 +219,9 @@ static void connecting_waits_only_for_what_may_come(const char *directory) {
   check(now_ns() - begun >= 20 * 1000000);
   char beyond[PATH_MAX + 8];
   snprintf(beyond, sizeof beyond, "%s/x", path);
+  begun = now_ns();
   check(connect_agent(beyond, deadline_in(20000), &code) == -1 && code == ENOTDIR);
+  check(now_ns() - begun < (int64_t)10000 * 1000000); /* no waiting */
   memset(beyond, 'x', 200);
   beyond[200] = '\0';
   check(connect_agent(beyond, deadline_in(20000), &code) == -1 && code == ENAMETOOLONG);
@@ -278,18 +280,74 @@ static void a_release_is_left_whole_or_an_error_told(const char *directory) {
   check(strstr(trouble.text, strerror(ENOTDIR)) != NULL);
 }
 
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+int __real_renameat(int from, const char *old, int to, const char *new);
+int __wrap_renameat(int from, const char *old, int to, const char *new);
+
+/* What was done to make a release durable, in order: f a file synced, d a directory synced, r a rename. */
+static char steps[64];
+static char failing_step;
+
+static int note(char step, int result) {
+  size_t len = strlen(steps);
+  check(len + 1 < sizeof steps);
+  steps[len] = step;
+  if (step != failing_step) return result;
+  errno = EIO;
+  return -1;
+}
+
+int __wrap_fsync(int fd) {
+  struct stat status;
+  check(fstat(fd, &status) == 0);
+  return note(S_ISDIR(status.st_mode) ? 'd' : 'f', __real_fsync(fd));
+}
+
+int __wrap_renameat(int from, const char *old, int to, const char *new) {
+  return failing_step == 'r' ? note('r', 0) : note('r', __real_renameat(from, old, to, new));
+}
+
+static void leave_release(const char *path, char failing) {
+  memset(steps, 0, sizeof steps);
+  failing_step = failing;
+  trouble.code = 0;
+  write_release(path, &frame, &trouble);
+  failing_step = 0;
+}
+
+static void a_release_is_durable_before_it_counts(const char *directory) {
+  char path[PATH_MAX], releases[PATH_MAX];
+  size_t files, others;
+  snprintf(path, sizeof path, "%s/c/d/cni.sock", directory);
+  snprintf(releases, sizeof releases, "%s/c/d/releases", directory);
+  leave_release(path, 0);
+  check(trouble.code == 0 && strcmp(steps, "dddfrd") == 0); /* each new directory in its own parent first */
+  leave_release(path, 0);
+  check(trouble.code == 0 && strcmp(steps, "frd") == 0);
+  static const char failing[] = "frd";
+  for (size_t i = 0; i < sizeof failing - 1; i += 1) {
+    leave_release(path, failing[i]);
+    check(trouble.code == code_io_failure && strstr(trouble.text, strerror(EIO)) != NULL);
+    count_files(releases, &files, &others);
+    /* Only where the last step failed is there a file: it may be taken for a release, which is no harm. */
+    check(files == (failing[i] == 'd' ? 3 : 2) && others == 0);
+  }
+}
+
 int main(void) {
   begin_driver();
   char directory[] = "/tmp/fltest-shim-XXXXXX", command[64];
   check(mkdtemp(directory) != NULL);
-  only_wanted_entries_are_framed();
-  a_frame_has_limits();
-  replies_of_another_kind_are_refused();
-  error_objects_are_json_whatever_they_quote();
-  replies_are_read_from_any_peer();
-  stdin_is_bounded();
-  connecting_waits_only_for_what_may_come(directory);
-  a_release_is_left_whole_or_an_error_told(directory);
+  test(only_wanted_entries_are_framed);
+  test(a_frame_has_limits);
+  test(replies_of_another_kind_are_refused);
+  test(error_objects_are_json_whatever_they_quote);
+  test(replies_are_read_from_any_peer);
+  test(stdin_is_bounded);
+  test(connecting_waits_only_for_what_may_come, directory);
+  test(a_release_is_left_whole_or_an_error_told, directory);
+  test(a_release_is_durable_before_it_counts, directory);
   snprintf(command, sizeof command, "rm -rf %s", directory);
   check(system(command) == 0);
   printf("the shim's frames, exchanges and release files\n");

@@ -90,6 +90,31 @@ test("a namespace that starts with IPv6 off gets it on", async (t) => {
   pod.run("ping", "-c1", "-W1", "fd00:30::11");
 });
 
+test("a pod's link has the MTU that is configured, at both ends", async (t) => {
+  const agent = await startTestAgent(t, { mtu: 1400 });
+  const pod = makeNetns(t);
+  const { interfaces } = await agent.add({ netns: pod.path });
+  assert.deepEqual(
+    interfaces.map(({ mtu }) => mtu),
+    [1400, 1400],
+  );
+  assert.match(pod.run("ip", "link", "show", "eth0"), /mtu 1400/);
+  assert.match(agent.node.run("ip", "link", "show", interfaces[0]?.name ?? ""), /mtu 1400/);
+});
+
+test("address, hardware address and dns that the runtime asks for are honoured", async (t) => {
+  const agent = await startTestAgent(t);
+  const pod = makeNetns(t);
+  const mac = "02:00:00:00:00:77";
+  const runtimeConfig = { ips: ["10.4.1.9/24"], mac, dns: { servers: ["10.0.0.10"] } };
+  const result = await agent.add({ netns: pod.path, config: { runtimeConfig } });
+  assert.equal(result.ips[0]?.address, "10.4.1.9/32");
+  assert.equal(result.interfaces[1]?.mac, mac);
+  assert.match(pod.run("ip", "link", "show", "eth0"), new RegExp(mac));
+  assert.deepEqual(result.dns, { nameservers: ["10.0.0.10"] });
+  pod.run("ping", "-c1", "-W1", "172.30.0.11");
+});
+
 test("a second ADD of the same interface is refused and the first goes on working", async (t) => {
   const agent = await startTestAgent(t);
   const pod = makeNetns(t);
@@ -327,12 +352,16 @@ test("an exhausted pool says so, and nothing is half made", async (t) => {
 
 test("GC keeps what is listed and, without a list, everything", async (t) => {
   const agent = await startTestAgent(t);
-  const pods = ["keep", "drop"].map((containerId) => ({ containerId, netns: makeNetns(t).path }));
-  await Promise.all(pods.map((pod) => agent.add(pod)));
+  const kept = makeNetns(t);
+  await Promise.all([
+    agent.add({ containerId: "keep", netns: kept.path }),
+    agent.add({ containerId: "drop", netns: makeNetns(t).path }),
+  ]);
   assert.equal((await agent.cni("GC", {})).exitCode, 0);
   assert.equal(ours(agent).links.length, 2);
   const config = { "cni.dev/valid-attachments": [{ containerID: "keep", ifname: "eth0" }] };
   assert.deepEqual(await agent.cni("GC", { config }), { exitCode: 0, stdout: "", stderr: "" });
   await reaped(agent);
   assert.equal(ours(agent).links.length, 1);
+  kept.run("ping", "-c1", "-W1", "172.30.0.11");
 });

@@ -2,18 +2,15 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { startCore } from "../../test/model/core.ts";
-import { makeFakeMachine } from "../../test/model/fake-machine.ts";
+import { startFakeNode } from "../../test/model/fake-node.ts";
 import { present } from "../base/assert.ts";
-import { createMemoryStore } from "../ipam/memory-store.ts";
-import type { Kernel, Op } from "../kernel/contract.ts";
-import { hostCidr, parseCidr } from "../net/cidr.ts";
+import type { Address, Kernel, Op } from "../kernel/contract.ts";
+import { hostCidr } from "../net/cidr.ts";
 import { parseIp } from "../net/ip.ts";
 import { parseMac } from "../net/mac.ts";
 
 const address = present(parseIp("10.4.1.2"), "address");
 const otherMac = present(parseMac("02:00:00:00:00:99"), "mac");
-const env = { CNI_CONTAINERID: "c1", CNI_IFNAME: "eth0", CNI_NETNS: "/run/netns/c1" };
 
 type Damage = (kernel: Kernel, link: number) => Promise<unknown>;
 
@@ -55,29 +52,55 @@ const damages: [what: string, damage: Damage, words: RegExp][] = [
     change((link) => ({ op: "link.set", link, rename: "other" })),
     /host link fl[0-9a-f]{13} is missing/,
   ],
+  [
+    "the route in another table",
+    (kernel, link) =>
+      kernel.node.apply([
+        { op: "route.remove", route: { to: hostCidr(address), link } },
+        { op: "route.add", route: { to: hostCidr(address), link, table: 77 } },
+      ]),
+    /route 10\.4\.1\.2\/32 is missing on the node/,
+  ],
+  [
+    "the pod's end down",
+    (kernel) => kernel.openNetns("/run/netns/c1").apply([{ op: "link.set", link: "eth0", up: false }]),
+    /the other end of fl[0-9a-f]{13} on the node is down or gone/,
+  ],
+  [
+    "a tentative address",
+    async (kernel) => {
+      const { openNetns } = kernel;
+      // The fake knows no duplicate address detection.
+      kernel.openNetns = (path) => {
+        const netns = openNetns(path);
+        const addresses = async (): Promise<Address[]> =>
+          (await netns.addresses()).map((held) => ({ ...held, tentative: held.address === address }));
+        return { ...netns, addresses };
+      };
+    },
+    /address 10\.4\.1\.2 on eth0 in the pod is tentative/,
+  ],
   ["no guard entry", (kernel) => kernel.guard.ensure([]), /source guard does not list 10\.4\.1\.2/],
   ["no guard", (kernel) => kernel.guard.prune(), /source guard table is missing/],
 ];
 
 for (const [what, damage, words] of damages) {
   test(`CHECK after damage: ${what}`, async () => {
-    const machine = makeFakeMachine();
-    const core = await startCore({
-      kernel: machine.kernel,
-      store: createMemoryStore(),
-      blocks: [present(parseCidr("10.4.1.0/24"), "block")],
-      uplink: machine.uplink,
-      bootId: "boot",
-      coolMs: 60_000,
-      now: () => 0,
-    });
-    machine.addNetns("c1");
-    const added = await core.call("ADD", env);
-    assert.equal(added.code, 0, added.stdout);
+    const { machine, add, call } = await startFakeNode();
+    const prevResult = await add("c1");
     const link = (await machine.kernel.node.links()).find(({ name }) => name.startsWith("fl"));
     await damage(machine.kernel, present(link, "host link").index);
-    const { code, stdout } = await core.call("CHECK", env, { prevResult: JSON.parse(added.stdout) as object });
+    const { code, stdout } = await call("CHECK", "c1", { prevResult });
     assert.match(code === 0 ? "" : stdout, words);
     assert.equal(code, what === "nothing" ? 0 : 106);
   });
 }
+
+test("CHECK of a pod whose removal has begun fails", async () => {
+  const { core, add, call } = await startFakeNode();
+  const prevResult = await add("c1");
+  core.pool.leave({ network: "fairlead", containerId: "c1", ifname: "eth0" });
+  const { code, stdout } = await call("CHECK", "c1", { prevResult });
+  assert.equal(code, 106);
+  assert.match(stdout, /its address is not reserved/);
+});

@@ -5,6 +5,7 @@ import { spawn } from "node:child_process";
 import { chmodSync, statSync } from "node:fs";
 import { get } from "node:http";
 import { connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
 import { dirname } from "node:path";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
@@ -150,7 +151,7 @@ test("sockets are root's alone, whatever the umask", async (t) => {
 test("a caller that is not root gets no answer, even where the socket's mode would let it in", async (t) => {
   const agent = await startTestAgent(t);
   const { socket } = agent.config.paths;
-  for (let directory = dirname(socket); directory !== "/tmp"; directory = dirname(directory))
+  for (let directory = dirname(socket); directory !== tmpdir(); directory = dirname(directory))
     chmodSync(directory, 0o755);
   chmodSync(socket, 0o666);
   agent.audit.expectDamage(/mode 0755, not 0700$|mode 0666, not 0600$/, "opened above");

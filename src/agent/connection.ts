@@ -71,10 +71,10 @@ export async function listenForShims(deps: ConnectionDeps): Promise<StopListenin
   };
 }
 
-/** Which file is at `path`, if any: another one of the same name is told apart. */
+/** Which file is at `path`, if any: another one of the same name is told apart, also where it was given the old one's inode. */
 export function fileAt(path: string): string | undefined {
   const status = statSync(path, { bigint: true, throwIfNoEntry: false });
-  return status === undefined ? undefined : `${status.dev}:${status.ino}`;
+  return status === undefined ? undefined : `${status.dev}:${status.ino}:${status.birthtimeNs}`;
 }
 
 function openDoor(path: string, door: Door, onCaller: Parameters<Door["listen"]>[2]): Descriptor {

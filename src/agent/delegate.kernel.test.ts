@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { type TestContext, test } from "node:test";
 import { type CniCall, reaped, startTestAgent, type TestAgent } from "../../test/agent.ts";
 import { makeNetns } from "../../test/netns.ts";
@@ -163,6 +163,9 @@ test("a plugin that is not there, or may not run, is named; so is a CNI_PATH tha
     errorOf(await call("ADD", { netns: pod.path, path: "/nowhere" })).msg,
     /chooser is on no directory of CNI_PATH \(\/nowhere\)/,
   );
+  // Our working directory is not the caller's.
+  const elsewhere = await call("ADD", { netns: pod.path, path: relative(process.cwd(), bin) });
+  assert.match(errorOf(elsewhere).msg, /chooser is on no directory of CNI_PATH/);
   writeFileSync(join(bin, "plain"), "", { mode: 0o644 });
   const plain = await call("ADD", { netns: pod.path, more: { ipam: { type: "plain" } } });
   assert.match(errorOf(plain).msg, /plain may not be executed/);
@@ -180,14 +183,16 @@ test("a pod that GC removes, whose DEL came while no agent ran, or that was neve
   assert.equal(calls()[0]?.startsWith("DEL c0 eth0"), true);
   await agent.stop();
   assert.equal((await call("DEL", { containerId: "c1", netns: pods[1]?.path ?? "" })).exitCode, 0);
+  assert.equal((await call("DEL", { containerId: "unknown" })).exitCode, 0);
   assert.deepEqual(calls(), []);
   await agent.start();
   const seen: string[] = [];
-  await until("the release file is applied", () => {
+  await until("the release files are applied", () => {
     seen.push(...calls());
-    return seen.length > 0;
+    return seen.length > 1;
   });
   assert.equal(seen[0]?.startsWith("DEL c1 eth0"), true);
+  assert.equal(seen[1]?.startsWith("DEL unknown eth0"), true);
   assert.equal((await call("DEL", { containerId: "never" })).exitCode, 0);
   assert.equal(calls()[0]?.startsWith("DEL never eth0"), true);
 });

@@ -6,6 +6,7 @@ import { makeNetns, type TestNetns } from "../../test/netns.ts";
 import { present } from "../base/assert.ts";
 import { silentLog } from "../base/log.ts";
 import { createMetrics } from "../base/metrics.ts";
+import type { Kernel } from "../kernel/contract.ts";
 import { openKernel } from "../kernel/kernel.ts";
 import { parseCidr } from "../net/cidr.ts";
 import { parseIp } from "../net/ip.ts";
@@ -25,6 +26,7 @@ const plan: HostPlan = {
 
 function makeNode(t: TestContext): {
   node: TestNetns;
+  kernel: Kernel;
   sync: (plan: HostPlan) => Promise<void>;
   sysctl: (key: string) => string;
 } {
@@ -37,6 +39,7 @@ function makeNode(t: TestContext): {
   t.after(() => kernel.close());
   return {
     node,
+    kernel,
     sync: (plan) => syncHost({ kernel, plan: () => plan, log: silentLog(), metrics: createMetrics() }),
     sysctl: (key) => node.run("cat", `/proc/sys/net/${key}`).trim(),
   };
@@ -63,9 +66,23 @@ test("settings and routes are made, and a second pass changes nothing", async (t
   assert.equal(sysctl("ipv4/ip_forward"), "1");
   assert.equal(sysctl("ipv6/conf/all/forwarding"), "1");
   assert.equal(sysctl("ipv6/conf/eth0/accept_ra"), "2");
-  assert.equal(sysctl("ipv4/conf/all/send_redirects"), "0");
+  for (const key of [
+    "ipv4/conf/all/send_redirects",
+    "ipv4/conf/default/send_redirects",
+    "ipv4/conf/default/accept_redirects",
+    "ipv6/conf/default/accept_redirects",
+  ])
+    assert.equal(sysctl(key), "0", key);
   await sync(plan);
   assert.equal(routes(node), wanted);
+});
+
+test("what is right is not written again", async (t) => {
+  const { kernel } = makeNode(t);
+  const counted: number[] = [];
+  const metrics = { repaired: (_what: string, count: number) => void counted.push(count) };
+  for (let pass = 0; pass < 2; pass += 1) await syncHost({ kernel, plan: () => plan, log: silentLog(), metrics });
+  assert.deepEqual([counted.length, counted[1]], [2, 0]);
 });
 
 test("what was damaged comes back; what is not ours stays", async (t) => {
@@ -80,6 +97,18 @@ test("what was damaged comes back; what is not ours stays", async (t) => {
   assert.equal(routes(node), wanted, "ours that nobody wants is gone");
   assert.match(node.run("ip", "route"), /192\.0\.2\.0\/24 via 172\.30\.0\.1/);
   assert.equal(sysctl("ipv4/ip_forward"), "1");
+});
+
+test("rules of ours that nobody wants go, those of others stay", async (t) => {
+  const { node, sync } = makeNode(t);
+  const rules = (): string => node.run("ip", "rule") + node.run("ip", "-6", "rule");
+  for (const family of ["-4", "-6"]) node.run("ip", family, "rule", "add", "priority", "5", "table", "77");
+  const before = rules();
+  for (const family of ["-4", "-6"]) {
+    node.run("ip", family, "rule", "add", "priority", "9", "table", "77", "protocol", "142");
+  }
+  await sync(plan);
+  assert.equal(rules(), before);
 });
 
 test("a changed next hop replaces the route", async (t) => {

@@ -9,6 +9,8 @@ import { reaped, startTestAgent, type TestAgent } from "../../test/agent.ts";
 import { makeNetns, type TestNetns } from "../../test/netns.ts";
 import { until } from "../../test/until.ts";
 import { askAgent } from "../cli/agent-client.ts";
+import type { Netns } from "../kernel/contract.ts";
+import { doomedGroup } from "./plan.ts";
 import { statusSocket } from "./status.ts";
 
 const pods = async (agent: TestAgent): Promise<unknown[]> =>
@@ -133,4 +135,30 @@ test("what was deleted while no agent ran is gone before the next one serves: a 
   await agent.add({ containerId: "c1", netns: pod.path });
   await until("the file is gone", () => readdirSync(releases).length === 0);
   pod.run("ping", "-c1", "-W1", "172.30.0.11");
+});
+
+test("an agent serves only when what was deleted while none ran is gone", async (t) => {
+  const serving: boolean[] = [];
+  const agent: TestAgent = await startTestAgent(t, {
+    wrap: (kernel) => {
+      const { node } = kernel;
+      const apply: Netns["apply"] = async (ops) => {
+        // The removal takes long: time enough for an agent that does not wait for it.
+        if (ops.some((op) => op.op === "link.set" && op.group === doomedGroup)) {
+          const { socket } = agent.config.paths;
+          const endMs = performance.now() + 500;
+          await until("the agent serves, or half a second", () => existsSync(socket) || performance.now() > endMs);
+          serving.push(existsSync(socket));
+        }
+        return node.apply(ops);
+      };
+      return { ...kernel, node: { ...node, id: node.id, apply } };
+    },
+  });
+  const pod = makeNetns(t);
+  await agent.add({ netns: pod.path });
+  await agent.stop();
+  assert.equal((await agent.cni("DEL", { netns: pod.path })).exitCode, 0);
+  await agent.start();
+  assert.deepEqual(serving, [false]);
 });

@@ -34,6 +34,10 @@ test("host link names fit the kernel, begin with ours, differ, and are never a d
       for (const mac of [one.hostMac, one.podMac]) assert.equal((macBytes(mac)[0] ?? 0) & 3, 2, "local, unicast");
     }),
   );
+  const whole = { network: "n", containerId: "c", ifname: "eth0" };
+  for (const part of [{ network: "m" }, { containerId: "d" }, { ifname: "eth1" }]) {
+    assert.notEqual(derivedNames({ ...whole, ...part }).hostLink, derivedNames(whole).hostLink);
+  }
 });
 
 test("the alias names the attachment and is read back; other text is not taken for one", () => {

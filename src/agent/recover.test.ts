@@ -1,4 +1,4 @@
-// A start that has lost its journal and cannot write a new one ends, and its pods go on: taken for strangers they would be removed.
+// A start on what could not be written, or cannot be undone at once: pods go on, and what was half made goes.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -69,4 +69,15 @@ test("what an earlier start has read back is not read back again", async () => {
   await assert.rejects(start(cut), (error) => isFault(error, "store-failed"));
   const second = await start(store);
   assert.equal(second.pool.find({ network: "fairlead", containerId: "c1", ifname: "eth0" })?.state, "ready");
+});
+
+test("half an ADD is taken back though the kernel fails for a moment", async () => {
+  const { machine, start } = stand();
+  const store = createMemoryStore();
+  const cut = await start({ ...store, ready: () => {} });
+  assert.equal((await cut.call("ADD", env)).code, 0); // written down as planned, and never more
+  machine.kernel.failNext("guard.withdraw", new Fault("kernel-busy", "no memory"));
+  const next = await start(store);
+  assert.deepEqual(next.pool.all(), []);
+  assert.deepEqual(await machine.kernel.guard.list(), []);
 });

@@ -90,6 +90,24 @@ test("each damage is repaired within a second, and pods are reached again", asyn
   }
 });
 
+test("routes of living pods follow the node's own address", async (t) => {
+  const agent = await startTestAgent(t);
+  const pod = makeNetns(t);
+  await agent.add({ netns: pod.path });
+  // The kernel takes the pod's route along with the address.
+  for (const [address, before] of [
+    ["172.31.0.21", "172.30.0.11"],
+    ["172.30.0.11", "172.31.0.21"],
+  ] as const) {
+    ip(agent, "address", "add", `${address}/24`, "dev", "eth0");
+    ip(agent, "address", "delete", `${before}/24`, "dev", "eth0");
+    await until(`the pod's route is there again, from ${address}`, () =>
+      new RegExp(`10\\.4\\.1\\.2 dev fl\\S+ .*src ${address} `).test(ip(agent, "route", "show", "proto", "142")),
+    );
+    pod.run("ping", "-c1", "-W1", address);
+  }
+});
+
 test("node settings are written again, though nothing tells of their change", async (t) => {
   const agent = await startTestAgent(t);
   agent.node.run("sysctl", "-qw", "net.ipv4.ip_forward=0");

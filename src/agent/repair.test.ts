@@ -2,13 +2,16 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { startFakeNode } from "../../test/model/fake-node.ts";
 import { present } from "../base/assert.ts";
+import { silentLog } from "../base/log.ts";
+import { createMetrics } from "../base/metrics.ts";
 import { testIp, testWired } from "../../test/store.contract.ts";
 import type { Link, Neighbour } from "../kernel/contract.ts";
 import { parseMac } from "../net/mac.ts";
 import { hostLinkAlias, hostRoutes } from "./plan.ts";
 import type { NodeView } from "./rebuild.ts";
-import { repairOps } from "./repair.ts";
+import { repair, repairOps } from "./repair.ts";
 
 const attachment = testWired();
 const { wire, addresses } = attachment;
@@ -52,6 +55,13 @@ test("a link is brought back in each respect", () => {
   assert.deepEqual(change({ name: "renamed0" }), [{ ...set, rename: wire.hostLink }]);
 });
 
+test("a link with another hardware address gets its own back, and its neighbours, which the kernel forgets by that", () => {
+  const mac = present(parseMac("02:00:00:00:00:07"), "mac");
+  const ops = repairOps(attachment, { ...good, links: [{ ...link, mac }] }, sources);
+  assert.deepEqual(ops[0], { op: "link.set", link: link.index, mac: wire.hostMac });
+  assert.equal(ops.filter(({ op }) => op === "neighbour.set").length, addresses.length);
+});
+
 test("a link that was down gets all of its routes and neighbours again, whatever was still seen of them", () => {
   const ops = repairOps(attachment, { ...good, links: [{ ...link, up: false }] }, sources);
   assert.deepEqual(
@@ -76,4 +86,53 @@ test("a neighbour that is missing, learned or another's is set; a route that is 
   const elsewhere = routes.map((entry) => ({ ...entry, src: testIp("172.30.0.99") }));
   assert.equal(repaired({ routes: elsewhere }).length, 2);
   assert.deepEqual(repaired({ routes: [{ ...present(route, "route"), table: 77 }, ...routes.slice(1)] }), [replace]);
+});
+
+test("a pod whose removal begins while the node is looked at is not repaired", async () => {
+  const node = await startFakeNode();
+  const { kernel } = node.machine;
+  await node.add("c1");
+  const { attachment } = present(node.core.pool.all()[0], "attachment");
+  const index = present(attachment.wire, "wire").hostIndex;
+  const pass = (look: () => void): Promise<void> => {
+    const neighbours = (): Promise<Neighbour[]> => {
+      look();
+      return kernel.node.neighbours();
+    };
+    const watched = { ...kernel, node: { ...kernel.node, neighbours } };
+    const { uplink } = node.machine;
+    return repair({
+      kernel: watched,
+      pool: node.core.pool,
+      uplink: () => uplink,
+      log: silentLog(),
+      metrics: createMetrics(),
+    });
+  };
+  const damage = () => kernel.node.apply([{ op: "link.set", link: index, group: 7 }]);
+  await damage();
+  await pass(() => {});
+  assert.equal((await kernel.node.link(index))?.group, 100);
+  await damage();
+  await pass(() => node.core.pool.leave(attachment));
+  assert.equal((await kernel.node.link(index))?.group, 7);
+});
+
+test("a pass over what is as it should be changes nothing and counts nothing", async () => {
+  const node = await startFakeNode();
+  const { kernel, uplink } = node.machine;
+  await node.add("c1");
+  const seen: unknown[] = [];
+  const apply = (ops: readonly unknown[]): ReturnType<typeof kernel.node.apply> => {
+    seen.push(ops);
+    return Promise.resolve([]);
+  };
+  await repair({
+    kernel: { ...kernel, node: { ...kernel.node, apply } },
+    pool: node.core.pool,
+    uplink: () => uplink,
+    log: silentLog(),
+    metrics: { repaired: (...counted) => void seen.push(counted) },
+  });
+  assert.deepEqual(seen, []);
 });

@@ -2,12 +2,13 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { makeFakeMachine } from "../../test/model/fake-machine.ts";
 import { testIp } from "../../test/store.contract.ts";
 import { present } from "../base/assert.ts";
 import { isFault } from "../base/fault.ts";
 import type { Address, Link, Route } from "../kernel/contract.ts";
 import { type Cidr, parseCidr } from "../net/cidr.ts";
-import { chooseUplink } from "./uplink.ts";
+import { chooseUplink, keepUplink } from "./uplink.ts";
 
 const cidr = (text: string): Cidr => present(parseCidr(text), text);
 
@@ -87,4 +88,27 @@ test("a node that lacks a family of its blocks is refused with the reason", () =
 
 test("a node with no way out is refused", () => {
   assert.throws(() => choose({ addresses: [] }), /no uplink found/);
+});
+
+test("a kept uplink follows its link, and tells of a change once", async () => {
+  const { kernel, uplink } = makeFakeMachine();
+  const link = uplink.link.index;
+  const [first, second] = [testIp("172.30.0.11"), testIp("172.31.0.12")];
+  await kernel.node.apply([
+    { op: "link.set", link, up: true },
+    { op: "address.add", link, address: first, prefix: 24 },
+  ]);
+  const told: unknown[] = [];
+  const kept = await keepUplink(kernel, { blocks, vias: [], mtu: "auto" }, ({ addresses }) => told.push(addresses));
+  await kept.refresh();
+  assert.deepEqual([kept.current().addresses, told], [{ 4: first }, []]);
+  await kernel.node.apply([
+    { op: "address.add", link, address: second, prefix: 24 },
+    { op: "address.remove", link, address: first, prefix: 24 },
+  ]);
+  for (let time = 0; time < 2; time += 1) await kept.refresh();
+  assert.deepEqual([kept.current().addresses, told], [{ 4: second }, [{ 4: second }]]);
+  await kernel.node.apply([{ op: "address.remove", link, address: second, prefix: 24 }]);
+  await assert.rejects(kept.refresh(), (error) => isFault(error, "machine-unfit"));
+  assert.deepEqual(kept.current().addresses, { 4: second }, "the last one stays");
 });

@@ -6,7 +6,7 @@ import { present } from "../base/assert.ts";
 import type { KernelChange } from "../kernel/contract.ts";
 import { parseCidr } from "../net/cidr.ts";
 import { parseIp } from "../net/ip.ts";
-import { concerned, type Owner, watchingLoops } from "./watch.ts";
+import { concerned, type Owner } from "./watch.ts";
 
 const uplink = 2;
 const owners = new Map<number, Owner>([
@@ -18,7 +18,6 @@ const to = (text: string) => present(parseCidr(text), text);
 const address = present(parseIp("10.4.1.2"), "address");
 
 const cases: [string, KernelChange, readonly string[]][] = [
-  ["events were lost", { what: "lost" }, watchingLoops],
   ["another program changed nftables", { what: "nftables", by: "nft" }, ["guard", "obstacles"]],
   ["we did", { what: "nftables", by: "fl-nft" }, []],
   ["a living pod's link changed", { what: "link", index: 10, removed: false }, ["repair"]],
@@ -59,3 +58,8 @@ for (const [name, change, loops] of cases) {
     assert.deepEqual(concerned(change, ownerOf, uplink), loops);
   });
 }
+
+test("all are woken where events were lost", () => {
+  const all = ["repair", "vanished", "host", "guard", "uplink", "obstacles"];
+  assert.deepEqual(concerned({ what: "lost" }, ownerOf, uplink), all);
+});

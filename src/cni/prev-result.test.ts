@@ -38,7 +38,12 @@ void test("the oldest shape is known by its keys, whatever version it claims", (
     routes: [{ to: "0.0.0.0/0" }],
     dns: { nameservers: ["10.0.0.10"] },
   });
-  assert.equal(parseResult({ ip4: null, ip6: { ip: "fd00::5/64" } }).ips.length, 1);
+  for (const one of [
+    { ip4: null, ip6: { ip: "fd00::5/64" } },
+    { ip6: { ip: "fd00::5/64" } },
+    { ip4: { ip: "10.0.0.5/24" } },
+  ])
+    assert.equal(parseResult(one).ips.length, 1, JSON.stringify(one));
 });
 
 void test("what other plugins write is tolerated: foreign keys, 20-byte hardware addresses, host bits in routes, empty gateways", () => {

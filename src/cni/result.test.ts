@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
-import { Fault, faults, isFault } from "../base/fault.ts";
+import { Fault, isFault } from "../base/fault.ts";
 import { cidrOf, parseCidr } from "../net/cidr.ts";
 import { type Ip, ipFamily, ipFromBytes, parseIp } from "../net/ip.ts";
 import { macFromBytes, parseMac } from "../net/mac.ts";
@@ -225,7 +225,7 @@ void test("an error is an object with version, code and message, and details whe
 void test("anything thrown becomes an error object; what is no Fault is code 999", () => {
   for (const thrown of [new TypeError("x"), "text", undefined, null, { a: 1 }]) {
     const { code, msg } = errorObject(thrown);
-    assert.equal(code, faults.bug.cni);
+    assert.equal(code, 999);
     assert.ok(typeof msg === "string" && msg !== "");
   }
 });

@@ -134,7 +134,7 @@ test("against a model: never an address twice, never a cooling one, and empty on
     pick: fc.nat(1000),
   });
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
+    fc.property(fc.array(step, { maxLength: 120, size: "max" }), (steps) => {
       const book = emptyBook(blocks);
       const taken = new Set<Ip>();
       const cold = new Set<Ip>();

@@ -7,7 +7,7 @@ import { present } from "../base/assert.ts";
 import { Fault } from "../base/fault.ts";
 import { parseCidr } from "../net/cidr.ts";
 import { createMemoryStore } from "./memory-store.ts";
-import { openPool, type Pool } from "./pool.ts";
+import { attachmentsMax, openPool, type Pool } from "./pool.ts";
 import type { Store } from "./store.ts";
 
 const blocks = ["10.4.1.0/29", "fd00:4:1::/64"].map((text) => present(parseCidr(text), text));
@@ -145,12 +145,13 @@ test("a restarted pool goes on after the address given last", () => {
 
 test("the search goes on after the youngest attachment, whatever the names", () => {
   const { pool, store, clock } = openTestPool();
-  for (const id of ["z", "a"]) {
+  for (const id of ["z", "y", "a"]) {
     pool.reserve(draft(id));
     clock.nowMs += 1;
   }
+  pool.release(draft("y"), { cool: false });
   const { pool: next } = openTestPool({ store });
-  assert.equal(next.reserve(draft("c")).addresses[0], "10.4.1.4");
+  assert.equal(next.reserve(draft("c")).addresses[0], "10.4.1.5");
 });
 
 test("a store that gives one address twice is refused; one that lets a leased address cool is not", () => {
@@ -196,4 +197,39 @@ test("an address outside the blocks, read back from its link, does not cool: som
       [0, 0],
     ],
   );
+});
+
+test("a node holds so many attachments and not one more", () => {
+  const wide = [present(parseCidr("10.4.0.0/20"), "block")];
+  const pool = openPool({ blocks: wide, store: createMemoryStore() });
+  for (let index = 0; index < attachmentsMax; index += 1) pool.reserve(draft(`c${index}`));
+  assert.throws(() => pool.reserve(draft("more")), /holds 1024 attachments, the most it may/);
+  assert.throws(() => pool.adopt({ ...draft("more"), delegate }, []), /the most it may/);
+  pool.release(draft("c7"), { cool: false });
+  pool.reserve(draft("more"));
+});
+
+const delegate = { type: "other", path: "/opt/cni/bin", env: {}, stdin: "{}" };
+
+test("addresses that another plugin has chosen are not the pool's: not counted, not cooled, but cleaned up after", () => {
+  const { pool } = openTestPool();
+  const adopted = pool.adopt({ ...draft("a"), delegate }, [testIp("10.4.1.2")]);
+  assert.deepEqual(
+    pool.usage().map(({ live }) => live),
+    [0, 0],
+  );
+  assert.equal(
+    pool.reserve(draft("b")).addresses[0],
+    "10.4.1.2",
+    "that it is in a block of ours is the plugin's affair",
+  );
+  pool.release(adopted, { cool: true });
+  assert.deepEqual(
+    pool.usage().map(({ live, cooling }) => [live, cooling]),
+    [
+      [1, 0],
+      [1, 0],
+    ],
+  );
+  assert.deepEqual(pool.dead(), ["10.4.1.2"]);
 });

@@ -7,7 +7,7 @@ import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { test, type TestContext } from "node:test";
 import { isFault } from "../base/fault.ts";
-import { testAttachment, testStore } from "../../test/store.contract.ts";
+import { testAttachment, testIp, testStore } from "../../test/store.contract.ts";
 import { openSqliteStore } from "./sqlite-store.ts";
 
 function freshFile(t: TestContext): string {
@@ -69,6 +69,25 @@ test("the file is one process's alone while it is open", (t) => {
   store.plan(testAttachment());
   store.close();
   openSqliteStore(file).close();
+});
+
+test("a change that fails in its middle changes nothing, and the next one works", (t) => {
+  const store = openSqliteStore(freshFile(t));
+  t.after(() => store.close());
+  const attachment = testAttachment();
+  store.plan(attachment);
+  const [first, second] = [testIp("10.4.1.1"), testIp("10.4.1.2")];
+  const broken = [
+    { address: first, untilMs: 5000 },
+    { address: second, untilMs: 0.5 }, // the column holds whole numbers
+  ];
+  assert.throws(
+    () => store.release(attachment, broken),
+    (error) => isFault(error, "store-failed"),
+  );
+  assert.deepEqual([store.read().attachments.length, store.read().cooling], [1, []]);
+  store.release(attachment, [{ address: first, untilMs: 5000 }]);
+  assert.deepEqual([store.read().attachments.length, store.read().cooling.length], [0, 1]);
 });
 
 test("a file of a newer version is refused and left as it is", (t) => {

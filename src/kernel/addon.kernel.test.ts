@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { readlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -107,6 +107,7 @@ test(
       parts.push(await addon.nextPart(0, socket, ask, timeoutMs));
     }
     const lengths = parts.map(({ length }) => length);
+    assert.ok(parts.length > 1, String(lengths));
     assert.ok(
       lengths.slice(0, -1).every((length) => length >= 256 * 1024 && length < 320 * 1024),
       String(lengths),
@@ -340,6 +341,8 @@ test("sysctls are written inside the namespace while everybody else stays at hom
   }
   await Promise.all(work);
   assert.deepEqual([...new Set(await Promise.all(places))], [home]);
+  const threads = readdirSync("/proc/self/task").map((task) => readlinkSync(`/proc/self/task/${task}/ns/net`));
+  assert.deepEqual([...new Set(threads)], [home], "the thread that did it is at home again");
   assert.deepEqual(await addon.readSysctls(opened, [key, "ipv4/nothing", "ipv4/ip_forward"]), ["1", undefined, "1"]);
   assert.deepEqual(await addon.readSysctls(homeNetns, [key]), before);
   addon.close(homeNetns);

@@ -147,7 +147,7 @@ const seed = 20_261_123;
 void test("random steps", { timeout: 300_000 }, async (t) => {
   const compare = openBoth(t);
   await fc.assert(
-    fc.asyncProperty(fc.array(anyStep, { maxLength: stepsMax }), async (steps) => {
+    fc.asyncProperty(fc.array(anyStep, { maxLength: stepsMax, size: "max" }), async (steps) => {
       await compare([...pair, ...steps], "flaps");
     }),
     { numRuns: runs, seed, endOnFailure: true },

@@ -1,4 +1,4 @@
-// 2,000 random runs of calls, deaths, restarts and reboots over 50 pods, on the kernel in memory, against the small model.
+// 1,000 random runs of calls, deaths, restarts and reboots over 50 pods, on the kernel in memory, against the small model.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -7,7 +7,7 @@ import { makeFakeMachine } from "./fake-machine.ts";
 import { type Machine, play } from "./run.ts";
 import { anyRun, type Step } from "./steps.ts";
 
-const runs = 2000;
+const runs = 1000;
 /** Every run of the tests tries the same lists; test/model/explore.ts tries others, and replays one. */
 const seed = 20261126;
 

@@ -9,6 +9,8 @@ export interface Sandbox {
   vanished: boolean;
   /** When the agent first missed it. */
   missedSinceMs?: number;
+  /** A DEL of it has failed half-way: an ADD that comes before the next DEL may find its interface gone. */
+  halfDeleted?: boolean;
 }
 
 export interface ModelOptions {
@@ -63,7 +65,8 @@ export function createModel({ capacity, coolMs, vanishedMs }: ModelOptions) {
           `${id}: ADD fails with ${answer.code} at ${busy} of ${capacity}`,
         );
       }
-      must(before.state === "absent", `${id}: ADD succeeds though it was ${before.state}`);
+      if (before.halfDeleted === true) release(id, nowMs);
+      else must(before.state === "absent", `${id}: ADD succeeds though it was ${before.state}`);
       must(alive, `${id}: ADD succeeds without a namespace`);
       must(answer.addresses.length === 2, `${id}: ${answer.addresses.length} addresses`);
       for (const address of answer.addresses) {
@@ -81,6 +84,10 @@ export function createModel({ capacity, coolMs, vanishedMs }: ModelOptions) {
     /** ADD failed for a reason of the machine's: nothing of it may be left, and what it had before stays. */
     failed: (id: string): void => {
       must(sandbox(id).state !== "unsure", `${id} is unsure`);
+    },
+    /** DEL failed for a reason of the machine's; it is made again. */
+    halfDeleted: (id: string): void => {
+      sandbox(id).halfDeleted = true;
     },
     deleted: (id: string, code: number, nowMs: number): void => {
       must(code === 0, `${id}: DEL says ${code}`);

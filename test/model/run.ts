@@ -179,6 +179,7 @@ async function takeBack(verb: PodCall["verb"], id: string, answer: CoreAnswer, w
   if (!answer.stdout.includes("planned failure")) return hear(verb, id, answer, world);
   if (verb === "CHECK") return;
   if (verb === "ADD") world.model.failed(id);
+  else world.model.halfDeleted(id);
   hear("DEL", id, await ask("DEL", id, world), world);
 }
 

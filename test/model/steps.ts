@@ -67,4 +67,4 @@ export const anyStep: fc.Arbitrary<Step> = fc.oneof(
   { weight: 3, arbitrary: fc.record({ do: fc.constant("wait" as const), seconds: fc.constantFrom(1, 10, 30, 61) }) },
 );
 
-export const anyRun = fc.array(anyStep, { minLength: 1, maxLength: stepsMax });
+export const anyRun = fc.array(anyStep, { minLength: 1, maxLength: stepsMax, size: "max" });

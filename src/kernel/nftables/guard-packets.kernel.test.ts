@@ -129,13 +129,63 @@ void test("neighbour, router and listener discovery pass with an empty list; not
   });
   assert.equal(spoofed(node), 0);
 
-  const nodeLinkLocal = /inet6 (fe80:[0-9a-f:]+)\/64/.exec(
-    node.run("ip", "-6", "address", "show", "dev", hostLink),
-  )?.[1];
+  const nodeLinkLocal = linkLocalOf(node, hostLink);
   const before = counters(node, "ip6", "seen")["neighbour"] ?? 0;
   assert.equal(pings(pod, "eth0", `${nodeLinkLocal}%eth0`), 0, "an echo request from a link-local address");
   assert.equal(spoofed(node), pingsSent, "only the echo requests were dropped");
   assert.ok((counters(node, "ip6", "seen")["neighbour"] ?? 0) > before, "the node's address was resolved");
+});
+
+/** The link-local address of a link of `netns`. */
+function linkLocalOf(netns: TestNetns, link: string): string {
+  const shown = netns.run("ip", "-6", "address", "show", "dev", link, "scope", "link");
+  return present(/inet6 (fe80:[0-9a-f:]+)\/64/.exec(shown)?.[1], `link-local address of ${link}`);
+}
+
+void test("a pod is found by its link-local address: its advertisements pass", async (t) => {
+  const { node, pod } = await makeNodeAndPod(t);
+  await openGuard(t, node).ensure([]);
+  node.run("ip", "-6", "neighbour", "flush", "dev", hostLink);
+  const address = linkLocalOf(pod, "eth0");
+  node.run("sh", "-c", `ping -n -c 1 -W 0.3 ${address}%${hostLink} || true`); // its answer is no discovery, and is dropped
+  assert.match(
+    node.run("ip", "-6", "neighbour", "show", address, "dev", hostLink),
+    /lladdr .* (REACHABLE|STALE|DELAY)/,
+  );
+});
+
+/** One neighbour solicitation from the pod's link-local address to any address: no program of its own would send it. */
+const solicitation = `
+import socket, sys
+raw = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 255)
+raw.bind((sys.argv[1], 0, 0, socket.if_nametoindex("eth0")))
+raw.sendto(bytes([135, 0, 0, 0, 0, 0, 0, 0]) + bytes(16), (sys.argv[2], 0))
+`;
+
+void test("discovery that would leave the link is dropped", async (t) => {
+  const { node, pod } = await makeNodeAndPod(t);
+  await openGuard(t, node).ensure([]);
+  const before = spoofed(node);
+  pod.run("python3", "-c", solicitation, linkLocalOf(pod, "eth0"), node6);
+  await until("it is dropped and counted", () => spoofed(node) === before + 1);
+});
+
+/** Counts what connection tracking has been told of, right behind it. */
+const trackedTable = `table ip tracked {
+  counter forged {}
+  chain behind {
+    type filter hook prerouting priority -190
+    ip saddr ${forged4} ct state new counter name forged
+  }
+}`;
+
+void test("a forged packet is dropped before connection tracking sees it", async (t) => {
+  const { node, pod } = await makeNodeAndPod(t);
+  node.run("nft", trackedTable);
+  await openGuard(t, node).ensure(podEntries);
+  assert.equal(pings(pod, forged4, node4), 0);
+  assert.deepEqual(counters(node, "ip", "tracked"), { forged: 0 });
 });
 
 void test("links that are not ours are not guarded", async (t) => {

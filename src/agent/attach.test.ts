@@ -1,0 +1,109 @@
+// ADD on a node in memory: what it makes is whole, what it takes back is whole, and for which address it waits.
+
+import assert from "node:assert/strict";
+import { test, type TestContext } from "node:test";
+import { startFakeNode } from "../../test/model/fake-node.ts";
+import { testAttachment } from "../../test/store.contract.ts";
+import { present } from "../base/assert.ts";
+import { Fault, isFault } from "../base/fault.ts";
+import { createMemoryStore } from "../ipam/memory-store.ts";
+import { openPool, type Pool } from "../ipam/pool.ts";
+import { type Attachment, isWired } from "../ipam/store.ts";
+import type { Kernel } from "../kernel/contract.ts";
+import { parseCidr } from "../net/cidr.ts";
+import { localMac } from "../net/mac.ts";
+import { poolWaitMs, reserve } from "./attach.ts";
+import { derivedNames } from "./plan.ts";
+import { viewNode } from "./rebuild.ts";
+import { repairOps } from "./repair.ts";
+
+test("what ADD has made on the node needs no repair", async () => {
+  const { machine, core, add } = await startFakeNode();
+  await add("c1");
+  const [held] = core.pool.all();
+  assert.ok(held !== undefined && isWired(held.attachment));
+  assert.deepEqual(repairOps(held.attachment, await viewNode(machine.kernel), machine.uplink.addresses), []);
+});
+
+test("once both ends are up the kernel is asked whether the node's carries: it sends from then on", async () => {
+  const calls: string[] = [];
+  const listening = (kernel: Kernel): Kernel => ({
+    ...kernel,
+    node: {
+      ...kernel.node,
+      carries: (ref) => {
+        calls.push(`asked for ${ref}`);
+        return kernel.node.carries(ref);
+      },
+    },
+    openNetns: (path) => {
+      const netns = kernel.openNetns(path);
+      const { apply } = netns;
+      return Object.assign(netns, {
+        apply: (ops: Parameters<typeof apply>[0]) => {
+          calls.push("the pod's end up");
+          return apply(ops);
+        },
+      });
+    },
+  });
+  const { core, add } = await startFakeNode({ wrap: listening });
+  await add("c1");
+  assert.deepEqual(calls, ["the pod's end up", `asked for ${core.pool.all()[0]?.attachment.wire?.hostIndex}`]);
+});
+
+const refusal = new Fault("kernel-refused", "not this one");
+
+test("an ADD that fails costs no address its rest", async () => {
+  const { machine, core, call } = await startFakeNode();
+  machine.addNetns("c1");
+  machine.kernel.failNext("guard.admit", refusal);
+  assert.equal((await call("ADD", "c1")).code, 102);
+  assert.deepEqual(
+    core.pool.usage().map(({ live, cooling }) => [live, cooling]),
+    [[0, 0]],
+  );
+});
+
+test("a stranger's link under the name that ADD needs stays as it is", async () => {
+  const { machine, call, links } = await startFakeNode();
+  const { node } = machine.kernel;
+  const name = derivedNames({ network: "fairlead", containerId: "c1", ifname: "eth0" }).hostLink;
+  const mac = localMac(Buffer.from("a stranger's"));
+  const peer = { netns: node, name: "peer", mac, mtu: 1500 };
+  await node.apply([{ op: "link.addVeth", name, mac, mtu: 1500, group: 0, peer }]);
+  const before = await node.link(name);
+  machine.addNetns("c1");
+  assert.equal((await call("ADD", "c1")).code, 104);
+  assert.deepEqual(await node.link(name), before);
+  assert.deepEqual((await links()).toSorted(), [name, "peer"]);
+});
+
+/** A pool whose one address cools, and a way to ask it for one; asking ends with the test. */
+function exhausted(t: TestContext, coolMs: number): { pool: Pool; ask: () => Promise<Attachment> } {
+  const stop = new AbortController();
+  t.after(() => stop.abort());
+  const pool = openPool({ blocks: [present(parseCidr("10.4.1.8/32"), "block")], store: createMemoryStore(), coolMs });
+  const first = testAttachment({ containerId: "first" });
+  pool.reserve(first);
+  pool.release(first, { cool: true });
+  const deps = { pool, signal: stop.signal, onDoomed: () => pool.free(pool.cooled()) };
+  return { pool, ask: () => reserve(testAttachment({ containerId: "next" }), { addresses: [], ranges: [] }, deps) };
+}
+
+test("who finds the pool empty waits for an address that is about to become free", async (t) => {
+  const { ask } = exhausted(t, 50);
+  assert.deepEqual((await ask()).addresses, ["10.4.1.8"]);
+});
+
+test("who finds the pool empty waits for nothing that comes too late", { timeout: 5000 }, async (t) => {
+  const { ask } = exhausted(t, poolWaitMs + 1000);
+  await assert.rejects(ask(), (error) => isFault(error, "pool-empty") && /0 in use, 1 cooling/.test(error.message));
+});
+
+test("who finds the pool empty of living pods alone hears it at once", { timeout: 5000 }, async (t) => {
+  const { pool, ask } = exhausted(t, 0);
+  pool.free(pool.cooled());
+  pool.reserve(testAttachment({ containerId: "other" }));
+  await assert.rejects(ask(), (error) => isFault(error, "pool-empty") && /1 in use, 0 cooling/.test(error.message));
+});
