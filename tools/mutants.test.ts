@@ -83,10 +83,15 @@ export const same = 0 + 0;
 `;
 
 const tests = `import assert from "node:assert/strict";
+import { existsSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 import { other, sum } from "./a.ts";
 void test("adds", () => { assert.equal(sum(1, 2), 3); other(); });
 void test("fails anyway", () => assert.fail("as ever"));
+void test("fails once", () => {
+  if (!existsSync("PROJECT/once")) { writeFileSync("PROJECT/once", ""); assert.fail("busy"); }
+  assert.equal(sum(1, 2), 3);
+});
 void test("is left out", { skip: "here" }, () => {});
 void test("ends the program", () => { if (sum(1, 1) !== 2) process.exit(0); });
 for (const by of [0, 2]) void test("twice", () => { assert.equal(sum(2, by), 2 + by); });
@@ -98,7 +103,11 @@ function makeProject(t: TestContext): string {
   const project = mkdtempSync(join(tmpdir(), "fairlead-mutants-"));
   t.after(() => rmSync(project, { recursive: true }));
   for (const directory of ["build", "node_modules"]) mkdirSync(join(project, directory));
-  const files = { "package.json": '{"type":"module"}', "src/a.ts": source, "src/a.test.ts": tests };
+  const files = {
+    "package.json": '{"type":"module"}',
+    "src/a.ts": source,
+    "src/a.test.ts": tests.replaceAll("PROJECT", project),
+  };
   for (const [path, text] of Object.entries(files)) {
     mkdirSync(dirname(join(project, path)), { recursive: true });
     writeFileSync(join(project, path), text);
@@ -131,6 +140,7 @@ void test("red is only what fails by the change, in the named test, for a reason
     [row({}, "divides"), "stale", /no "divides"/],
     [row({}, "of three"), "stale", /no "of three"/],
     [row({}, "fails anyway"), "control", /as ever/],
+    [row({}, "fails once"), "red", /-1 !== 3/],
     [row({}, "is left out"), "skipped", /does not run/],
     [row({}, "ends the program"), "broken", /without a word/],
     [row({ becomes: "a + c" }), "broken", /ReferenceError: c is not defined/],

@@ -9,7 +9,7 @@ import { formatTable } from "../src/base/table.ts";
 import { readLists, type Row, type Tier, tierOf } from "./mutants/list.ts";
 import { staleness } from "./mutants/stale.ts";
 import { type Seen, tryTests } from "./mutants/trial.ts";
-import { controlOf, type Verdict, verdictOf } from "./mutants/verdict.ts";
+import { controlOf, type Mark, type Verdict, verdictOf } from "./mutants/verdict.ts";
 
 /** What was found of a row. */
 export interface Outcome extends Verdict {
@@ -49,24 +49,40 @@ export async function tryRows({ top, rows, signal, onOutcome }: Options): Promis
   return outcomes;
 }
 
+/** What a machine that is busy for a moment can do to a test, too: seen twice, it stands. */
+const uncertain: readonly Mark[] = ["control", "other"];
+const triesMax = 2;
+
 async function tryRow(top: string, row: Row, control: Control, signal: AbortSignal): Promise<Verdict> {
   const stale = staleness(top, row);
   if (stale !== undefined) return { mark: "stale", why: stale };
   const { file: testFile, name } = row.test;
-  const without = controlOf(row, await control(testFile));
-  return without ?? verdictOf(row, await tryTests({ top, testFile, names: [name], change: row, signal }));
+  for (let tries = 1; ; tries += 1) {
+    const without = controlOf(row, await control.see(testFile));
+    const verdict = without ?? verdictOf(row, await tryTests({ top, testFile, names: [name], change: row, signal }));
+    if (tries === triesMax || signal.aborted || !uncertain.includes(verdict.mark)) return verdict;
+    if (verdict.mark === "control") control.forget(testFile);
+  }
 }
 
-type Control = (testFile: string) => Promise<Seen>;
+interface Control {
+  /** What the tests of that file do without any change. */
+  see(testFile: string): Promise<Seen>;
+  /** Has the file's tests run again when they are asked for next. */
+  forget(testFile: string): void;
+}
 
 /** Runs the tests of a file on the tree as it is, once: what fails without a change proves nothing by failing with it. */
 function createControl(top: string, rows: readonly Row[], signal: AbortSignal): Control {
   const seen = new Map<string, Promise<Seen>>();
-  return (testFile) => {
-    const names = [...new Set(rows.filter(({ test }) => test.file === testFile).map(({ test }) => test.name))];
-    const known = seen.get(testFile) ?? tryTests({ top, testFile, names, signal });
-    seen.set(testFile, known);
-    return known;
+  return {
+    see: (testFile) => {
+      const names = [...new Set(rows.filter(({ test }) => test.file === testFile).map(({ test }) => test.name))];
+      const known = seen.get(testFile) ?? tryTests({ top, testFile, names, signal });
+      seen.set(testFile, known);
+      return known;
+    },
+    forget: (testFile) => void seen.delete(testFile),
   };
 }
 
