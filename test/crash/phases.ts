@@ -72,7 +72,7 @@ export function reaperPhase(stage: Stage): Phase {
   let passesBefore = 0;
   return {
     whose: "reaper",
-    callsMin: 14,
+    callsMin: 11, // fewer where both links go in one batch
     containers: ["c1", "c2"],
     begin: async (fate) => {
       const agent = stage.agent();
