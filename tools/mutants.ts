@@ -50,7 +50,7 @@ export async function tryRows({ top, rows, signal, onOutcome }: Options): Promis
 }
 
 /** What a machine that is busy for a moment can do to a test, too: seen twice, it stands. */
-const uncertain: readonly Mark[] = ["control", "other"];
+const uncertain: ReadonlySet<Mark> = new Set(["control", "other"]);
 const triesMax = 2;
 
 async function tryRow(top: string, row: Row, control: Control, signal: AbortSignal): Promise<Verdict> {
@@ -60,7 +60,7 @@ async function tryRow(top: string, row: Row, control: Control, signal: AbortSign
   for (let tries = 1; ; tries += 1) {
     const without = controlOf(row, await control.see(testFile));
     const verdict = without ?? verdictOf(row, await tryTests({ top, testFile, names: [name], change: row, signal }));
-    if (tries === triesMax || signal.aborted || !uncertain.includes(verdict.mark)) return verdict;
+    if (tries === triesMax || signal.aborted || !uncertain.has(verdict.mark)) return verdict;
     if (verdict.mark === "control") control.forget(testFile);
   }
 }
