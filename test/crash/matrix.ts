@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
 import type { TestContext } from "node:test";
+import { within } from "../../src/base/pause.ts";
 import { coolDefaultMs } from "../../src/ipam/pool.ts";
 import { until } from "../until.ts";
 import type { Fate } from "./death.ts";
@@ -12,6 +13,9 @@ import type { Stage } from "./stage.ts";
 
 /** More rounds than any phase has calls, with those that are played again: a walk that is not at its end there has lost its way. */
 const roundsMax = 300;
+
+/** Longest from the call that is the last one to the end of its agent. */
+const deathWaitMs = 10_000;
 
 /** Error code of "try again later": what a call that lost its agent is told. */
 const tryAgain = 11;
@@ -27,10 +31,12 @@ export async function walkDeaths(t: TestContext, stage: Stage, phase: Phase, whe
       const agent = await phase.begin({ at, when, does: "ends", ...whose(phase) });
       await phase.end(agent, { judge: assertHonest, doubts: true });
       const lives = await agent.count();
-      if (lives !== undefined) {
+      if (lives !== undefined && lives.calls < at) {
         await agent.decide();
         return { call: undefined, takenOver: lives.takenOver, calls: lives.calls };
       }
+      // A call that was begun when the phase was over, by a loop's next pass, ends the agent once it is made.
+      assert.ok(await within(deathWaitMs, agent.ended), `${lives?.calls} calls, and nothing happened at ${at}`);
       const { signal, error, reached } = await agent.ended;
       assert.ok(signal === "SIGKILL" && reached !== undefined, `call ${at}: the agent ended by itself: ${error}`);
       await stage.startAgent();
