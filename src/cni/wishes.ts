@@ -13,8 +13,9 @@ export const rangesMax = 64;
 
 /**
  * Reads the arguments under `runtimeConfig` (CNI conventions, "Dynamic Plugin specific fields"), and `args.cni.ips`, the older
- * place. IP and MAC in CNI_ARGS ask for something particular, which passing them over would not give. Left to other plugins: portMappings, bandwidth. Without a meaning for a routed veth, and passed over: aliases,
- * cgroupPath, infinibandGUID. `chooses`: false where another IPAM plugin chooses the addresses and reads these itself.
+ * place. Refuses IP and MAC in CNI_ARGS: they ask for something particular, which passing them over would not give. Left to other
+ * plugins: portMappings, bandwidth. Without a meaning for a routed veth, and passed over: aliases, cgroupPath, infinibandGUID.
+ * `chooses`: false where another IPAM plugin chooses the addresses and reads these itself.
  * @throws Fault "unsupported-value" with key and value for what cannot be honoured
  */
 export function parseWishes(
