@@ -9,6 +9,7 @@ import { createLog, type Log } from "../base/log.ts";
 import { loadAddon } from "../kernel/addon.ts";
 import { probeMachine } from "../kernel/features.ts";
 import { openKernel } from "../kernel/kernel.ts";
+import { openKube } from "../kube/open.ts";
 import { type AgentConfig, agentConfigSchemaFor, hasIpv6 } from "./config.ts";
 import { serve } from "./serve.ts";
 
@@ -36,11 +37,13 @@ export async function runAgent({ configFile, version, nodeName }: RunOptions): P
   const stop = new AbortController();
   for (const name of ["SIGTERM", "SIGINT"] as const) process.once(name, () => stop.abort(name));
   await refuseUnfitMachine(config, log);
+  const kube = config.kubernetes && openKube(config.kubernetes, { userAgent: `fairlead-agent/${version}`, log });
   const kernel = openKernel({ log });
   try {
     await serve({
       config,
       kernel,
+      ...(kube === undefined ? {} : { kube }),
       log,
       version,
       shim: fileURLToPath(new URL("../../build/fairlead-cni", import.meta.url)),
@@ -51,6 +54,7 @@ export async function runAgent({ configFile, version, nodeName }: RunOptions): P
     });
   } finally {
     kernel.close();
+    await kube?.close();
   }
 }
 
