@@ -66,7 +66,8 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
   const trigger = (name: string): void => loops.get(name)?.trigger();
   const start = (loop: Loop): void => void loops.set(loop.status().name, loop);
   const uplink = await watchedUplink(options, place, trigger);
-  await syncHost(hostDeps(options, { place, uplink, metrics }));
+  const host = hostDeps(options, { place, uplink, metrics });
+  await syncHost(host);
   if (station.setAside !== undefined) metrics.repaired("state file", 1);
   const loopStop = new AbortController();
   let releases: Releases | undefined;
@@ -87,7 +88,7 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
     start(releases.loop);
     await releases.applied();
     const obstacles = createObstacleWatch({ kernel, log });
-    for (const loop of backgroundLoops({ options, deps, place, uplink, obstacles }, loopStop.signal, onPass))
+    for (const loop of backgroundLoops({ options, deps, host, uplink, obstacles }, loopStop.signal, onPass))
       start(loop);
     if (cluster !== undefined) for (const loop of followCluster(cluster, { pool, log, trigger, stop })) start(loop);
     const unwatch = watchNode({ kernel, pool, uplink: uplink.current, trigger });

@@ -124,7 +124,7 @@ export function joinCluster(options: ClusterOptions): Cluster {
       reporting.trigger();
     }
     peers = seen;
-    return { routes: seen.routes, complete: networks.synced() };
+    return { routes: seen.routes, complete: networks.synced(), written: false };
   };
 
   return {
