@@ -77,6 +77,7 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
       metrics,
       uplink,
       admit: cluster?.admit ?? (async () => {}),
+      podLives: cluster?.podLives ?? (() => false),
       nextLinkIndexes: createLinkIndexes(await takenIndexes(kernel, pool)),
       onDoomed: () => trigger("reaper"),
       releasesApplied: async () => releases?.applied(),
@@ -141,7 +142,7 @@ function watchedUplink(
 
 type Made = Pick<
   CallDeps,
-  "pool" | "metrics" | "admit" | "nextLinkIndexes" | "onDoomed" | "loops" | "releasesApplied"
+  "pool" | "metrics" | "admit" | "podLives" | "nextLinkIndexes" | "onDoomed" | "loops" | "releasesApplied"
 > & {
   uplink: KeptUplink;
 };
