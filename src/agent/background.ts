@@ -12,6 +12,7 @@ import { syncGuard } from "./recover.ts";
 import type { ReleasesDeps } from "./releases.ts";
 import { startRepair } from "./repair.ts";
 import type { AgentOptions } from "./options.ts";
+import type { Place } from "./place.ts";
 import { type CallDeps, detachCallOf } from "./server.ts";
 import type { KeptUplink } from "./uplink.ts";
 import { startVanished } from "./vanished.ts";
@@ -21,19 +22,20 @@ const slowLoop = { minMs: 200, retryMs: 500, retryMaxMs: 30_000, maxMs: 30_000 }
 export interface BackgroundParts {
   options: AgentOptions;
   deps: CallDeps;
+  place: Place;
   uplink: KeptUplink;
   obstacles: ReturnType<typeof createObstacleWatch>;
 }
 
 /** Starts them; each can be triggered by its name. */
 export function backgroundLoops(
-  { options, deps, uplink, obstacles }: BackgroundParts,
+  { options, deps, place, uplink, obstacles }: BackgroundParts,
   signal: AbortSignal,
   onPass: (pass: LoopPass) => void,
 ): Loop[] {
   const { pool, metrics } = deps;
   return [
-    startHostLoop(hostDeps(options, uplink, metrics), signal, onPass),
+    startHostLoop(hostDeps(options, { place, uplink, metrics }), signal, onPass),
     startLoop({ name: "guard", ...slowLoop, sync: () => syncGuard(pool, deps), signal, onPass }),
     startRepair(deps, signal, onPass),
     startVanished({ ...deps, clock: () => performance.now() }, signal, onPass),
@@ -54,10 +56,13 @@ export function releasesDeps({ config, log }: AgentOptions, deps: CallDeps): Rel
 }
 
 /** What the loop for the node's own settings and routes is given. */
-export function hostDeps({ config, kernel, log }: AgentOptions, uplink: KeptUplink, metrics: Metrics): HostDeps {
+export function hostDeps(
+  { kernel, log }: AgentOptions,
+  { place, uplink, metrics }: { place: Place; uplink: KeptUplink; metrics: Metrics },
+): HostDeps {
   const plan = (): ReturnType<HostDeps["plan"]> => ({
-    blocks: config.addresses.blocks,
-    routes: config.routes,
+    blocks: place.blocks(),
+    ...place.ways(uplink.current().subnets),
     uplinkName: uplink.current().link.name,
   });
   return { kernel, plan, log, metrics };

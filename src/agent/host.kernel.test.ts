@@ -21,6 +21,7 @@ const plan: HostPlan = {
     { to: cidr("10.4.2.0/24"), via: ip("172.30.0.12") },
     { to: cidr("fd00:10:4:2::/64"), via: ip("fd00:30::12") },
   ],
+  complete: true,
   uplinkName: "eth0",
 };
 

@@ -6,14 +6,16 @@ import { startLoop, type Loop, type LoopPass } from "../base/loop.ts";
 import { applyAll } from "../kernel/apply.ts";
 import { type Kernel, type Op, type Route, routeProtocol } from "../kernel/contract.ts";
 import { type Cidr, cidrFamily } from "../net/cidr.ts";
-import type { Ip } from "../net/ip.ts";
+import type { NodeRoute } from "./place.ts";
 import { hostLinkPrefix } from "./plan.ts";
 
 export interface HostPlan {
   /** This node's own blocks. */
   blocks: readonly Cidr[];
-  /** Routes that the configuration names. */
-  routes: readonly { to: Cidr; via: Ip }[];
+  /** The ways to other nodes' blocks. */
+  routes: readonly NodeRoute[];
+  /** False while it is not known of all other nodes: ways that are there and not wanted stay then. */
+  complete: boolean;
   uplinkName: string;
 }
 
@@ -78,7 +80,9 @@ export async function syncHost({ kernel, plan: askPlan, log, metrics }: HostDeps
     missing.map((route): Op => ({ op: "route.replace", route })),
   );
   // Looked at anew: what was replaced just now is gone already.
-  const unwanted = (await ownRoutes(kernel)).filter((have) => !desired.some((want) => sameRoute(want, have)));
+  const unwanted = (await ownRoutes(kernel)).filter(
+    (have) => !desired.some((want) => sameRoute(want, have)) && (plan.complete || have.via === undefined),
+  );
   await applyAll(
     kernel.node,
     unwanted.map((route): Op => ({ op: "route.remove", route })),

@@ -20,7 +20,6 @@ export interface StatusDeps {
   startedMs: number;
   pool: Pool;
   uplink: () => Uplink;
-  blocks: readonly string[];
   loops: () => LoopStatus[];
   gateDepth: () => { working: number; waiting: number };
   metrics: Metrics;
@@ -124,14 +123,14 @@ export interface NodeStatus {
   loops: { name: string; passes: number; failures: number; lastError?: string }[];
 }
 
-function nodeStatus({ nodeName, version, startedMs, pool, uplink, blocks, loops, gateDepth }: StatusDeps): NodeStatus {
+function nodeStatus({ nodeName, version, startedMs, pool, uplink, loops, gateDepth }: StatusDeps): NodeStatus {
   const { link, addresses, mtu } = uplink();
   return {
     node: nodeName,
     version,
     upSeconds: Math.round((performance.now() - startedMs) / 1000),
     uplink: { name: link.name, mtu, addresses: Object.values(addresses) },
-    blocks: [...blocks],
+    blocks: [...pool.blocks()],
     addresses: pool
       .usage()
       .map(({ family, total, live, cooling }) => ({ family, total: String(total), live, cooling })),
