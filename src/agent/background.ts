@@ -8,6 +8,7 @@ import { detach } from "./detach.ts";
 import { syncDropIns } from "./drop-ins.ts";
 import { type HostDeps, startHostLoop, waysSettleMs } from "./host.ts";
 import { install } from "./install.ts";
+import { type KeptMasquerade, keepMasquerade, startMasquerade } from "./masquerade.ts";
 import type { createObstacleWatch } from "./obstacles.ts";
 import { syncGuard } from "./recover.ts";
 import type { ReleasesDeps } from "./releases.ts";
@@ -26,11 +27,12 @@ export interface BackgroundParts {
   host: HostDeps;
   uplink: KeptUplink;
   obstacles: ReturnType<typeof createObstacleWatch>;
+  masquerade: KeptMasquerade;
 }
 
 /** Starts them; each can be triggered by its name. */
 export function backgroundLoops(
-  { options, deps, host, uplink, obstacles }: BackgroundParts,
+  { options, deps, host, uplink, obstacles, masquerade }: BackgroundParts,
   signal: AbortSignal,
   onPass: (pass: LoopPass) => void,
 ): Loop[] {
@@ -38,6 +40,7 @@ export function backgroundLoops(
   return [
     startHostLoop(host, signal, onPass),
     startLoop({ name: "guard", ...slowLoop, sync: () => syncGuard(pool, deps), signal, onPass }),
+    startMasquerade(masquerade, signal, onPass),
     startRepair(deps, signal, onPass),
     startVanished({ ...deps, clock: () => performance.now() }, signal, onPass),
     startLoop({ name: "uplink", ...slowLoop, sync: uplink.refresh, signal, onPass }),
@@ -68,6 +71,24 @@ export function hostDeps(
   });
   const brake = createBrake({ settleMs: waysSettleMs, clock: () => performance.now() });
   return { kernel, plan, brake, log, metrics };
+}
+
+/** Masquerade for the pods of this place. */
+export function masqueradeOf(
+  { config, kernel, log }: AgentOptions,
+  { place, uplink, metrics }: { place: Place; uplink: KeptUplink; metrics: Metrics },
+): KeptMasquerade {
+  return keepMasquerade({
+    keys: config.masquerade,
+    kernel,
+    own: place.blocks,
+    others: () => {
+      const { routes, complete } = place.ways(uplink.current().subnets);
+      return { ranges: routes.map(({ to }) => to), complete };
+    },
+    log,
+    metrics,
+  });
 }
 
 /** Everything of ours on the host's disk beside the state; the conflist, which brings pods, last. */

@@ -2,13 +2,17 @@
 
 import { z } from "zod";
 import { kubernetesKeys } from "../kube/config.ts";
+import { masqueradePortRangesMax } from "../kernel/contract.ts";
 import { type Cidr, cidrFamily, cidrPrefix, cidrsOverlap, parseCidr } from "../net/cidr.ts";
 import { ipFamily, parseIp } from "../net/ip.ts";
+import { parsePorts } from "./masquerade-config.ts";
 
 /** Blocks a node can own. */
 const blocksMax = 64;
 /** Static routes in one configuration file. */
 const routesMax = 4096;
+/** Ranges of pods that the file may name for masquerade. */
+const podRangesMax = 64;
 /** Longest path of a unix socket (sun_path of unix(7), less the closing zero). */
 const socketPathLenMax = 107;
 
@@ -49,6 +53,28 @@ const route = z
   .strictObject({ to: cidr, via: ip })
   .refine(({ to, via }) => cidrFamily(to) === ipFamily(via), "`to` and `via` must be of one family");
 
+const ports = z.string().transform((text, context) => {
+  const parsed = parsePorts(text);
+  if (parsed !== undefined && parsed.length <= masqueradePortRangesMax) return parsed;
+  context.addIssue(
+    `"${text}" is not a list of ports such as 1024-29999,32768-65535: at most ${masqueradePortRangesMax} ranges, none of which overlap`,
+  );
+  return z.NEVER;
+});
+
+/** Flags of ip-masq-agent in its words, beside what it has no flag for. */
+const masquerade = z.strictObject({
+  enabled: z.boolean().default(false),
+  /** ip-masq-agent's file, or a directory with that file under the name `config`. */
+  configFile: absolutePath.default("/etc/fairlead/ip-masq-agent"),
+  /** Ranges of pods beside those that the node knows by itself. */
+  podRanges: z.array(cidr).max(podRangesMax).default([]),
+  ipv6: z.boolean().default(false),
+  nomasqAllReservedRanges: z.boolean().default(false),
+  toPorts: ports.prefault(""),
+  randomFully: z.boolean().default(true),
+});
+
 const nodeName = z
   .string()
   .max(253)
@@ -72,6 +98,7 @@ const keys = z.strictObject({
   mtu: z
     .union([z.literal("auto"), z.int().min(1280, "must be at least 1280, what IPv6 needs").max(65_535)])
     .default("auto"),
+  masquerade: masquerade.prefault({}),
   host: z.strictObject({ dropIns: z.boolean().default(true) }).prefault({}),
   status: z.enum(["normal", "strict"]).default("normal"),
   log: z.strictObject({ level: z.enum(["trace", "debug", "info", "warn", "error"]).default("info") }).prefault({}),

@@ -8,13 +8,14 @@ import { within } from "../base/pause.ts";
 import type { Pool } from "../ipam/pool.ts";
 import type { Kernel } from "../kernel/contract.ts";
 import { probeMachine } from "../kernel/features.ts";
-import { backgroundLoops, hostDeps, putInPlace, releasesDeps } from "./background.ts";
+import { backgroundLoops, hostDeps, masqueradeOf, putInPlace, releasesDeps } from "./background.ts";
 import { hasIpv6 } from "./config.ts";
 import { listenForShims } from "./connection.ts";
 import { diagnose } from "./diagnose.ts";
 import { createGate } from "./gate.ts";
 import { syncHost } from "./host.ts";
 import { createLinkIndexes } from "./link-indexes.ts";
+import type { KeptMasquerade } from "./masquerade.ts";
 import { createObstacleWatch, type Obstacle } from "./obstacles.ts";
 import type { AgentOptions } from "./options.ts";
 import { startReaper } from "./reaper.ts";
@@ -89,14 +90,16 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
     start(releases.loop);
     await releases.applied();
     const obstacles = createObstacleWatch({ kernel, log });
-    for (const loop of backgroundLoops({ options, deps, host, uplink, obstacles }, loopStop.signal, onPass))
-      start(loop);
+    const masquerade = masqueradeOf(options, { place, uplink, metrics });
+    const parts = { options, deps, host, uplink, obstacles, masquerade };
+    for (const loop of backgroundLoops(parts, loopStop.signal, onPass)) start(loop);
     if (cluster !== undefined) for (const loop of followCluster(cluster, { pool, log, trigger, stop })) start(loop);
     const unwatch = watchNode({ kernel, pool, uplink: uplink.current, trigger });
     try {
       if (rehearsal) await rehearse({ blocks: pool.blocks(), uplink: uplink.current(), log });
       const sockets = await listen(options, deps, {
         obstacles: obstacles.found,
+        masquerade: masquerade.status,
         onReopened: () => trigger("releases"),
         loopStop,
         onPass,
@@ -177,6 +180,7 @@ function reportPasses(metrics: Metrics, log: Log): (pass: LoopPass) => void {
 
 interface Around {
   obstacles: () => readonly Obstacle[];
+  masquerade: KeptMasquerade["status"];
   onReopened: () => void;
   loopStop: AbortController;
   onPass: (pass: LoopPass) => void;
@@ -186,7 +190,7 @@ interface Around {
 function listen(
   options: AgentOptions,
   deps: CallDeps,
-  { obstacles, onReopened, loopStop, onPass }: Around,
+  { obstacles, masquerade, onReopened, loopStop, onPass }: Around,
 ): Promise<Sockets> {
   const { config, kernel, log, door, version, shim } = options;
   const { socket } = config.paths;
@@ -201,12 +205,14 @@ function listen(
     gateDepth: () => deps.gate.depth(),
     metrics: deps.metrics,
     kernelCalls: () => kernel.callsUnderWay(),
+    masquerade,
     diagnose: () =>
       diagnose({
         ...deps,
         config,
         shim,
         obstacles,
+        masquerade,
         features: () => probeMachine({ ipv6: hasIpv6(deps.pool.blocks()) }),
       }),
   };

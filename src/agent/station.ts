@@ -114,10 +114,10 @@ export function followCluster(cluster: Cluster, { pool, log, trigger, stop }: Fo
     const before = pool.blocks();
     if (!adoptBlocks(cluster, pool) || before === pool.blocks()) return;
     log.warn({ before, blocks: pool.blocks() }, "the cluster has changed this node's blocks");
-    for (const loop of ["uplink", "host"]) trigger(loop);
+    for (const loop of ["uplink", "host", "masquerade"]) trigger(loop);
   };
   cluster.listen((change) => {
-    if (change === "networks") trigger("host");
+    if (change === "networks") for (const loop of ["host", "masquerade"]) trigger(loop);
     publishing.trigger();
     look();
   });

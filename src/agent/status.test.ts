@@ -47,6 +47,7 @@ async function stand(t: TestContext): Promise<Stand> {
     gateDepth: () => ({ working: 3, waiting: 4 }),
     metrics: createMetrics(),
     kernelCalls: () => ({ route: 0, nftables: 0, removal: 0 }),
+    masquerade: () => undefined,
     diagnose: async () => [],
   });
   t.after(async () => {

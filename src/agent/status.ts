@@ -9,6 +9,8 @@ import type { Pool } from "../ipam/pool.ts";
 import { listen, prepareSocketPath, type StopListening } from "./connection.ts";
 import type { KernelLane } from "../kernel/contract.ts";
 import type { Finding } from "./diagnose.ts";
+import type { KeptMasquerade } from "./masquerade.ts";
+import { cidrFamily } from "../net/cidr.ts";
 import { brokenLoops } from "./health.ts";
 import type { Uplink } from "./uplink.ts";
 
@@ -24,6 +26,7 @@ export interface StatusDeps {
   gateDepth: () => { working: number; waiting: number };
   metrics: Metrics;
   kernelCalls: () => Readonly<Record<KernelLane, number>>;
+  masquerade: KeptMasquerade["status"];
   diagnose: () => Promise<Finding[]>;
 }
 
@@ -119,7 +122,7 @@ async function metricsText(deps: StatusDeps): Promise<Answer> {
 }
 
 /** The gauges, as they are now. */
-function* readings({ pool, loops, gateDepth, kernelCalls }: StatusDeps): Generator<Reading> {
+function* readings({ pool, loops, gateDepth, kernelCalls, masquerade }: StatusDeps): Generator<Reading> {
   for (const { family, total, live, cooling } of pool.usage()) {
     yield ["fairlead_leases", [String(family), "live"], live];
     yield ["fairlead_leases", [String(family), "cooling"], cooling];
@@ -128,6 +131,14 @@ function* readings({ pool, loops, gateDepth, kernelCalls }: StatusDeps): Generat
   for (const [state, count] of Object.entries(attachmentCounts(pool))) yield ["fairlead_attachments", [state], count];
   for (const [state, count] of Object.entries(gateDepth())) yield ["fairlead_cni_calls", [state], count];
   for (const [lane, count] of Object.entries(kernelCalls())) yield ["fairlead_kernel_calls", [lane], count];
+  const masqueraded = masquerade();
+  if (masqueraded !== undefined) yield ["fairlead_masquerade_file", [masqueraded.file], 1];
+  if (masqueraded?.plan !== undefined) {
+    for (const family of [4, 6] as const) {
+      const { length } = masqueraded.plan.keep.filter((range) => cidrFamily(range) === family);
+      yield ["fairlead_masquerade_kept_ranges", [String(family)], length];
+    }
+  }
   for (const { name, failures } of loops()) yield ["fairlead_loop_failures", [name], failures];
 }
 
