@@ -1,7 +1,8 @@
 // The agent's configuration file: every key, its default and its check.
 
 import { z } from "zod";
-import { cidrFamily, cidrPrefix, cidrsOverlap, parseCidr } from "../net/cidr.ts";
+import { kubernetesKeys } from "../kube/config.ts";
+import { type Cidr, cidrFamily, cidrPrefix, cidrsOverlap, parseCidr } from "../net/cidr.ts";
 import { ipFamily, parseIp } from "../net/ip.ts";
 
 /** Blocks a node can own. */
@@ -34,7 +35,6 @@ const block = cidr.refine(
 
 const blocks = z
   .array(block)
-  .min(1, "needs at least one block")
   .max(blocksMax)
   .superRefine((values, context) => {
     for (const [index, value] of values.entries()) {
@@ -49,14 +49,13 @@ const route = z
   .strictObject({ to: cidr, via: ip })
   .refine(({ to, via }) => cidrFamily(to) === ipFamily(via), "`to` and `via` must be of one family");
 
-/** The schema of `fairlead agent --config FILE`. */
-export const agentConfigSchema = z.strictObject({
-  node: z.strictObject({
-    name: z
-      .string()
-      .max(253)
-      .regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/, "must be a node name: lower-case letters, digits, '-' and '.'"),
-  }),
+const nodeName = z
+  .string()
+  .max(253)
+  .regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/, "must be a node name: lower-case letters, digits, '-' and '.'");
+
+const keys = z.strictObject({
+  node: z.strictObject({ name: nodeName }),
   paths: z
     .strictObject({
       socket: absolutePath.max(socketPathLenMax).default("/run/fairlead/cni.sock"),
@@ -66,7 +65,9 @@ export const agentConfigSchema = z.strictObject({
       etc: absolutePath.default("/etc"),
     })
     .prefault({}),
-  addresses: z.strictObject({ mode: z.literal("routes", 'only "routes" is known'), blocks }),
+  /** Present: the node's blocks, and the ways to others, come from the cluster. */
+  kubernetes: kubernetesKeys.exactOptional(),
+  addresses: z.strictObject({ mode: z.literal("routes", 'only "routes" is known'), blocks: blocks.default([]) }),
   routes: z.array(route).max(routesMax).default([]),
   mtu: z
     .union([z.literal("auto"), z.int().min(1280, "must be at least 1280, what IPv6 needs").max(65_535)])
@@ -76,9 +77,30 @@ export const agentConfigSchema = z.strictObject({
   log: z.strictObject({ level: z.enum(["trace", "debug", "info", "warn", "error"]).default("info") }).prefault({}),
 });
 
-export type AgentConfig = Readonly<z.output<typeof agentConfigSchema>>;
+type Keys = z.output<typeof keys>;
 
-/** Pods of this node get IPv6 addresses. */
-export function hasIpv6({ addresses }: AgentConfig): boolean {
-  return addresses.blocks.some((block) => cidrFamily(block) === 6);
+/** The schema of `fairlead agent --config FILE`. `nodeNameGiven`: what the file need not say then. */
+export function agentConfigSchemaFor(nodeNameGiven?: string): z.ZodType<Keys> {
+  const named =
+    nodeNameGiven === undefined
+      ? keys
+      : keys.extend({ node: z.strictObject({ name: nodeName.default(nodeNameGiven) }).prefault({}) });
+  return named.superRefine(({ kubernetes, addresses }, context) => {
+    const wrong =
+      kubernetes === undefined && addresses.blocks.length === 0
+        ? "needs at least one block, or `kubernetes: {}` for blocks that the cluster gives"
+        : kubernetes !== undefined && addresses.blocks.length > 0
+          ? "must be absent beside `kubernetes`: the cluster gives the blocks"
+          : undefined;
+    if (wrong !== undefined) context.addIssue({ code: "custom", path: ["addresses", "blocks"], message: wrong });
+  });
+}
+
+export const agentConfigSchema = agentConfigSchemaFor();
+
+export type AgentConfig = Readonly<Keys>;
+
+/** Among them is one of IPv6. */
+export function hasIpv6(blocks: readonly Cidr[]): boolean {
+  return blocks.some((block) => cidrFamily(block) === 6);
 }

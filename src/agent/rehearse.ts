@@ -55,7 +55,7 @@ function createRehearsalDeps(blocks: readonly Cidr[], uplink: Uplink): CallDeps 
     nextLinkIndexes: createLinkIndexes([]),
     gate: createGate(),
     metrics: createMetrics(),
-    blocks,
+    admit: async () => {},
     statusMode: "normal",
     loops: () => [],
     releasesApplied: async () => {},

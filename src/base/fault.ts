@@ -46,6 +46,18 @@ export const faults = {
   "delegate-failed": kind(114, 502),
   "delegate-missing": kind(115, 502),
   "lab-failed": kind(113, 500),
+  "pod-replaced": kind(122, 409),
+  "node-replaced": kind(108, 500),
+  // The Kubernetes API. Those that pass by themselves are CNI 11: an ADD that needed the API may be tried again.
+  "kube-not-found": kind(116, 404),
+  "kube-conflict": kind(117, 409, true),
+  "kube-exists": kind(118, 409),
+  "kube-expired": kind(119, 410, true),
+  "kube-refused": kind(120, 502),
+  "kube-unauthorized": kind(11, 502, true),
+  "kube-busy": kind(11, 503, true),
+  "kube-unreachable": kind(11, 503, true),
+  "kube-answer": kind(121, 502),
   bug: kind(999, 500),
 } as const satisfies Record<string, FaultKind>;
 

@@ -1,0 +1,60 @@
+// Pieces of the schemas of API objects: metadata, addresses and names with the bounds that a server needs to know.
+
+import { z } from "zod";
+import { type Cidr, parseCidr } from "../net/cidr.ts";
+import { type Ip, parseIp } from "../net/ip.ts";
+import type { Kind, KubeObject, Meta } from "./contract.ts";
+
+/** Metadata as we keep it. */
+export const meta: z.ZodType<Meta> = z.object({
+  name: z.string(),
+  namespace: z.string().exactOptional(),
+  uid: z.string().exactOptional(),
+  resourceVersion: z.string().exactOptional(),
+  generation: z.number().exactOptional(),
+  labels: z.record(z.string(), z.string()).exactOptional(),
+  annotations: z.record(z.string(), z.string()).exactOptional(),
+  deletionTimestamp: z.string().exactOptional(),
+  creationTimestamp: z.string().exactOptional(),
+  ownerReferences: z
+    .array(z.object({ apiVersion: z.string(), kind: z.string(), name: z.string(), uid: z.string() }))
+    .exactOptional(),
+  finalizers: z.array(z.string()).exactOptional(),
+});
+
+/** Longest text of an address or network. */
+const addressTextMax = 43;
+
+/** An IP address; canonical when read. */
+export const ip = z
+  .string()
+  .max(addressTextMax)
+  .transform((text, context): Ip => {
+    const parsed = parseIp(text);
+    if (parsed !== undefined) return parsed;
+    context.addIssue(`${JSON.stringify(text)} is not an IP address`);
+    return z.NEVER;
+  });
+
+/** A network with no bits set after its prefix. */
+export const cidr = z
+  .string()
+  .max(addressTextMax)
+  .transform((text, context): Cidr => {
+    const parsed = parseCidr(text);
+    if (parsed !== undefined) return parsed;
+    context.addIssue(`${JSON.stringify(text)} is not a network such as 10.4.1.0/24`);
+    return z.NEVER;
+  });
+
+/** A name that the server checks (RFC 1123). */
+export const objectName = z.string().min(1).max(253);
+export const uid = z.string().min(1).max(64);
+
+/** Makes a kind of its wire names and the schema of what we keep. */
+export function defineKind<S extends z.ZodType<KubeObject>>(
+  names: Omit<Kind<z.output<S>>, "parse">,
+  schema: S,
+): Kind<z.output<S>> {
+  return { ...names, parse: (raw) => schema.parse(raw) };
+}
