@@ -182,6 +182,11 @@ export function isUsed(book: BlockBook, block: number): boolean {
   return hasBit(book.used, block);
 }
 
+/** True where a service range has a part of the block. */
+export function isServiceBlock({ service }: BlockBook, block: number): boolean {
+  return hasBit(service, block);
+}
+
 /** The blocks that are given to somebody: used, and of no service range. */
 export function givenBlocks({ used, service, count }: BlockBook): number[] {
   const given: number[] = [];
