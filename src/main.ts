@@ -100,6 +100,21 @@ inCluster(program.command("nodes"))
     );
   });
 
+inCluster(program.command("route <from> <to>"))
+  .description(
+    "every hop between two pods, nodes or addresses, and the object behind each; exit code 1 where there is no way",
+  )
+  .option("-n, --namespace <name>", "where pods are looked for that are named without their namespace; else everywhere")
+  .addOption(socket())
+  .action(async (from: string, to: string, options: ClusterOptions & { namespace?: string; socket: string }) => {
+    const { showRoute } = await import("./cli/route.ts");
+    await withCluster(options, async (cluster) => {
+      const { text, well } = await showRoute(cluster, { ...options, from, to, leaseName: options.lease });
+      print(text);
+      if (!well) process.exitCode = 1;
+    });
+  });
+
 program
   .command("pods")
   .description("the attachments of this node: pod, addresses, host link")
