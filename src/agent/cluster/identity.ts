@@ -4,10 +4,7 @@ import { Fault, isFault } from "../../base/fault.ts";
 import type { Log } from "../../base/log.ts";
 import type { Attachment } from "../../ipam/store.ts";
 import type { Cache, Kube } from "../../kube/contract.ts";
-import { type Pod, pods } from "../../kube/core-objects.ts";
-
-/** On the API server's image of a static pod: the uid by which kubelet and runtime know it. */
-const mirrorAnnotation = "kubernetes.io/config.mirror";
+import { mirrorAnnotation, type Pod, pods } from "../../kube/core-objects.ts";
 
 /** Longest that an ADD waits for the API server's word on a pod that the cache does not know. */
 export const askWithinMs = 2_000;
