@@ -20,9 +20,10 @@ program
   .command("agent")
   .description("serve the pods of this node until SIGTERM; pods keep running then")
   .requiredOption("--config <file>", "configuration, YAML (docs/agent.md)")
-  .action(async ({ config }: { config: string }) => {
+  .option("--node-name <name>", "this node's name, where the configuration does not say it")
+  .action(async ({ config, nodeName }: { config: string; nodeName?: string }) => {
     const { runAgent } = await import("./agent/main.ts");
-    await runAgent({ configFile: config, version });
+    await runAgent({ configFile: config, version, ...(nodeName === undefined ? {} : { nodeName }) });
   });
 
 program

@@ -13,6 +13,11 @@ const aliasesMax = 10;
 /** Problems listed in one message; the rest is counted. */
 const problemsShownMax = 20;
 
+/** What a container's environment says beside the configuration file: where Kubernetes puts the address of its API. */
+export function environment(name: "KUBERNETES_SERVICE_HOST" | "KUBERNETES_SERVICE_PORT"): string | undefined {
+  return process.env[name];
+}
+
 /**
  * Parses `text` as YAML and checks it against `schema`.
  * `file` is only named in messages. Gives the parsed value, frozen to its depth.
