@@ -67,8 +67,3 @@ function freeze<T>(value: T): Readonly<T> {
   }
   return value;
 }
-
-/** A variable of the environment that a cluster sets for its pods; files say everything else. */
-export function environment(name: "KUBERNETES_SERVICE_HOST" | "KUBERNETES_SERVICE_PORT"): string | undefined {
-  return process.env[name];
-}
