@@ -4,7 +4,7 @@ SHELL := /bin/sh
 .SHELLFLAGS := -euc
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-dev reference reference-if-go upstream setup-cluster check test test-unit test-kernel test-lab cluster mutants demo bench clean
+.PHONY: help setup setup-dev reference reference-if-go upstream setup-cluster check test test-unit test-kernel test-lab cluster mutants demo bench image clean
 
 # The same words whatever the caller's locale; the system programs where a plain `su` leaves them out of the PATH.
 export LC_ALL := C
@@ -70,6 +70,12 @@ demo: setup ## a small VPC in network namespaces, and what Fairlead does in it
 bench: setup reference ## measure against the reference plugins, write bench/results.json (Go, root); ARGS="--only load"
 	@umask 022; $(MAKE) --no-print-directory -s build/bench-spawn
 	@node_modules/.bin/node bench/main.ts $(ARGS)
+
+image: ## the container image, made without a registry: build/fairlead-image.tar
+	@tools/machine.sh image
+	@tools/machine.sh modules
+	@umask 022; $(MAKE) --no-print-directory -s -C native
+	@tools/image.sh $(ARGS)
 
 build/bench-spawn: bench/spawn.c
 	mkdir -p build

@@ -26,6 +26,15 @@ program
     await runAgent({ configFile: config, version, ...(nodeName === undefined ? {} : { nodeName }) });
   });
 
+program
+  .command("controller")
+  .description("serve a Kubernetes cluster: give nodes their blocks, until SIGTERM; several may run, one of them leads")
+  .requiredOption("--config <file>", "configuration, YAML (docs/controller.md)")
+  .action(async ({ config }: { config: string }) => {
+    const { runController } = await import("./controller/main.ts");
+    await runController({ configFile: config, version });
+  });
+
 const output = (): Option =>
   new Option("-o, --output <form>", "table for people, json for programs").choices(["table", "json"]).default("table");
 const socket = (): Option => new Option("--socket <path>", "the agent's read-only socket").default(statusSocketDefault);

@@ -4,6 +4,7 @@
 # usage: tools/machine.sh run      what `make demo` and the agent need
 #        tools/machine.sh dev      the same, and what `make test` needs
 #        tools/machine.sh cluster  what `make demo` needs, and what `make cluster` needs beside Go
+#        tools/machine.sh image    what `make image` needs; it asks nothing of the kernel
 #        tools/machine.sh modules  node_modules as package-lock.json says, if they are not
 set -eu
 umask 022
@@ -87,12 +88,16 @@ missing_packages() {
   need libc6-dev c_headers
   need musl-tools musl_compiler
   need make have make
+  need ca-certificates ca_bundle
+  if [ "$1" = image ]; then
+    need binutils have strip
+    return
+  fi
   need iproute2 have ip
   need nftables have nft
   need conntrack have conntrack
   need iputils-ping have ping
   need procps have ps
-  need ca-certificates ca_bundle
   if [ "$1" = dev ]; then
     need clang have clang
     need clang-format have clang-format
@@ -222,9 +227,14 @@ run | dev | cluster)
   check_packages "$1"
   check_kernel
   ;;
+image)
+  check_system
+  check_node
+  check_packages "$1"
+  ;;
 modules)
   check_node
   check_modules
   ;;
-*) refuse "usage: tools/machine.sh run|dev|cluster|modules" ;;
+*) refuse "usage: tools/machine.sh run|dev|cluster|image|modules" ;;
 esac

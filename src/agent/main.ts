@@ -11,7 +11,9 @@ import { probeMachine } from "../kernel/features.ts";
 import { openKernel } from "../kernel/kernel.ts";
 import { openKube } from "../kube/open.ts";
 import { type AgentConfig, agentConfigSchemaFor, hasIpv6 } from "./config.ts";
+import { type Probes, serveProbes } from "./probes.ts";
 import { serve } from "./serve.ts";
+import { statusSocket } from "./status.ts";
 
 export interface RunOptions {
   configFile: string;
@@ -39,7 +41,11 @@ export async function runAgent({ configFile, version, nodeName }: RunOptions): P
   await refuseUnfitMachine(config, log);
   const kube = config.kubernetes && openKube(config.kubernetes, { userAgent: `fairlead-agent/${version}`, log });
   const kernel = openKernel({ log });
+  let probes: Probes | undefined;
   try {
+    if (config.probes !== undefined) {
+      probes = await serveProbes({ ...config.probes, statusSocket: statusSocket(config.paths.socket) });
+    }
     await serve({
       config,
       kernel,
@@ -55,6 +61,7 @@ export async function runAgent({ configFile, version, nodeName }: RunOptions): P
   } finally {
     kernel.close();
     await kube?.close();
+    await probes?.stop();
   }
 }
 
