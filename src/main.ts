@@ -64,7 +64,6 @@ interface ReadOptions {
 }
 
 interface ClusterOptions extends ClusterFlags {
-  lease: string;
   output: "table" | "json";
 }
 
@@ -73,7 +72,6 @@ const inCluster = (command: Command): Command =>
   command
     .option("--kubeconfig <file>", "the cluster's kubeconfig; else KUBECONFIG, else ~/.kube/config")
     .option("--context <name>", "one of its contexts; else its current one")
-    .option("--lease <name>", "the controller's Lease, where its configuration names another", "fairlead-controller")
     .addOption(output());
 
 /** Runs a word about the cluster, and ends the connections whatever came of it. */
@@ -92,18 +90,21 @@ inCluster(program.command("status"))
     "the whole cluster where a kubeconfig is at hand, exit code 1 where something is bad; else the agent of this node",
   )
   .option("--cluster", "the cluster, and nothing else")
+  .option("--lease <name>", "the controller's Lease, where its configuration names another", "fairlead-controller")
   .option("--node", "the agent of this node, and nothing else")
   .option("--socket <path>", `the same, at another socket than ${statusSocketDefault}`)
-  .action(async (options: ClusterOptions & { cluster?: boolean; node?: boolean; socket?: string }) => {
-    const { chooseSubject } = await import("./cli/subject.ts");
-    if (chooseSubject(options) === "node") {
+  .action(async (options: ClusterOptions & { lease: string; cluster?: boolean; node?: boolean; socket?: string }) => {
+    const { chooseSubject, wordOnOther } = await import("./cli/subject.ts");
+    const subject = chooseSubject(options);
+    const other = wordOnOther(options, subject, statusSocketDefault);
+    if (subject === "node") {
       const { showStatus } = await import("./cli/status.ts");
-      return print(await showStatus({ socket: options.socket ?? statusSocketDefault, output: options.output }));
+      return print(await showStatus({ socket: options.socket ?? statusSocketDefault, output: options.output, other }));
     }
     const { showClusterStatus } = await import("./cli/cluster-status.ts");
     return withCluster(options, async (cluster) => {
       const { text, well } = await showClusterStatus(cluster, { output: options.output, leaseName: options.lease });
-      print(text);
+      print(other === undefined || options.output === "json" ? text : `${text}\n\n${other}`);
       if (!well) process.exitCode = 1;
     });
   });
@@ -112,9 +113,7 @@ inCluster(program.command("nodes"))
   .description("every node of the cluster: addresses, blocks, pods, and what is wrong with it")
   .action(async (options: ClusterOptions) => {
     const { showNodes } = await import("./cli/nodes.ts");
-    await withCluster(options, async (cluster) =>
-      print(await showNodes(cluster, { output: options.output, leaseName: options.lease })),
-    );
+    await withCluster(options, async (cluster) => print(await showNodes(cluster, { output: options.output })));
   });
 
 inCluster(program.command("route <from> <to>"))
@@ -126,7 +125,7 @@ inCluster(program.command("route <from> <to>"))
   .action(async (from: string, to: string, options: ClusterOptions & { namespace?: string; socket: string }) => {
     const { showRoute } = await import("./cli/route.ts");
     await withCluster(options, async (cluster) => {
-      const { text, well } = await showRoute(cluster, { ...options, from, to, leaseName: options.lease });
+      const { text, well } = await showRoute(cluster, { ...options, from, to });
       print(text);
       if (!well) process.exitCode = 1;
     });

@@ -18,21 +18,23 @@ export interface ClusterOutcome {
 export interface ClusterStatusOptions {
   output: "table" | "json";
   leaseName: string;
-  /** Between two looks, where the first finds anything; what only one of them sees is the cluster at work. */
-  settleMs?: number;
+  /** Awaited between two looks, where the first finds anything; what only one of them sees is the cluster at work. */
+  settle?: () => Promise<void>;
 }
 
-const settleDefaultMs = 2_000;
+/** Longer than a pod, its attachment and its node's answer need to follow each other. */
+const settleMs = 2_000;
+const settleUsually = (): Promise<void> => pause(settleMs, new AbortController().signal);
 
 /** Gives the text to print, and whether the cluster is well. @throws Fault where it cannot be read */
 export async function showClusterStatus(cluster: OpenCluster, options: ClusterStatusOptions): Promise<ClusterOutcome> {
-  const { output, leaseName, settleMs = settleDefaultMs } = options;
+  const { output, leaseName, settle = settleUsually } = options;
   const look = async (): Promise<ClusterStatus> =>
     summarize(viewCluster(await readCluster(cluster, leaseName)), Date.now());
   let status = await look();
   if (status.findings.length > 0) {
     const { findings: earlier } = status;
-    await pause(settleMs, new AbortController().signal);
+    await settle();
     status = await look();
     const findings = standing(earlier, status.findings);
     status = { ...status, findings, well: isWell(findings) };

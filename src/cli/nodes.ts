@@ -29,11 +29,8 @@ export interface NodeRow {
 }
 
 /** Gives the text to print. @throws Fault where the cluster cannot be read */
-export async function showNodes(
-  cluster: OpenCluster,
-  { output, leaseName }: { output: "table" | "json"; leaseName: string },
-): Promise<string> {
-  const rows = nodeRows(viewCluster(await readCluster(cluster, leaseName)));
+export async function showNodes(cluster: OpenCluster, { output }: { output: "table" | "json" }): Promise<string> {
+  const rows = nodeRows(viewCluster(await readCluster(cluster)));
   return output === "json" ? JSON.stringify(rows, null, 2) : nodesText(rows, Date.now());
 }
 

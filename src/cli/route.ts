@@ -23,13 +23,12 @@ export interface RouteOptions {
   /** This machine's agent, if it has one. */
   socket: string;
   output: "table" | "json";
-  leaseName: string;
 }
 
 /** Gives the text to print, and whether there is a way. @throws Fault where a name names nothing, or the cluster cannot be read */
 export async function showRoute(cluster: OpenCluster, options: RouteOptions): Promise<ClusterOutcome> {
-  const { from, to, namespace, socket, output, leaseName } = options;
-  const [objects, local] = await Promise.all([readCluster(cluster, leaseName), askLocal(socket)]);
+  const { from, to, namespace, socket, output } = options;
+  const [objects, local] = await Promise.all([readCluster(cluster), askLocal(socket)]);
   const view = viewCluster(objects);
   const [left, right] = [placeNamed(from, view, namespace), placeNamed(to, view, namespace)];
   for (const place of [left, right]) await refuseService(place, cluster);

@@ -3,11 +3,15 @@
 import type { RequestOptions } from "node:https";
 import type { KubeConfig } from "@kubernetes/client-node";
 import { Fault } from "../../base/fault.ts";
+import { within } from "../../base/pause.ts";
 import type { KubeAddress } from "../../kube/address.ts";
 import type { ChosenContext } from "./kubeconfig-file.ts";
 
 /** Keys of a kubeconfig's user that the library knows how to follow and our own reader does not. */
 export const borrowedKeys: ReadonlySet<string> = new Set(["exec", "auth-provider"]);
+
+/** How long a program may take: it may send the person to a browser. */
+const programWaitMs = 180_000;
 
 /**
  * The address of a context whose user needs such a program. Only this function loads the library, and only people's tools call it:
@@ -21,7 +25,8 @@ export async function borrowedAddress({ file, context }: ChosenContext): Promise
   try {
     config.loadFromFile(file);
     config.setCurrentContext(context);
-    await config.applyToHTTPSOptions(given);
+    const inTime = await within(programWaitMs, config.applyToHTTPSOptions(given));
+    if (!inTime) throw new Error(`nothing came within ${programWaitMs / 1000} s`);
   } catch (cause) {
     throw new Fault("kube-unauthorized", `the credentials of context ${context} in ${file} could not be fetched`, {
       cause,

@@ -3,7 +3,7 @@
 import type { Node } from "../../kube/core-objects.ts";
 import type { NodeNetwork } from "../../kube/objects.ts";
 import { type Finding, foreign } from "./finding.ts";
-import { imageVersion, programOf, type ProgramPod, whyNotRunning } from "./programs.ts";
+import { imageVersion, programOf, whyNotRunning } from "./programs.ts";
 import { blocksOf, type ClusterView } from "./view.ts";
 
 /** The controller's condition on whether a node has its blocks. */
@@ -225,12 +225,14 @@ export function versionsOf(view: ClusterView): VersionCount[] {
   return [...counts.values()].toSorted((a, b) => (a.version < b.version ? -1 : 1));
 }
 
+const counted = (number: number, what: string): string => `${number} ${what}${number === 1 ? "" : "s"}`;
+
 function skewFindings(view: ClusterView): Finding[] {
   const versions = versionsOf(view);
   if (versions.length < 2) return [];
   const shown = versions
     .map(({ version, agents, controllers }) =>
-      [version, agents > 0 ? `${agents} agents` : "", controllers > 0 ? `${controllers} controllers` : ""]
+      [version, agents > 0 ? counted(agents, "agent") : "", controllers > 0 ? counted(controllers, "controller") : ""]
         .filter(Boolean)
         .join(" "),
     )
@@ -244,13 +246,4 @@ function skewFindings(view: ClusterView): Finding[] {
       cure: "let the upgrade end: kubectl -n fairlead-system rollout status daemonset/fairlead-agent",
     },
   ];
-}
-
-/** The pod of a program that runs on a node. */
-export function programOn(
-  view: ClusterView,
-  program: ReturnType<typeof programOf>,
-  node: string,
-): ProgramPod | undefined {
-  return view.programs.find((pod) => programOf(pod) === program && pod.spec.nodeName === node);
 }

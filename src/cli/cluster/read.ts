@@ -1,7 +1,7 @@
 // Reads what the tool judges: all objects of the kinds that matter, or one sentence on what keeps it from reading them.
 
 import { describe, Fault, isFault } from "../../base/fault.ts";
-import type { Kind, KubeObject, ListOptions } from "../../kube/contract.ts";
+import type { Kind, Kube, KubeObject, ListOptions } from "../../kube/contract.ts";
 import { type Lease, leases, type Node, nodes, type Pod, pods } from "../../kube/core-objects.ts";
 import {
   type BlockLedger,
@@ -27,8 +27,8 @@ export interface ClusterObjects {
   programs: readonly ProgramPod[];
 }
 
-/** Reads everything, newest versions, all kinds at once. @throws Fault of one plain sentence: see `readFault` */
-export async function readCluster({ kube, place }: OpenCluster, leaseName: string): Promise<ClusterObjects> {
+/** Reads everything, newest versions, all kinds at once; Leases only where a name is given. @throws Fault of one plain sentence: see `readFault` */
+export async function readCluster({ kube, place }: OpenCluster, leaseName?: string): Promise<ClusterObjects> {
   const list = async <T extends KubeObject>(kind: Kind<T>, options?: ListOptions): Promise<T[]> =>
     (await kube.list(kind, options)).items;
   const wanted = [
@@ -39,15 +39,22 @@ export async function readCluster({ kube, place }: OpenCluster, leaseName: strin
     list(pods),
     list(programPods, { labelSelector: programSelector }),
   ] as const;
-  const leasesRead = list(leases, { fieldSelector: `metadata.name=${leaseName}` }).catch((error: unknown) => {
-    if (!isFault(error, "kube-refused", "kube-not-found")) throw error;
-    return describe(error);
-  });
+  const leasesRead = leaseName === undefined ? [] : readLeases(kube, leaseName);
   const settled = await Promise.allSettled([...wanted, leasesRead]);
   const failures = settled.flatMap((one) => (one.status === "rejected" ? [one.reason as unknown] : []));
   if (failures.length > 0) throw readFault(failures, place.server);
   const [nodesRead, networks, endpoints, ledgers, podsRead, programs] = await Promise.all(wanted);
   return { nodes: nodesRead, networks, endpoints, ledgers, pods: podsRead, programs, leases: await leasesRead };
+}
+
+/** Of any namespace; a text where they may not be read. */
+async function readLeases(kube: Kube, name: string): Promise<readonly Lease[] | string> {
+  try {
+    return (await kube.list(leases, { fieldSelector: `metadata.name=${name}` })).items;
+  } catch (error) {
+    if (!isFault(error, "kube-refused", "kube-not-found")) throw error;
+    return describe(error);
+  }
 }
 
 /**
