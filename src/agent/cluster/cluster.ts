@@ -93,7 +93,7 @@ export function joinCluster(options: ClusterOptions): Cluster {
       if (before?.metadata.uid !== after?.metadata.uid) changed("pods");
     },
   });
-  const ownEndpoints = kube.follow(nodeEndpoints, { signal, fieldSelector: `metadata.name=${nodeName}` });
+  const ownEndpoints = kube.follow(nodeEndpoints, { ...follow, fieldSelector: `metadata.name=${nodeName}` });
 
   const node = (): Node | undefined => self.get({ name: nodeName });
   const nodeUid = (): string | undefined => node()?.metadata.uid;
