@@ -8,6 +8,7 @@ import { linkLocalOf } from "../src/net/mac.ts";
 import { testChains } from "./kernel-chains.contract.ts";
 import { testConntrack } from "./kernel-conntrack.contract.ts";
 import { testGuard } from "./kernel-guard.contract.ts";
+import { testMasquerade } from "./kernel-masquerade.contract.ts";
 import { testEnd, testLists, testSysctls } from "./kernel-lists.contract.ts";
 import { type MakeKernel, applyOk, codes, faultOf, hostMac, makePair, pairOp, podMac } from "./kernel-stage.ts";
 import { until } from "./until.ts";
@@ -27,6 +28,7 @@ export function testKernel(name: string, make: MakeKernel): void {
   void describe(`${name}: sysctls`, () => testSysctls(make));
   void describe(`${name}: end`, () => testEnd(make));
   void describe(`${name}: guard`, () => testGuard(make));
+  void describe(`${name}: masquerade`, () => testMasquerade(make));
   void describe(`${name}: chains`, () => testChains(make));
   void describe(`${name}: connections`, () => testConntrack(make));
   void describe(`${name}: watching`, () => testWatch(make));

@@ -1,17 +1,20 @@
 // What goes on behind the calls: every background activity of the agent but the reaper and the sockets, which its start needs.
 
+import { createBrake } from "../base/brake.ts";
 import { type Loop, type LoopPass, startLoop } from "../base/loop.ts";
 import type { Metrics } from "../base/metrics.ts";
 import { attachmentIdOf } from "./attach.ts";
 import { detach } from "./detach.ts";
 import { syncDropIns } from "./drop-ins.ts";
-import { type HostDeps, startHostLoop } from "./host.ts";
+import { type HostDeps, startHostLoop, waysSettleMs } from "./host.ts";
 import { install } from "./install.ts";
+import { type KeptMasquerade, keepMasquerade, startMasquerade } from "./masquerade.ts";
 import type { createObstacleWatch } from "./obstacles.ts";
 import { syncGuard } from "./recover.ts";
 import type { ReleasesDeps } from "./releases.ts";
 import { startRepair } from "./repair.ts";
 import type { AgentOptions } from "./options.ts";
+import type { Place } from "./place.ts";
 import { type CallDeps, detachCallOf } from "./server.ts";
 import type { KeptUplink } from "./uplink.ts";
 import { startVanished } from "./vanished.ts";
@@ -21,20 +24,23 @@ const slowLoop = { minMs: 200, retryMs: 500, retryMaxMs: 30_000, maxMs: 30_000 }
 export interface BackgroundParts {
   options: AgentOptions;
   deps: CallDeps;
+  host: HostDeps;
   uplink: KeptUplink;
   obstacles: ReturnType<typeof createObstacleWatch>;
+  masquerade: KeptMasquerade;
 }
 
 /** Starts them; each can be triggered by its name. */
 export function backgroundLoops(
-  { options, deps, uplink, obstacles }: BackgroundParts,
+  { options, deps, host, uplink, obstacles, masquerade }: BackgroundParts,
   signal: AbortSignal,
   onPass: (pass: LoopPass) => void,
 ): Loop[] {
-  const { pool, metrics } = deps;
+  const { pool } = deps;
   return [
-    startHostLoop(hostDeps(options, uplink, metrics), signal, onPass),
+    startHostLoop(host, signal, onPass),
     startLoop({ name: "guard", ...slowLoop, sync: () => syncGuard(pool, deps), signal, onPass }),
+    startMasquerade(masquerade, signal, onPass),
     startRepair(deps, signal, onPass),
     startVanished({ ...deps, clock: () => performance.now() }, signal, onPass),
     startLoop({ name: "uplink", ...slowLoop, sync: uplink.refresh, signal, onPass }),
@@ -54,13 +60,35 @@ export function releasesDeps({ config, log }: AgentOptions, deps: CallDeps): Rel
 }
 
 /** What the loop for the node's own settings and routes is given. */
-export function hostDeps({ config, kernel, log }: AgentOptions, uplink: KeptUplink, metrics: Metrics): HostDeps {
+export function hostDeps(
+  { kernel, log }: AgentOptions,
+  { place, uplink, metrics }: { place: Place; uplink: KeptUplink; metrics: Metrics },
+): HostDeps {
   const plan = (): ReturnType<HostDeps["plan"]> => ({
-    blocks: config.addresses.blocks,
-    routes: config.routes,
+    blocks: place.blocks(),
+    ...place.ways(uplink.current().subnets),
     uplinkName: uplink.current().link.name,
   });
-  return { kernel, plan, log, metrics };
+  const brake = createBrake({ settleMs: waysSettleMs, clock: () => performance.now() });
+  return { kernel, plan, brake, log, metrics };
+}
+
+/** Masquerade for the pods of this place. */
+export function masqueradeOf(
+  { config, kernel, log }: AgentOptions,
+  { place, uplink, metrics }: { place: Place; uplink: KeptUplink; metrics: Metrics },
+): KeptMasquerade {
+  return keepMasquerade({
+    keys: config.masquerade,
+    kernel,
+    own: place.blocks,
+    others: () => {
+      const { routes, complete } = place.ways(uplink.current().subnets);
+      return { ranges: routes.map(({ to }) => to), complete };
+    },
+    log,
+    metrics,
+  });
 }
 
 /** Everything of ours on the host's disk beside the state; the conflist, which brings pods, last. */

@@ -23,6 +23,15 @@ test("a name and a block are enough; docs/agent.md says the rest", () => {
     },
     routes: [],
     mtu: "auto",
+    masquerade: {
+      enabled: false,
+      configFile: "/etc/fairlead/ip-masq-agent",
+      podRanges: [],
+      ipv6: false,
+      nomasqAllReservedRanges: false,
+      toPorts: [],
+      randomFully: true,
+    },
     host: { dropIns: true },
     status: "normal",
     log: { level: "info" },
@@ -46,6 +55,10 @@ test("what a node cannot have is refused by its key", () => {
     [{ paths: { socket: "run/cni.sock" } }, /paths\.socket: must be an absolute path/],
     [{ paths: { socket: `/${"s".repeat(107)}` } }, /paths\.socket: Too big/],
     [{ status: "honest" }, /status: /],
+    [{ masquerade: { toPorts: "1024-" } }, /masquerade\.toPorts: "1024-" is not a list of ports/],
+    [{ masquerade: { toPorts: "1-9,5-20" } }, /masquerade\.toPorts: .* none of which overlap/],
+    [{ masquerade: { podRanges: ["10.4.0.1/14"] } }, /masquerade\.podRanges\[0\]: "10\.4\.0\.1\/14" is not a CIDR/],
+    [{ masquerade: { enableIpv6: true } }, /masquerade: Unrecognized key: "enableIpv6"/],
     [{ tracing: true }, /\(top level\): Unrecognized key: "tracing"/],
   ];
   for (const [part, problem] of cases) {

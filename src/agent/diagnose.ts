@@ -10,6 +10,7 @@ import type { Kernel } from "../kernel/contract.ts";
 import type { FeatureReport } from "../kernel/features.ts";
 import type { AgentConfig } from "./config.ts";
 import { missingDropIns } from "./drop-ins.ts";
+import type { KeptMasquerade } from "./masquerade.ts";
 import { hostLinkPrefix, doomedGroup, reapingGroup } from "./plan.ts";
 import { releasesDirectory } from "./releases.ts";
 import type { Obstacle } from "./obstacles.ts";
@@ -31,6 +32,7 @@ export interface DiagnoseDeps {
   uplink: () => Uplink;
   loops: () => LoopStatus[];
   obstacles: () => readonly Obstacle[];
+  masquerade: KeptMasquerade["status"];
   features: () => Promise<FeatureReport[]>;
   /** The built shim, which the installed one must equal. */
   shim: string;
@@ -49,6 +51,7 @@ export async function diagnose(deps: DiagnoseDeps): Promise<Finding[]> {
     ["addresses", lookAtAddresses],
     ["uplink", lookAtUplink],
     ["forwarding", lookAtObstacles],
+    ["masquerade", lookAtMasquerade],
     ["connections", lookAtConnections],
     ["links", lookAtLinks],
     ["plugin", lookAtPlugin],
@@ -143,6 +146,36 @@ function lookAtObstacles({ obstacles }: DiagnoseDeps): Finding[] {
     cure,
   }));
   return orOk(problems, "forwarding", "no chain of another program drops forwarded packets by its policy");
+}
+
+function lookAtMasquerade({ masquerade }: DiagnoseDeps): Finding[] {
+  const status = masquerade();
+  if (status === undefined) return [ok("masquerade", "is off")];
+  const { file, path, problem = "", unknownKeys, plan } = status;
+  const problems: Finding[] = [
+    ...(file === "bad"
+      ? [
+          {
+            name: "masquerade",
+            state: plan === undefined ? "bad" : "warn",
+            says: `${problem}; ${plan === undefined ? "nothing was loaded since the agent's start" : "the rules before it stay"}`,
+            cure: `mend ${path}: it is read again by itself`,
+          } as const,
+        ]
+      : []),
+    ...unknownKeys.map((key): Finding => ({
+      name: "masquerade",
+      state: "warn",
+      says: `"${key}" in ${path} is none of its keys, and does nothing`,
+      cure: "mind the spelling, or remove it",
+    })),
+  ];
+  const source = file === "absent" ? `defaults, no file at ${path}` : path;
+  return orOk(
+    problems,
+    "masquerade",
+    `${plan?.from.join(" ") ?? "nothing yet"}, but for ${plan?.keep.length ?? 0} ranges (${source})`,
+  );
 }
 
 async function lookAtConnections({ kernel }: DiagnoseDeps): Promise<Finding[]> {

@@ -64,7 +64,7 @@ test(
       kernel,
       store: createMemoryStore(),
       blocks,
-      uplink: await findUplink(kernel, { blocks, vias: [], mtu: "auto" }),
+      uplink: await findUplink(kernel, { blocks: () => blocks, vias: [], mtu: "auto" }),
       bootId: "this",
       coolMs: 0,
       now: Date.now,

@@ -12,7 +12,6 @@ import { attachmentIdOf, podOf, reserve } from "./attach.ts";
 
 export interface LendDeps {
   pool: Pool;
-  blocks: readonly Cidr[];
   signal: AbortSignal;
   onDoomed: () => void;
 }
@@ -27,7 +26,8 @@ const everything: { 4: Cidr; 6: Cidr } = {
  * routes. @throws Fault "interface-exists" where they were given already, "pool-empty", "address-taken", "unsupported-value"
  */
 export async function lend(request: CniRequest, deps: LendDeps): Promise<AttachmentResult> {
-  const { pool, blocks } = deps;
+  const { pool } = deps;
+  const blocks = pool.blocks();
   const id = attachmentIdOf(request);
   const small = blocks.find((block) => gatewayOf(block) === undefined);
   if (small !== undefined) {

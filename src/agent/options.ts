@@ -2,12 +2,15 @@
 
 import type { Log } from "../base/log.ts";
 import type { Kernel } from "../kernel/contract.ts";
+import type { Kube } from "../kube/contract.ts";
 import type { AgentConfig } from "./config.ts";
 import type { Door } from "./connection.ts";
 
 export interface AgentOptions {
   config: AgentConfig;
   kernel: Kernel;
+  /** The cluster's API, where the configuration speaks of one. */
+  kube?: Kube;
   log: Log;
   version: string;
   /** The built shim that the agent installs. */

@@ -12,6 +12,7 @@ import type { Uplink } from "./uplink.ts";
 const uplink: Uplink = {
   link: { index: 2, name: "eth0", kind: "", mtu: 1500, up: true, running: true, group: 0, alias: "" },
   addresses: { 4: testIp("192.0.2.1"), 6: testIp("fd00:30::1") },
+  subnets: [],
   mtu: 1500,
 };
 

@@ -1,22 +1,21 @@
 // Serving the pods of one node: opens what is needed in the order in which it may fail, wires loops together, and ends in order.
 
-import { join } from "node:path";
-import { describe } from "../base/fault.ts";
+import { describe, Fault } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
 import type { Loop, LoopPass } from "../base/loop.ts";
 import { createMetrics, type Metrics } from "../base/metrics.ts";
 import { within } from "../base/pause.ts";
-import { uptimeMs } from "../base/uptime.ts";
 import type { Pool } from "../ipam/pool.ts";
 import type { Kernel } from "../kernel/contract.ts";
 import { probeMachine } from "../kernel/features.ts";
-import { backgroundLoops, hostDeps, putInPlace, releasesDeps } from "./background.ts";
+import { backgroundLoops, hostDeps, masqueradeOf, putInPlace, releasesDeps } from "./background.ts";
 import { hasIpv6 } from "./config.ts";
 import { listenForShims } from "./connection.ts";
 import { diagnose } from "./diagnose.ts";
 import { createGate } from "./gate.ts";
 import { syncHost } from "./host.ts";
 import { createLinkIndexes } from "./link-indexes.ts";
+import type { KeptMasquerade } from "./masquerade.ts";
 import { createObstacleWatch, type Obstacle } from "./obstacles.ts";
 import type { AgentOptions } from "./options.ts";
 import { startReaper } from "./reaper.ts";
@@ -25,7 +24,8 @@ import { rehearse } from "./rehearse.ts";
 import { answer, type CallDeps, refusal, rollBack } from "./server.ts";
 import { type Releases, startReleases } from "./releases.ts";
 import { openSockets, type Sockets } from "./sockets.ts";
-import { openState } from "./state.ts";
+import type { Place } from "./place.ts";
+import { clusterLoops, followCluster, type Station, takeStation } from "./station.ts";
 import { serveStatus, statusSocket } from "./status.ts";
 import { type KeptUplink, keepUplink } from "./uplink.ts";
 import { watchNode } from "./watch.ts";
@@ -33,24 +33,43 @@ import { watchNode } from "./watch.ts";
 /** Longest wait for calls under way when the agent is told to stop. */
 const drainMs = 10_000;
 
-/** Serves pods until `signal` aborts; pods stay as they are then. */
-export async function serve(options: AgentOptions): Promise<void> {
-  const { config, kernel, log, signal, now = Date.now, uptime = uptimeMs, rehearsal = true } = options;
-  const { blocks } = config.addresses;
+/** Serves pods until `signal` aborts; pods stay as they are then. @throws Fault "node-replaced" where its Node is another one now */
+export async function serve(given: AgentOptions): Promise<void> {
+  const { log } = given;
   const metrics = createMetrics();
+  const onPass = reportPasses(metrics, log);
+  const stop = new AbortController();
+  const options = { ...given, signal: AbortSignal.any([given.signal, stop.signal]) };
+  const station = await takeStation(options, onPass);
+  try {
+    if (station.ready) await serveFrom(station, { options, metrics, onPass, stop: (why) => stop.abort(why) });
+  } finally {
+    stop.abort();
+    station.store.close();
+    await station.cluster?.done;
+  }
+  if (stop.signal.reason instanceof Fault) throw stop.signal.reason;
+  log.info("stopped");
+}
+
+interface Serving {
+  options: AgentOptions;
+  metrics: Metrics;
+  onPass: (pass: LoopPass) => void;
+  /** Ends all of it. */
+  stop: (why: Fault) => void;
+}
+
+async function serveFrom(station: Station, { options, metrics, onPass, stop }: Serving): Promise<void> {
+  const { kernel, log, signal, now = Date.now, rehearsal = true } = options;
+  const { pool, place, cluster } = station;
   const loops = new Map<string, Loop>();
   const trigger = (name: string): void => loops.get(name)?.trigger();
-  const uplink = await watchedUplink(options, trigger);
-  await syncHost(hostDeps(options, uplink, metrics));
-  const { pool, store, setAside } = openState({
-    file: join(config.paths.state, "fairlead.db"),
-    nodeName: config.node.name,
-    blocks,
-    log,
-    now,
-    uptime,
-  });
-  if (setAside !== undefined) metrics.repaired("state file", 1);
+  const start = (loop: Loop): void => void loops.set(loop.status().name, loop);
+  const uplink = await watchedUplink(options, place, trigger);
+  const host = hostDeps(options, { place, uplink, metrics });
+  await syncHost(host);
+  if (station.setAside !== undefined) metrics.repaired("state file", 1);
   const loopStop = new AbortController();
   let releases: Releases | undefined;
   try {
@@ -58,25 +77,29 @@ export async function serve(options: AgentOptions): Promise<void> {
       pool,
       metrics,
       uplink,
+      admit: cluster?.admit ?? (async () => {}),
+      podLives: cluster?.podLives ?? (() => false),
       nextLinkIndexes: createLinkIndexes(await takenIndexes(kernel, pool)),
       onDoomed: () => trigger("reaper"),
       releasesApplied: async () => releases?.applied(),
       loops: () => [...loops.values()].map((loop) => loop.status()),
     });
-    const onPass = reportPasses(metrics, log);
-    const start = (loop: Loop): void => void loops.set(loop.status().name, loop);
     start(startReaper(deps, loopStop.signal, onPass));
     await recover({ ...deps, bootId: await readBootId(), now });
     releases = startReleases(releasesDeps(options, deps), loopStop.signal, onPass);
     start(releases.loop);
     await releases.applied();
     const obstacles = createObstacleWatch({ kernel, log });
-    for (const loop of backgroundLoops({ options, deps, uplink, obstacles }, loopStop.signal, onPass)) start(loop);
+    const masquerade = masqueradeOf(options, { place, uplink, metrics });
+    const parts = { options, deps, host, uplink, obstacles, masquerade };
+    for (const loop of backgroundLoops(parts, loopStop.signal, onPass)) start(loop);
+    if (cluster !== undefined) for (const loop of followCluster(cluster, { pool, log, trigger, stop })) start(loop);
     const unwatch = watchNode({ kernel, pool, uplink: uplink.current, trigger });
     try {
-      if (rehearsal) await rehearse({ blocks, uplink: uplink.current(), log });
+      if (rehearsal) await rehearse({ blocks: pool.blocks(), uplink: uplink.current(), log });
       const sockets = await listen(options, deps, {
         obstacles: obstacles.found,
+        masquerade: masquerade.status,
         onReopened: () => trigger("releases"),
         loopStop,
         onPass,
@@ -84,7 +107,7 @@ export async function serve(options: AgentOptions): Promise<void> {
       start(sockets.loop);
       try {
         await putInPlace(options);
-        log.info({ socket: config.paths.socket, uplink: uplink.current().link.name }, "serving");
+        log.info({ socket: options.config.paths.socket, uplink: uplink.current().link.name }, "serving");
         options.onServing?.();
         await aborted(signal);
         log.info({ reason: String(signal.reason) }, "stopping; pods keep running");
@@ -96,16 +119,21 @@ export async function serve(options: AgentOptions): Promise<void> {
     }
   } finally {
     loopStop.abort();
-    await Promise.all([...loops.values()].map((loop) => loop.done));
-    store.close();
+    // Those that follow the cluster end with everything.
+    await Promise.all(
+      [...loops.values()].filter((loop) => !clusterLoops.has(loop.status().name)).map((loop) => loop.done),
+    );
   }
-  log.info("stopped");
 }
 
 /** The uplink, and who has to know when it changes. */
-function watchedUplink({ config, kernel, log }: AgentOptions, trigger: (loop: string) => void): Promise<KeptUplink> {
-  const { addresses, routes, mtu: wantedMtu } = config;
-  const options = { blocks: addresses.blocks, vias: routes.map(({ via }) => via), mtu: wantedMtu };
+function watchedUplink(
+  { config, kernel, log }: AgentOptions,
+  place: Place,
+  trigger: (loop: string) => void,
+): Promise<KeptUplink> {
+  const { routes, mtu: wantedMtu } = config;
+  const options = { blocks: place.blocks, vias: routes.map(({ via }) => via), mtu: wantedMtu };
   return keepUplink(kernel, options, ({ link, addresses: own, mtu }) => {
     log.warn(
       { uplink: link.name, addresses: own, mtu },
@@ -115,18 +143,19 @@ function watchedUplink({ config, kernel, log }: AgentOptions, trigger: (loop: st
   });
 }
 
-type Made = Pick<CallDeps, "pool" | "metrics" | "nextLinkIndexes" | "onDoomed" | "loops" | "releasesApplied"> & {
+type Made = Pick<
+  CallDeps,
+  "pool" | "metrics" | "admit" | "podLives" | "nextLinkIndexes" | "onDoomed" | "loops" | "releasesApplied"
+> & {
   uplink: KeptUplink;
 };
 
 function createDeps({ config, kernel, log, signal }: AgentOptions, { uplink, ...made }: Made): CallDeps {
-  const { addresses, status: statusMode } = config;
   return {
     kernel,
     log,
     signal,
-    blocks: addresses.blocks,
-    statusMode,
+    statusMode: config.status,
     uplink: uplink.current,
     gate: createGate(),
     ...made,
@@ -151,6 +180,7 @@ function reportPasses(metrics: Metrics, log: Log): (pass: LoopPass) => void {
 
 interface Around {
   obstacles: () => readonly Obstacle[];
+  masquerade: KeptMasquerade["status"];
   onReopened: () => void;
   loopStop: AbortController;
   onPass: (pass: LoopPass) => void;
@@ -160,7 +190,7 @@ interface Around {
 function listen(
   options: AgentOptions,
   deps: CallDeps,
-  { obstacles, onReopened, loopStop, onPass }: Around,
+  { obstacles, masquerade, onReopened, loopStop, onPass }: Around,
 ): Promise<Sockets> {
   const { config, kernel, log, door, version, shim } = options;
   const { socket } = config.paths;
@@ -171,13 +201,20 @@ function listen(
     startedMs: performance.now(),
     pool: deps.pool,
     uplink: deps.uplink,
-    blocks: config.addresses.blocks,
     loops: deps.loops,
     gateDepth: () => deps.gate.depth(),
     metrics: deps.metrics,
     kernelCalls: () => kernel.callsUnderWay(),
+    masquerade,
     diagnose: () =>
-      diagnose({ ...deps, config, shim, obstacles, features: () => probeMachine({ ipv6: hasIpv6(config) }) }),
+      diagnose({
+        ...deps,
+        config,
+        shim,
+        obstacles,
+        masquerade,
+        features: () => probeMachine({ ipv6: hasIpv6(deps.pool.blocks()) }),
+      }),
   };
   const shims = {
     path: socket,

@@ -9,8 +9,8 @@ import { parseRequest } from "../cni/request.ts";
 import { errorObject, resultObject, versionObject } from "../cni/result.ts";
 import type { CniRequest, CniVersion, VersionRequest } from "../cni/types.ts";
 import type { WireRequest } from "../cni/wire.ts";
-import { attachmentKey } from "../ipam/store.ts";
-import { attach, type AttachDeps, attachmentIdOf } from "./attach.ts";
+import { type Attachment, attachmentKey } from "../ipam/store.ts";
+import { attach, type AttachDeps, attachmentIdOf, podOf } from "./attach.ts";
 import { check } from "./check.ts";
 import { collect } from "./collect.ts";
 import type { Reply } from "./connection.ts";
@@ -24,6 +24,10 @@ export interface CallDeps extends AttachDeps, LendDeps, HealthDeps {
   gate: Gate;
   metrics: Metrics;
   log: Log;
+  /** Rejects an ADD for a pod that is not this node's any more. @throws Fault "pod-replaced" */
+  admit: (pod: NonNullable<Attachment["pod"]>) => Promise<void>;
+  /** See VanishedDeps. */
+  podLives: (pod: NonNullable<Attachment["pod"]>) => boolean;
   /** Settles when what runtimes had deleted while no agent answered is gone: an ADD may be about the same container. */
   releasesApplied: () => Promise<void>;
 }
@@ -53,6 +57,8 @@ export function refusal(fault: Fault, version?: CniVersion): Reply {
 async function runVerb(request: CniRequest | VersionRequest, deps: CallDeps): Promise<string> {
   switch (request.verb) {
     case "ADD": {
+      const { pod } = podOf(request);
+      if (pod !== undefined) await deps.admit(pod);
       await deps.releasesApplied();
       const result = await inTurn(request, deps, () =>
         request.role === "ipam" ? lend(request, deps) : attach(request, deps),

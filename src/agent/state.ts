@@ -12,6 +12,8 @@ export interface StateOptions {
   file: string;
   /** The node that the state must be of. */
   nodeName: string;
+  /** uid of its Node, where that is known: a node of the same name that was made anew is another one. */
+  nodeUid?: string;
   blocks: Blocks;
   log: Log;
   /** Wall clock in ms. */
@@ -36,12 +38,13 @@ export function openState(options: StateOptions): State {
   const { file, log } = options;
   try {
     const opened = open(options);
-    const { node } = opened.pool.facts();
-    if (node === options.nodeName) return opened;
+    const { node, nodeUid } = opened.pool.facts();
+    if (node === options.nodeName && (nodeUid ?? options.nodeUid) === (options.nodeUid ?? nodeUid)) return opened;
     // A file without a node is new, or was made by hand: it becomes ours.
     if (node === undefined) return own(opened, options);
     opened.store.close();
-    return afresh("foreign", `it is of node ${node}`, options);
+    const whose = node === options.nodeName ? `${node} before it was made anew (uid ${nodeUid})` : node;
+    return afresh("foreign", `it is of node ${whose}`, options);
   } catch (error) {
     if (!isFault(error, "store-failed") || error.data["damaged"] !== true) throw error;
     log.error({ file, error: describe(error) }, "the state file is damaged");

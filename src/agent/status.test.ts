@@ -26,6 +26,7 @@ interface Stand {
 const uplink: Uplink = {
   link: { index: 2, name: "eth0", kind: "", mtu: 1500, up: true, running: true, group: 0, alias: "" },
   addresses: {},
+  subnets: [],
   mtu: 1500,
 };
 
@@ -42,11 +43,11 @@ async function stand(t: TestContext): Promise<Stand> {
     startedMs: performance.now(),
     pool,
     uplink: () => uplink,
-    blocks,
     loops: () => loops,
     gateDepth: () => ({ working: 3, waiting: 4 }),
     metrics: createMetrics(),
     kernelCalls: () => ({ route: 0, nftables: 0, removal: 0 }),
+    masquerade: () => undefined,
     diagnose: async () => [],
   });
   t.after(async () => {

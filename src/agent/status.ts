@@ -9,6 +9,8 @@ import type { Pool } from "../ipam/pool.ts";
 import { listen, prepareSocketPath, type StopListening } from "./connection.ts";
 import type { KernelLane } from "../kernel/contract.ts";
 import type { Finding } from "./diagnose.ts";
+import type { KeptMasquerade } from "./masquerade.ts";
+import { cidrFamily } from "../net/cidr.ts";
 import { brokenLoops } from "./health.ts";
 import type { Uplink } from "./uplink.ts";
 
@@ -20,11 +22,11 @@ export interface StatusDeps {
   startedMs: number;
   pool: Pool;
   uplink: () => Uplink;
-  blocks: readonly string[];
   loops: () => LoopStatus[];
   gateDepth: () => { working: number; waiting: number };
   metrics: Metrics;
   kernelCalls: () => Readonly<Record<KernelLane, number>>;
+  masquerade: KeptMasquerade["status"];
   diagnose: () => Promise<Finding[]>;
 }
 
@@ -34,25 +36,51 @@ export function statusSocket(cniSocket: string): string {
 }
 
 /** Starts to answer GET /status, /pods, /check, /metrics, /healthz and /readyz. */
-export async function serveStatus(deps: StatusDeps): Promise<StopListening> {
+export function serveStatus(deps: StatusDeps): Promise<StopListening> {
+  return serveRoutes(deps.socket, new Map(Array.from(routes, ([path, route]) => [path, () => route(deps)])));
+}
+
+export interface WaitingDeps extends Pick<StatusDeps, "socket" | "nodeName" | "version" | "startedMs"> {
+  /** What the agent cannot begin without, in words with their cure. */
+  waitsFor: () => string;
+}
+
+/** The same paths for an agent that cannot serve yet: alive, not ready, and it says why. */
+export function serveWaiting({ socket, nodeName, version, startedMs, waitsFor }: WaitingDeps): Promise<StopListening> {
+  const upSeconds = (): number => Math.round((performance.now() - startedMs) / 1000);
+  const finding = (): Finding => ({ name: "cluster", state: "bad", says: `no pod can be attached yet: ${waitsFor()}` });
+  const answers = new Map<string, () => Answer>([
+    ["/status", () => json({ node: nodeName, version, upSeconds: upSeconds(), waitsFor: waitsFor() })],
+    ["/pods", () => json([])],
+    ["/check", () => json([finding()])],
+    ["/healthz", () => ({ type: "text/plain", body: "ok\n" })],
+    ["/readyz", () => ({ type: "text/plain", body: `waits for ${waitsFor()}\n`, httpStatus: 503 })],
+  ]);
+  return serveRoutes(socket, answers);
+}
+
+async function serveRoutes(
+  socket: string,
+  answers: ReadonlyMap<string | undefined, () => Promise<Answer> | Answer>,
+): Promise<StopListening> {
   const server = createServer(
     { requestTimeout: 5000, headersTimeout: 5000, maxHeaderSize: 8192 },
     (request, response) => {
       const answer = async (): Promise<void> => {
-        const route = request.method === "GET" ? routes.get(request.url) : undefined;
+        const route = request.method === "GET" ? answers.get(request.url) : undefined;
         if (route === undefined) {
           response.writeHead(404, { "content-type": "application/json" });
-          response.end(JSON.stringify({ code: "not-found", msg: `ask GET ${[...routes.keys()].join(", ")}` }));
+          response.end(JSON.stringify({ code: "not-found", msg: `ask GET ${[...answers.keys()].join(", ")}` }));
           return;
         }
-        const { type, body, httpStatus = 200 } = await route(deps);
+        const { type, body, httpStatus = 200 } = await route();
         response.writeHead(httpStatus, { "content-type": type });
         response.end(body);
       };
       answer().catch((error: unknown) => response.destroy(error instanceof Error ? error : undefined));
     },
   );
-  const path = statusSocket(deps.socket);
+  const path = statusSocket(socket);
   await prepareSocketPath(path);
   await listen(server, path);
   return () =>
@@ -94,7 +122,7 @@ async function metricsText(deps: StatusDeps): Promise<Answer> {
 }
 
 /** The gauges, as they are now. */
-function* readings({ pool, loops, gateDepth, kernelCalls }: StatusDeps): Generator<Reading> {
+function* readings({ pool, loops, gateDepth, kernelCalls, masquerade }: StatusDeps): Generator<Reading> {
   for (const { family, total, live, cooling } of pool.usage()) {
     yield ["fairlead_leases", [String(family), "live"], live];
     yield ["fairlead_leases", [String(family), "cooling"], cooling];
@@ -103,6 +131,14 @@ function* readings({ pool, loops, gateDepth, kernelCalls }: StatusDeps): Generat
   for (const [state, count] of Object.entries(attachmentCounts(pool))) yield ["fairlead_attachments", [state], count];
   for (const [state, count] of Object.entries(gateDepth())) yield ["fairlead_cni_calls", [state], count];
   for (const [lane, count] of Object.entries(kernelCalls())) yield ["fairlead_kernel_calls", [lane], count];
+  const masqueraded = masquerade();
+  if (masqueraded !== undefined) yield ["fairlead_masquerade_file", [masqueraded.file], 1];
+  if (masqueraded?.plan !== undefined) {
+    for (const family of [4, 6] as const) {
+      const { length } = masqueraded.plan.keep.filter((range) => cidrFamily(range) === family);
+      yield ["fairlead_masquerade_kept_ranges", [String(family)], length];
+    }
+  }
   for (const { name, failures } of loops()) yield ["fairlead_loop_failures", [name], failures];
 }
 
@@ -124,14 +160,14 @@ export interface NodeStatus {
   loops: { name: string; passes: number; failures: number; lastError?: string }[];
 }
 
-function nodeStatus({ nodeName, version, startedMs, pool, uplink, blocks, loops, gateDepth }: StatusDeps): NodeStatus {
+function nodeStatus({ nodeName, version, startedMs, pool, uplink, loops, gateDepth }: StatusDeps): NodeStatus {
   const { link, addresses, mtu } = uplink();
   return {
     node: nodeName,
     version,
     upSeconds: Math.round((performance.now() - startedMs) / 1000),
     uplink: { name: link.name, mtu, addresses: Object.values(addresses) },
-    blocks: [...blocks],
+    blocks: [...pool.blocks()],
     addresses: pool
       .usage()
       .map(({ family, total, live, cooling }) => ({ family, total: String(total), live, cooling })),

@@ -50,7 +50,7 @@ const choose = (part: {
 }): ReturnType<typeof chooseUplink> =>
   chooseUplink(
     { links: part.links ?? links, addresses: part.addresses ?? addresses, routes: part.routes ?? [] },
-    { blocks: part.blocks ?? blocks, vias: (part.vias ?? []).map(testIp), mtu: part.mtu ?? "auto" },
+    { blocks: () => part.blocks ?? blocks, vias: (part.vias ?? []).map(testIp), mtu: part.mtu ?? "auto" },
   );
 
 test("the default route decides, the one of least metric first", () => {
@@ -99,7 +99,9 @@ test("a kept uplink follows its link, and tells of a change once", async () => {
     { op: "address.add", link, address: first, prefix: 24 },
   ]);
   const told: unknown[] = [];
-  const kept = await keepUplink(kernel, { blocks, vias: [], mtu: "auto" }, ({ addresses }) => told.push(addresses));
+  const kept = await keepUplink(kernel, { blocks: () => blocks, vias: [], mtu: "auto" }, ({ addresses }) =>
+    told.push(addresses),
+  );
   await kept.refresh();
   assert.deepEqual([kept.current().addresses, told], [{ 4: first }, []]);
   await kernel.node.apply([

@@ -11,12 +11,15 @@ export interface Uplink {
   link: Link;
   /** The node's address of each family that it has: the source of node-to-pod traffic. */
   addresses: { 4?: Ip; 6?: Ip };
+  /** Networks whose addresses are reached on this link without a router. */
+  subnets: readonly Cidr[];
   /** MTU for pods. */
   mtu: number;
 }
 
 export interface UplinkOptions {
-  blocks: readonly Cidr[];
+  /** What the node owns at present. */
+  blocks: () => readonly Cidr[];
   /** Next hops of configured routes, tried where there is no default route. */
   vias: readonly Ip[];
   mtu: "auto" | number;
@@ -27,13 +30,13 @@ export interface UplinkOptions {
  * that is up and has a global address.
  * @throws Fault "machine-unfit" where there is none, or where it lacks an address of a family that the blocks serve.
  */
-export async function findUplink(kernel: Kernel, { blocks, vias, mtu }: UplinkOptions): Promise<Uplink> {
+export async function findUplink(kernel: Kernel, options: UplinkOptions): Promise<Uplink> {
   const [links, addresses, routes] = await Promise.all([
     kernel.node.links(),
     kernel.node.addresses(),
     kernel.node.routes(),
   ]);
-  return chooseUplink({ links, addresses, routes }, { blocks, vias, mtu });
+  return chooseUplink({ links, addresses, routes }, options);
 }
 
 /** The pure part of `findUplink`. */
@@ -50,11 +53,10 @@ export function chooseUplink(
     );
   }
   const own: Uplink["addresses"] = {};
-  for (const { link: on, address, scope } of seen.addresses) {
-    if (on === link.index && scope === "global") own[ipFamily(address)] ??= address;
-  }
+  const global = seen.addresses.filter(({ link: on, scope }) => on === link.index && scope === "global");
+  for (const { address } of global) own[ipFamily(address)] ??= address;
   for (const family of [4, 6] as const) {
-    if (own[family] === undefined && blocks.some((block) => cidrFamily(block) === family)) {
+    if (own[family] === undefined && blocks().some((block) => cidrFamily(block) === family)) {
       const why =
         family === 6
           ? "IPv6 pods need it: errors such as packet-too-big must come from an address that the sender can reach"
@@ -65,7 +67,8 @@ export function chooseUplink(
       );
     }
   }
-  return { link, addresses: own, mtu: mtu === "auto" ? link.mtu : mtu };
+  const subnets = [...new Set(global.map(({ address, prefix }) => cidrOf(address, prefix)))];
+  return { link, addresses: own, subnets, mtu: mtu === "auto" ? link.mtu : mtu };
 }
 
 function byDefaultRoute(routes: readonly Route[]): number | undefined {
@@ -117,6 +120,6 @@ export async function keepUplink(
   };
 }
 
-function essence({ link, addresses, mtu }: Uplink): unknown {
-  return { index: link.index, name: link.name, addresses, mtu };
+function essence({ link, addresses, subnets, mtu }: Uplink): unknown {
+  return { index: link.index, name: link.name, addresses, subnets, mtu };
 }

@@ -11,8 +11,8 @@ export interface LoopOptions {
   /** Delay after the first failed pass; doubles up to `retryMaxMs`. */
   retryMs: number;
   retryMaxMs: number;
-  /** A pass runs at least this often, trigger or not: drift is found even if an event was lost. */
-  maxMs: number;
+  /** A pass runs at least this often, trigger or not: drift is found even if an event was lost. A function is asked after each pass. */
+  maxMs: number | (() => number);
   signal: AbortSignal;
   onPass?: (outcome: LoopPass) => void;
 }
@@ -80,7 +80,7 @@ export function startLoop({ name, sync, minMs, retryMs, retryMaxMs, maxMs, signa
         await wait(Math.min(retryMs * 2 ** Math.min(failures - 1, 30), retryMaxMs), false);
       } else {
         await wait(minMs, false);
-        if (!asked) await wait(maxMs - minMs, true);
+        if (!asked) await wait((typeof maxMs === "function" ? maxMs() : maxMs) - minMs, true);
       }
     }
   }

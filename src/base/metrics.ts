@@ -60,13 +60,29 @@ export const metricTable = {
     lagSeconds,
   ),
   fairlead_repairs_total: metric("counter", ["what"], "What was found wrong on the node and put right."),
+  fairlead_masquerade_file: metric(
+    "gauge",
+    ["state"],
+    '1 for the state in which the settings of masquerade are: "good", "absent" (defaults hold), "bad" (the rules before stay). None where it is off.',
+  ),
+  fairlead_masquerade_kept_ranges: metric(
+    "gauge",
+    ["family"],
+    "Ranges towards which pods keep their own addresses, those within others left out. None where masquerade is off.",
+  ),
+  fairlead_node_blocks: metric(
+    "gauge",
+    ["range", "state"],
+    'Controller: node blocks of each range: "given", "promised" to a node that has not got it yet, "service", "free".',
+  ),
+  fairlead_controller_leads: metric("gauge", [], "Controller: 1 while this replica leads."),
   fairlead_kernel_calls: metric("gauge", ["lane"], "Calls that wait for the kernel or are under way, by thread."),
 } as const satisfies Record<string, MetricKind>;
 
 type MetricName = keyof typeof metricTable;
 
 /** What `repaired` counts. */
-export type Repair = "wire" | "guard" | "host" | "vanished" | "stray link" | "state file" | "socket";
+export type Repair = "wire" | "guard" | "masquerade" | "host" | "vanished" | "stray link" | "state file" | "socket";
 
 /** Values that are read when somebody asks: name, labels in the table's order, value. */
 export type Reading = readonly [name: MetricName, labels: readonly string[], value: number];

@@ -2,13 +2,18 @@
 
 import { formatTable } from "../base/table.ts";
 import { askAgent } from "./agent-client.ts";
-import { readAnswer, statusAnswer } from "./answers.ts";
+import { readAnswer, statusAnswer, waitingAnswer } from "./answers.ts";
 import { formatAge } from "./age.ts";
 
 /** Gives the text to print. @throws Fault where no agent answers. */
 export async function showStatus({ socket, output }: { socket: string; output: "table" | "json" }): Promise<string> {
   const answer = await askAgent(socket, "/status");
   if (output === "json") return JSON.stringify(answer, null, 2);
+  const waiting = waitingAnswer.safeParse(answer);
+  if (waiting.success) {
+    const { node, version, upSeconds, waitsFor } = waiting.data;
+    return `node ${node}, fairlead ${version}, up ${formatAge(upSeconds)}\nno pod can be attached yet; it waits for ${waitsFor}`;
+  }
   const status = readAnswer(statusAnswer, answer);
   const { uplink, attachments, calls } = status;
   return [

@@ -29,6 +29,16 @@ export function emptyBook(blocks: Blocks): LeaseBook {
   return { blocks, leased: new Set(), cooling: new Map(), cursors: new Map() };
 }
 
+/** Changes the blocks; leases and cooling addresses stay, and the search in a new block goes on behind what is leased of it. */
+export function moveTo(book: LeaseBook, blocks: Blocks): void {
+  book.blocks = blocks;
+  for (const block of book.cursors.keys()) if (!blocks.includes(block)) book.cursors.delete(block);
+  for (const address of book.leased) {
+    const block = blocks.find((candidate) => isUsable(candidate, address));
+    if (block !== undefined && !book.cursors.has(block)) book.cursors.set(block, offsetOf(block, address));
+  }
+}
+
 /** Which families the blocks can serve, IPv4 first. */
 export function familiesOf(blocks: Blocks): (4 | 6)[] {
   return ([4, 6] as const).filter((family) => blocks.some((block) => cidrFamily(block) === family));
@@ -189,8 +199,7 @@ export function nextCooledInMs(book: LeaseBook, family: 4 | 6, nowMs: number): n
 /** `where` narrows the place down, for a choice among some of the addresses only. */
 function poolEmpty(book: LeaseBook, family: 4 | 6, nowMs: number, where = ""): Fault {
   const blocks = book.blocks.filter((block) => cidrFamily(block) === family);
-  if (blocks.length === 0)
-    return new Fault("pool-empty", `this node has no IPv${family} block; add one to addresses.blocks`);
+  if (blocks.length === 0) return new Fault("pool-empty", `this node has no IPv${family} block`);
   const used = usage(book).find((row) => row.family === family);
   const nextMs = nextCooledInMs(book, family, nowMs);
   const next = nextMs === undefined ? "" : `, next free in ${Math.ceil(nextMs / 1000)} s`;

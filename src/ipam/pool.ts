@@ -25,6 +25,7 @@ export const attachmentsMax = 1024;
 export const coolDefaultMs = 60_000;
 
 export interface PoolOptions {
+  /** What the node owns at first. */
   blocks: Blocks;
   store: Store;
   coolMs?: number;
@@ -47,6 +48,9 @@ export type Draft = Omit<Attachment, keyof Given>;
 export type Given = Pick<Attachment, "addresses" | "createdMs">;
 
 export interface Pool {
+  blocks(): Blocks;
+  /** The node owns these from now on, and no others. Addresses in use outside of them stay their attachments' until those end. */
+  setBlocks(blocks: Blocks): void;
   /**
    * Takes one free address of every family that the blocks serve, as wanted, for this process alone: `journal` must follow.
    * @throws Fault "pool-empty", "address-taken", "unsupported-value", "store-failed"
@@ -79,22 +83,25 @@ export interface Pool {
   nextCooledInMs(): number | undefined;
   /** Settles when an address has become free, `timeoutMs` has passed or `signal` aborts, whichever is first. */
   whenFreed(timeoutMs: number, signal: AbortSignal): Promise<void>;
+  /** Calls back, for ever, after each change of which attachments serve. */
+  watch(onChange: () => void): void;
   facts(): Readonly<Record<string, string>>;
   setFacts(facts: Readonly<Record<string, string>>): void;
 }
 
 /** Reads the store and takes charge of it. @throws Fault "store-failed" where two of its attachments hold one address */
 export function openPool(options: PoolOptions): Pool {
-  const { blocks, store, coolMs = coolDefaultMs, now = Date.now, uptime = uptimeMs } = options;
+  const { store, coolMs = coolDefaultMs, now = Date.now, uptime = uptimeMs } = options;
   const contents = store.read();
-  const book = leases.emptyBook(blocks);
+  const book = leases.emptyBook(options.blocks);
   const attachments = new Map<string, Held>(
     contents.attachments.map((stored) => [attachmentKey(stored.attachment), { ...stored, leaving: false }]),
   );
   let facts = contents.facts;
   // Whatever cools at start may not have been cleaned up after: its agent may have ended before.
   const dead = new Set<Ip>();
-  const waiters = new Set<() => void>();
+  const [waiters, wake] = audience();
+  const [watchers, changed] = audience();
 
   // The one given last is where the search for the next begins.
   for (const { attachment } of contents.attachments.toSorted(byAge)) {
@@ -107,10 +114,6 @@ export function openPool(options: PoolOptions): Pool {
     book.cooling.set(address, Math.min(untilMs, uptime() + coolMs));
     dead.add(address);
   }
-
-  const wake = (): void => {
-    for (const end of waiters) end();
-  };
 
   const refuseMore = (): void => {
     if (attachments.size < attachmentsMax) return;
@@ -125,6 +128,11 @@ export function openPool(options: PoolOptions): Pool {
   };
 
   return {
+    blocks: () => book.blocks,
+    setBlocks: (blocks) => {
+      leases.moveTo(book, blocks);
+      wake();
+    },
     reserve: (draft, wanted = { addresses: [], ranges: [] }) => {
       refuseMore();
       const addresses = leases.chooseAddresses(book, wanted, uptime());
@@ -141,6 +149,7 @@ export function openPool(options: PoolOptions): Pool {
       const stored = present(attachments.get(attachmentKey(id)), `attachment ${attachmentKey(id)}`);
       store.ready(id);
       stored.state = "ready";
+      changed();
     },
     restore: (attachment) => {
       const key = attachmentKey(attachment);
@@ -153,6 +162,7 @@ export function openPool(options: PoolOptions): Pool {
         book.cooling.delete(address);
         leases.lease(book, address);
       }
+      changed();
     },
     release: (id, { cool }) => {
       const stored = attachments.get(attachmentKey(id));
@@ -160,7 +170,9 @@ export function openPool(options: PoolOptions): Pool {
       const addresses = ofPool(stored.attachment);
       const untilMs = uptime() + coolMs;
       // One outside the blocks is given by somebody else: a delegate that was forgotten with a lost journal, or by no one any more.
-      const cooling = cool ? addresses.filter((address) => blocks.some((block) => cidrContains(block, address))) : [];
+      const cooling = cool
+        ? addresses.filter((address) => book.blocks.some((block) => cidrContains(block, address)))
+        : [];
       store.release(
         id,
         cooling.map((address) => ({ address, untilMs })),
@@ -169,10 +181,13 @@ export function openPool(options: PoolOptions): Pool {
       for (const address of addresses) leases.unlease(book, address, cooling.includes(address) ? untilMs : undefined);
       if (cool) for (const address of stored.attachment.addresses) dead.add(address);
       if (!cool) wake();
+      changed();
     },
     leave: (id) => {
       const held = attachments.get(attachmentKey(id));
-      if (held !== undefined) held.leaving = true;
+      if (held === undefined) return;
+      held.leaving = true;
+      changed();
     },
     find: (id) => attachments.get(attachmentKey(id)),
     all: () => [...attachments.values()],
@@ -188,7 +203,7 @@ export function openPool(options: PoolOptions): Pool {
     },
     usage: () => leases.usage(book),
     nextCooledInMs: () => {
-      const times = leases.familiesOf(blocks).map((family) => leases.nextCooledInMs(book, family, uptime()));
+      const times = leases.familiesOf(book.blocks).map((family) => leases.nextCooledInMs(book, family, uptime()));
       const known = times.filter((timeMs) => timeMs !== undefined);
       return known.length === 0 ? undefined : Math.min(...known);
     },
@@ -200,6 +215,7 @@ export function openPool(options: PoolOptions): Pool {
       });
       if (wake !== undefined) waiters.delete(wake);
     },
+    watch: (onChange) => void watchers.add(onChange),
     facts: () => facts,
     setFacts: (more) => {
       // Not written again: a start on a full disk has nothing else to write, and can serve what is there.
@@ -208,6 +224,17 @@ export function openPool(options: PoolOptions): Pool {
       facts = { ...facts, ...more };
     },
   };
+}
+
+/** Callbacks, and the function that calls them all. */
+function audience(): [Set<() => void>, () => void] {
+  const members = new Set<() => void>();
+  return [
+    members,
+    () => {
+      for (const tell of members) tell();
+    },
+  ];
 }
 
 /** The addresses that the pool has to look after. */

@@ -182,6 +182,39 @@ export interface Guard {
   prune(): Promise<void>;
 }
 
+/** Ports from the first to the last, both included. */
+export interface PortRange {
+  first: number;
+  last: number;
+}
+
+/** Which connections leave the node with an address of the node in place of their own. */
+export interface MasqueradePlan {
+  /** Sources that are hidden: this node's own pod ranges. Connections of a family with none are left alone. */
+  from: readonly Cidr[];
+  /** Destinations that see the source as it is. They may overlap. */
+  keep: readonly Cidr[];
+  /** Source ports for TCP, UDP and SCTP, evenly over all of them; none: as the kernel chooses. They must not overlap. */
+  ports: readonly PortRange[];
+  /** Ports are chosen by chance: without it, connections that begin at once can get the same one, and one of them is lost. */
+  randomFully: boolean;
+}
+
+/** Networks in one plan, and ranges of ports. */
+export const masqueradeRangesMax = 8192;
+export const masqueradePortRangesMax = 64;
+
+/**
+ * Hides pods behind their node. Decided on the first packet of a connection: what began under another plan goes on as it began.
+ * Answers to connections that came from outside are never touched, nor what is meant for the node itself.
+ */
+export interface Masquerade {
+  /** Makes the table exactly as the plan says, in one transaction. True if anything had to change. Faults as those of Guard. */
+  ensure(plan: MasqueradePlan): Promise<boolean>;
+  /** Removes the whole table; none is no error. */
+  prune(): Promise<void>;
+}
+
 /** One direction of a tracked connection. */
 export interface ConnectionTuple {
   source: Ip;
@@ -280,6 +313,7 @@ export interface Kernel {
   /** The node's own namespace. */
   readonly node: Netns;
   readonly guard: Guard;
+  readonly masquerade: Masquerade;
   readonly conntrack: Conntrack;
   /**
    * Calls back with each change of the node's namespace, our own among them, until the function that it gives is called or the

@@ -2,7 +2,7 @@
 
 import { present, unreachable } from "../base/assert.ts";
 import { Fault } from "../base/fault.ts";
-import type { Conntrack, Guard, LinkRef, Netns, Op, OpResult } from "./contract.ts";
+import type { Conntrack, Guard, LinkRef, Masquerade, Netns, Op, OpResult } from "./contract.ts";
 import {
   addAddress,
   allAddresses,
@@ -24,6 +24,7 @@ import { opPhrase } from "./netlink/ops.ts";
 export type FakeCall =
   | Op["op"]
   | `guard.${keyof Guard}`
+  | `masquerade.${keyof Masquerade}`
   | `conntrack.${keyof Conntrack}`
   | "netns.open"
   | "netns.read"

@@ -27,6 +27,7 @@ testKernel("fake kernel", async (t) => {
       for (const connection of connections) kernel.track(connection);
     },
     disturbNftables: () => kernel.damageGuard("rules flushed"),
+    damageMasquerade: (how) => kernel.damageMasquerade(how),
     addForwardChain: (chain) => kernel.addForwardChain(chain),
     loseChanges: () => kernel.loseChanges(),
   };

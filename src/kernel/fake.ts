@@ -7,6 +7,7 @@ import type { Connection, ForwardChain, Kernel, Netns } from "./contract.ts";
 import { createFakeConntrack } from "./fake-conntrack.ts";
 import { type GuardDamage, createFakeGuard } from "./fake-guard.ts";
 import { dropLink } from "./fake-links.ts";
+import { createFakeMasquerade, type FakeMasquerade } from "./fake-masq.ts";
 import { type FakeCall, createFakeNetns } from "./fake-netns.ts";
 import { createFakeWatch } from "./fake-watch.ts";
 import { type FakeNamespace, addLink, createNamespaces } from "./fake-world.ts";
@@ -25,6 +26,8 @@ export interface FakeKernel extends Kernel {
   failNext(call: FakeCall, fault: Fault, effect?: FakeEffect): void;
   /** What another program can do to the guard's table. */
   damageGuard: (how: GuardDamage) => void;
+  /** The same, to the masquerade's. */
+  damageMasquerade: FakeMasquerade["damage"];
   /** Puts a connection into the node's table, as its first packet does. */
   track: (connection: Connection) => void;
   /** Another program makes a chain. */
@@ -81,10 +84,12 @@ export function createFakeKernel(): FakeKernel {
     return begin(call);
   };
   const { guard, damage } = createFakeGuard({ begin: beginOpen, committed: watch.nftables });
+  const masquerade = createFakeMasquerade({ begin: beginOpen, committed: watch.nftables });
   const { conntrack, track } = createFakeConntrack(beginOpen);
   return {
     node: openNamespace(nodeNamespace),
     guard,
+    masquerade: masquerade.masquerade,
     conntrack,
     watch: watch.watch,
     forwardChains: async () => {
@@ -127,6 +132,7 @@ export function createFakeKernel(): FakeKernel {
       failures.push({ call, fault, effect });
     },
     damageGuard: damage,
+    damageMasquerade: masquerade.damage,
     track,
     addForwardChain: (chain) => {
       forwardChains.push(chain);

@@ -31,6 +31,7 @@ async function make(t: TestContext): Promise<KernelUnderTest> {
     removeNetns: (path) => made.get(path)?.remove(),
     track: openTracker(t, node),
     disturbNftables: () => run("nft", "add table inet other"),
+    damageMasquerade: (how) => run("nft", `${how === "table deleted" ? "delete" : "flush"} table inet fairlead-masq`),
     addForwardChain: ({ family, table, chain, policy }) =>
       run(
         "nft",

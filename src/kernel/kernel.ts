@@ -12,6 +12,7 @@ import { callTimeoutMs, routeLane } from "./netlink/session.ts";
 import { type ChannelOptions, createChannel } from "./nftables/channel.ts";
 import { readForwardChains } from "./nftables/forward-chains.ts";
 import { createGuard } from "./nftables/guard.ts";
+import { createMasquerade } from "./nftables/masq.ts";
 import { createWatch } from "./watch/watch.ts";
 
 /** The namespace that this program runs in. */
@@ -53,6 +54,7 @@ export function openKernel({ nodeNetns = ownNetns, addon: bare = loadAddon(), lo
   return {
     node,
     guard: createGuard(rulesets),
+    masquerade: createMasquerade(rulesets),
     forwardChains: () => readForwardChains(createChannel(rulesets)),
     callsUnderWay: underWay,
     conntrack: createConntrack({ addon, netns: descriptor, mustBeOpen }),

@@ -20,6 +20,7 @@ export function makeFakeMachine(): FakeMachine {
     uplink: {
       link: { index, name: "eth0", kind: "", mac, mtu: 1500, up: true, running: true, group: 0, alias: "" },
       addresses: {},
+      subnets: [],
       mtu: 1500,
     },
     addNetns: (name) => kernel.addNetns(pathOf(name)),

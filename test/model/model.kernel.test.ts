@@ -41,7 +41,7 @@ async function makeMachine(run: Pick<TestContext, "after">): Promise<Machine> {
   }
   const kernel = openKernel({ nodeNetns: node.path, log: silentLog() });
   const blocks = ["10.4.0.0/25", "fd00:4::/64"].map((text) => present(parseCidr(text), text));
-  const uplink = await findUplink(kernel, { blocks, vias: [], mtu: "auto" });
+  const uplink = await findUplink(kernel, { blocks: () => blocks, vias: [], mtu: "auto" });
   const made = new Map<string, TestNetns>();
   run.after(() => kernel.close());
   return {

@@ -23,6 +23,7 @@ export const nftMessage = {
   getChain: message(4),
   newRule: message(6),
   getRule: message(7),
+  deleteRule: message(8),
   newSet: message(9),
   newElements: message(12),
   getElements: message(13),
@@ -38,7 +39,7 @@ export const nftMessage = {
 export const hooks = { prerouting: 0, input: 1, forward: 2, output: 3, postrouting: 4 } as const;
 
 /** Where a chain stands among others of its hook, by the names that nft gives to these numbers. */
-export const priorities = { raw: -300, mangle: -150, filter: 0 } as const;
+export const priorities = { raw: -300, mangle: -150, filter: 0, "srcnat + 10": 110 } as const;
 
 /** NF_ACCEPT. */
 export const policyAccept = 1;
@@ -61,17 +62,38 @@ export const verdictRegister = 0;
 /** NFT_META_*. */
 export const metaKey = { iifname: 6, nfproto: 15, l4proto: 16 } as const;
 
+/** NFT_FIB_RESULT_ADDRTYPE of what NFTA_FIB_F_DADDR looks up. */
+export const fibDestinationType = { result: 3, flags: 2 } as const;
+
+/** NFT_NG_RANDOM. */
+export const numberRandom = 1;
+
+/** NFT_BYTEORDER_HTON. */
+export const toNetworkOrder = 1;
+
+/** NF_NAT_RANGE_* of linux/netfilter/nf_nat.h. */
+export const natFlag = { portsGiven: 2, fullyRandom: 16 } as const;
+
 /** NFT_PAYLOAD_*_HEADER: what an offset counts from. */
 export const payloadBase = { network: 1, transport: 2 } as const;
 
-/** NFT_CMP_EQ. */
+/** NFT_CMP_EQ and NFT_CMP_LT. */
 export const compareEqual = 0;
+export const compareLess = 2;
 
 /**
  * Data types by nft's own numbers (`enum datatypes` in its datatype.h). The kernel only keeps them, so that a set prints
  * as names and addresses and not as bytes.
  */
-export const dataType = { nfproto: 2, ipv4: 7, ipv6: 8, icmpv6Type: 29, ifname: 41 } as const;
+export const dataType = {
+  nfproto: 2,
+  ipv4: 7,
+  ipv6: 8,
+  inetProtocol: 12,
+  icmpv6Type: 29,
+  fibAddressType: 38,
+  ifname: 41,
+} as const;
 
 /** Bits that each field takes in the data type of a concatenation. */
 export const dataTypeBits = 6;

@@ -2,13 +2,25 @@
 
 import { assert } from "../../base/assert.ts";
 import { type AttributeValues, type Writer, defineAttributes, encodeAttributes, writeNest } from "../netlink/codec.ts";
-import { compareEqual, objectCounter, verdictRegister, verdicts } from "./constants.ts";
-import { type ConstantElement, type Field, type FieldName, constantElements, fields } from "./fields.ts";
-import type { Rule, Statement } from "./ruleset.ts";
+import {
+  compareEqual,
+  compareLess,
+  natFlag,
+  numberRandom,
+  objectCounter,
+  toNetworkOrder,
+  verdictRegister,
+  verdicts,
+} from "./constants.ts";
+import { type ConstantElement, type Field, type FieldName, constantElements, fields, namedKey } from "./fields.ts";
+import type { MasqueradeStatement, Rule, Statement } from "./ruleset.ts";
 
 const dataValue = defineAttributes({ value: { id: 1, kind: "bytes" } });
 const verdictValue = defineAttributes({ code: { id: 1, kind: "be32" }, chain: { id: 2, kind: "string" } });
-const dataVerdict = defineAttributes({ verdict: { id: 2, kind: "nested", of: verdictValue } });
+const dataAny = defineAttributes({
+  value: { id: 1, kind: "bytes" },
+  verdict: { id: 2, kind: "nested", of: verdictValue },
+});
 
 /** The attributes of each expression that rules of ours use, under the kernel's name of it. */
 const expressionAttributes = {
@@ -31,7 +43,30 @@ const expressionAttributes = {
   }),
   immediate: defineAttributes({
     destination: { id: 1, kind: "be32" },
-    data: { id: 2, kind: "nested", of: dataVerdict },
+    data: { id: 2, kind: "nested", of: dataAny },
+  }),
+  fib: defineAttributes({
+    destination: { id: 1, kind: "be32" },
+    result: { id: 2, kind: "be32" },
+    flags: { id: 3, kind: "be32" },
+  }),
+  numgen: defineAttributes({
+    destination: { id: 1, kind: "be32" },
+    modulus: { id: 2, kind: "be32" },
+    type: { id: 3, kind: "be32" },
+    offset: { id: 4, kind: "be32" },
+  }),
+  byteorder: defineAttributes({
+    source: { id: 1, kind: "be32" },
+    destination: { id: 2, kind: "be32" },
+    operation: { id: 3, kind: "be32" },
+    length: { id: 4, kind: "be32" },
+    size: { id: 5, kind: "be32" },
+  }),
+  masq: defineAttributes({
+    flags: { id: 1, kind: "be32" },
+    portMin: { id: 2, kind: "be32" },
+    portMax: { id: 3, kind: "be32" },
   }),
   objref: defineAttributes({ type: { id: 1, kind: "be32" }, object: { id: 2, kind: "string" } }),
 };
@@ -111,6 +146,12 @@ function statementExpressions(statement: Statement, setIds: SetIds, sets: Consta
     sets.push({ id, field, ...constantElements(field, statement.oneOf) });
     return [...loads([statement.match]), { name: "lookup", source, set: anonymousSetName, setId: id }];
   }
+  if ("is" in statement) {
+    const value = namedKey(fields[statement.match], statement.is);
+    return [...loads([statement.match]), { name: "cmp", source, operator: compareEqual, data: { value } }];
+  }
+  if ("random" in statement) return randomBelow(statement.random);
+  if ("masquerade" in statement) return masquerade(statement.masquerade);
   if ("prefix" in statement) {
     const value = Buffer.from(statement.prefix);
     assert(
@@ -131,10 +172,38 @@ function loads(names: readonly FieldName[]): Expression[] {
     const { load, lengthBytes } = fields[name];
     const destination = registerAt(at);
     at += (lengthBytes + 3) & ~3;
-    return "meta" in load
-      ? { name: "meta", key: load.meta, destination }
-      : { name: "payload", destination, ...load, length: lengthBytes };
+    if ("meta" in load) return { name: "meta", key: load.meta, destination };
+    if ("fib" in load) return { name: "fib", destination, ...load.fib };
+    return { name: "payload", destination, ...load, length: lengthBytes };
   });
+}
+
+/** The kernel compares bytes from the left, so the number is turned into network order first. */
+function randomBelow({ below, outOf }: { below: number; outOf: number }): Expression[] {
+  assert(
+    below > 0 && below < outOf && outOf < 2 ** 31,
+    `${below} of ${outOf} is a chance that is neither none nor all`,
+  );
+  const [source, value] = [registerAt(0), Buffer.alloc(4)];
+  value.writeUInt32BE(below);
+  return [
+    { name: "numgen", destination: source, modulus: outOf, type: numberRandom, offset: 0 },
+    { name: "byteorder", source, destination: source, operation: toNetworkOrder, length: 4, size: 4 },
+    { name: "cmp", source, operator: compareLess, data: { value } },
+  ];
+}
+
+function masquerade({ ports, fullyRandom }: MasqueradeStatement): Expression[] {
+  const random = fullyRandom ? natFlag.fullyRandom : 0;
+  if (ports === undefined) return [{ name: "masq", flags: random === 0 ? undefined : random }];
+  const port = (destination: number, number: number): Expression => {
+    const value = Buffer.alloc(2);
+    value.writeUInt16BE(number);
+    return { name: "immediate", destination, data: { value } };
+  };
+  const [portMin, portMax] = [registerAt(0), ports.first === ports.last ? registerAt(0) : registerAt(16)];
+  const loaded = [port(portMin, ports.first), ...(portMax === portMin ? [] : [port(portMax, ports.last)])];
+  return [...loaded, { name: "masq", flags: natFlag.portsGiven | random, portMin, portMax }];
 }
 
 /** The number of the register at a byte offset: 1-4 are 16 bytes long, 8-23 are the same memory in steps of 4 (enum nft_registers). */

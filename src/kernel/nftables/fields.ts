@@ -1,9 +1,10 @@
 // What a rule can look at in a packet: where it lies, how long it is, what must hold before it may be read, which values it has.
 
-import { assert, present } from "../../base/assert.ts";
+import { endianness } from "node:os";
+import { present } from "../../base/assert.ts";
 import { type Cidr, cidrBase, cidrSize, hostCidr, parseCidr } from "../../net/cidr.ts";
 import { addressBits, ipBytes, ipFamily, ipFromNumber, ipToNumber, parseIp } from "../../net/ip.ts";
-import { byteOrder, dataType, metaKey, payloadBase } from "./constants.ts";
+import { byteOrder, dataType, fibDestinationType, metaKey, payloadBase } from "./constants.ts";
 
 export interface Field {
   /** nft's name of the type, for sets in text. */
@@ -12,7 +13,7 @@ export interface Field {
   type: number;
   byteOrder: number;
   lengthBytes: number;
-  load: { meta: number } | { base: number; offset: number };
+  load: { meta: number } | { base: number; offset: number } | { fib: { result: number; flags: number } };
   /** A meta value of one byte that must hold first, or the bytes would mean something else. */
   needs?: { meta: number; value: number };
   /** The values, where they have names; else they are addresses. */
@@ -21,6 +22,12 @@ export interface Field {
 
 /** NFPROTO_* of linux/netfilter.h. */
 const protocols = { ipv4: 2, ipv6: 10 } as const;
+
+/** IANA: protocols that have ports. */
+const portProtocols = { tcp: 6, udp: 17, sctp: 132 } as const;
+
+/** RTN_* of linux/rtnetlink.h. */
+const addressTypes = { local: 2 } as const;
 
 /** IANA: the protocol number of ICMPv6, and the message types of neighbour and listener discovery. */
 const protocolIcmpv6 = 58;
@@ -38,7 +45,16 @@ const isV4 = { meta: metaKey.nfproto, value: protocols.ipv4 };
 const isV6 = { meta: metaKey.nfproto, value: protocols.ipv6 };
 const network = (offset: number): Field["load"] => ({ base: payloadBase.network, offset });
 
-export type FieldName = "iifname" | "ip saddr" | "ip6 saddr" | "ip6 daddr" | "icmpv6 type" | "meta nfproto";
+export type FieldName =
+  | "iifname"
+  | "ip saddr"
+  | "ip daddr"
+  | "ip6 saddr"
+  | "ip6 daddr"
+  | "icmpv6 type"
+  | "fib daddr type"
+  | "meta l4proto"
+  | "meta nfproto";
 
 /** By the names that nft gives them. Offsets are those of the IPv4, IPv6 and ICMPv6 headers (RFC 791, 8200, 4443). */
 export const fields: Readonly<Record<FieldName, Field>> = {
@@ -50,6 +66,7 @@ export const fields: Readonly<Record<FieldName, Field>> = {
     load: { meta: metaKey.iifname },
   },
   "ip saddr": { ...v4, load: network(12), needs: isV4 },
+  "ip daddr": { ...v4, load: network(16), needs: isV4 },
   "ip6 saddr": { ...v6, load: network(8), needs: isV6 },
   "ip6 daddr": { ...v6, load: network(24), needs: isV6 },
   "icmpv6 type": {
@@ -60,6 +77,22 @@ export const fields: Readonly<Record<FieldName, Field>> = {
     load: { base: payloadBase.transport, offset: 0 },
     needs: { meta: metaKey.l4proto, value: protocolIcmpv6 },
     names: icmpv6Types,
+  },
+  "fib daddr type": {
+    typeName: "fib_addrtype",
+    type: dataType.fibAddressType,
+    byteOrder: byteOrder.host,
+    lengthBytes: 4,
+    load: { fib: fibDestinationType },
+    names: addressTypes,
+  },
+  "meta l4proto": {
+    typeName: "inet_proto",
+    type: dataType.inetProtocol,
+    byteOrder: byteOrder.big,
+    lengthBytes: 1,
+    load: { meta: metaKey.l4proto },
+    names: portProtocols,
   },
   "meta nfproto": {
     typeName: "nf_proto",
@@ -82,9 +115,8 @@ export function constantElements(
   field: Field,
   values: readonly string[],
 ): { interval: boolean; elements: ConstantElement[] } {
-  const { names } = field;
-  if (names !== undefined) {
-    const keys = values.map((value) => Uint8Array.of(present(names[value], `a number for ${value}`)));
+  if (field.names !== undefined) {
+    const keys = values.map((value) => namedKey(field, value));
     return { interval: false, elements: keys.map((key) => ({ key, intervalEnd: false })) };
   }
   if (values.every((value) => parseIp(value) !== undefined)) {
@@ -94,12 +126,24 @@ export function constantElements(
   return { interval: true, elements: intervalBorders(values.map(asCidr)) };
 }
 
+/** The bytes of the value that has this name. */
+export function namedKey({ names = {}, lengthBytes, byteOrder: order }: Field, name: string): Uint8Array {
+  const value = present(names[name], `a number for ${name}`);
+  const key = Buffer.alloc(lengthBytes);
+  if (order === byteOrder.host && endianness() === "LE") key.writeUIntLE(value, 0, lengthBytes);
+  else key.writeUIntBE(value, 0, lengthBytes);
+  return key;
+}
+
 function asCidr(value: string): Cidr {
   const ip = parseIp(value);
   return present(ip === undefined ? parseCidr(value) : hostCidr(ip), `an address or network in ${value}`);
 }
 
-/** Borders in ascending order. The kernel's tree looks to the left of a key, so a first interval above zero is preceded by an end at zero. */
+/**
+ * Borders in ascending order; networks that overlap or touch become one interval, as nft has it in such sets. The kernel's tree looks
+ * to the left of a key, so a first interval above zero is preceded by an end at zero.
+ */
 function intervalBorders(networks: readonly Cidr[]): ConstantElement[] {
   const [first] = networks;
   const family = ipFamily(cidrBase(present(first, "a value")));
@@ -108,14 +152,31 @@ function intervalBorders(networks: readonly Cidr[]): ConstantElement[] {
   const border = (at: bigint, intervalEnd: boolean): void => {
     elements.push({ key: ipBytes(ipFromNumber(family, at)), intervalEnd });
   };
-  let endOfLast = -1n;
-  const spans = networks.map((network) => ({ from: ipToNumber(cidrBase(network)), size: cidrSize(network) }));
-  for (const { from, size } of spans.toSorted((a, b) => (a.from < b.from ? -1 : 1))) {
-    assert(from > endOfLast, `networks ${networks.join(", ")} neither overlap nor touch`);
-    if (endOfLast < 0n && from > 0n) border(0n, true);
+  const spans = joined(networks);
+  if (spans[0]?.from !== 0n) border(0n, true);
+  for (const { from, end } of spans) {
     border(from, false);
-    endOfLast = from + size;
-    if (endOfLast < limit) border(endOfLast, true);
+    if (end < limit) border(end, true);
   }
   return elements;
+}
+
+/** From the first address to the one behind the last. */
+interface Span {
+  from: bigint;
+  end: bigint;
+}
+
+function joined(networks: readonly Cidr[]): Span[] {
+  const spans = networks.map((network): Span => {
+    const from = ipToNumber(cidrBase(network));
+    return { from, end: from + cidrSize(network) };
+  });
+  const apart: Span[] = [];
+  for (const span of spans.toSorted((a, b) => (a.from < b.from ? -1 : 1))) {
+    const last = apart.at(-1);
+    if (last === undefined || span.from > last.end) apart.push({ ...span });
+    else if (span.end > last.end) last.end = span.end;
+  }
+  return apart;
 }

@@ -8,7 +8,8 @@ import { isFault } from "../../base/fault.ts";
 import { parseIp } from "../../net/ip.ts";
 import { createSequence, messageFlag, splitMessages } from "../netlink/message.ts";
 import { batchMessage } from "./constants.ts";
-import { createGuard, guardQueueLenMax, guardTriesMax } from "./guard.ts";
+import { createGuard } from "./guard.ts";
+import { turnTriesMax, turnsQueueLenMax } from "./turns.ts";
 
 const { EBUSY, EINTR, ENOENT, EPERM } = osConstants.errno;
 const errnoRestart = 85;
@@ -59,7 +60,7 @@ for (const errno of [EBUSY, EINTR, errnoRestart]) {
 void test("the tries have a bound", async () => {
   const { guard, batches } = refusingKernel(Array.from({ length: 100 }, () => EBUSY));
   await assert.rejects(guard.admit(entries), { code: "kernel-busy" });
-  assert.equal(batches(), guardTriesMax);
+  assert.equal(batches(), turnTriesMax);
 });
 
 void test("a refusal carries the kernel's name and words, and is not tried again", async () => {
@@ -90,9 +91,9 @@ void test("an error of the addon is reported by its step, lost answers are asked
 
 void test("a failed call does not stop those behind it; too long a queue is refused", async () => {
   const { guard } = refusingKernel([EPERM]);
-  const calls = Array.from({ length: guardQueueLenMax + 1 }, () => guard.admit(entries));
+  const calls = Array.from({ length: turnsQueueLenMax + 1 }, () => guard.admit(entries));
   const outcomes = await Promise.allSettled(calls);
   const rejected = outcomes.flatMap((outcome, index) => (outcome.status === "rejected" ? [index] : []));
-  assert.deepEqual(rejected, [0, guardQueueLenMax]);
+  assert.deepEqual(rejected, [0, turnsQueueLenMax]);
   await guard.admit(entries);
 });

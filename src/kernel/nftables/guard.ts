@@ -1,7 +1,7 @@
 // The source guard in the kernel: loads its table, keeps its two sets of (link, address) pairs.
 
 import { isDeepStrictEqual } from "node:util";
-import { Fault, isFault } from "../../base/fault.ts";
+import { isFault } from "../../base/fault.ts";
 import type { Guard, GuardEntry } from "../contract.ts";
 import type { Request } from "../netlink/message.ts";
 import { type Channel, type ChannelOptions, createChannel } from "./channel.ts";
@@ -10,13 +10,9 @@ import { guardTable } from "./guard-table.ts";
 import { deleteTable, elementMessages, newTable } from "./messages.ts";
 import { tableImage } from "./table-image.ts";
 import { readGeneration, readKeys, readTable } from "./table-read.ts";
+import { changedMeanwhile, createTurns } from "./turns.ts";
 
-/** Calls of one guard that are under way or wait; one more is refused. */
-export const guardQueueLenMax = 1024;
-
-/** Tries of one undertaking while others change rulesets of the namespace. */
-export const guardTriesMax = 8;
-
+const whose = "the source guard";
 const table = guardTable.name;
 const image = tableImage(guardTable);
 
@@ -27,7 +23,7 @@ const image = tableImage(guardTable);
  */
 export function createGuard(options: ChannelOptions): Guard {
   const channel = createChannel(options);
-  const inOrder = createQueue();
+  const takeTurn = createTurns(whose);
   let canDestroy = true; // until the kernel does not know the message
 
   async function ensure(wanted: GuardKeys, isLastTry: boolean): Promise<boolean> {
@@ -42,7 +38,7 @@ export function createGuard(options: ChannelOptions): Guard {
       ...changes("newElements", selectKeys(wanted, found.keys, false)),
     ];
     if (messages.length > 0) await channel.commit("repair the source guard", messages, found.generation);
-    else if ((await readGeneration(channel)) !== found.generation) throw changedMeanwhile();
+    else if ((await readGeneration(channel)) !== found.generation) throw changedMeanwhile(whose);
     return messages.length > 0;
   }
 
@@ -87,18 +83,18 @@ export function createGuard(options: ChannelOptions): Guard {
   return {
     ensure: async (entries) => {
       const keys = guardKeys(entries);
-      return inOrder(() => trying((isLastTry) => ensure(keys, isLastTry)));
+      return takeTurn((isLastTry) => ensure(keys, isLastTry));
     },
     admit: async (entries) => {
       const keys = guardKeys(entries);
-      await inOrder(() => trying(() => admit(keys)));
+      await takeTurn(() => admit(keys));
     },
     withdraw: async (entries) => {
       const keys = guardKeys(entries);
-      await inOrder(() => trying((isLastTry) => withdraw(keys, isLastTry)));
+      await takeTurn((isLastTry) => withdraw(keys, isLastTry));
     },
-    list: () => inOrder(() => trying(list)),
-    prune: () => inOrder(() => trying(prune)),
+    list: () => takeTurn(list),
+    prune: () => takeTurn(prune),
   };
 }
 
@@ -123,34 +119,4 @@ function isUnknownMessage(error: unknown): boolean {
 
 function changes(change: Parameters<typeof elementMessages>[0], keys: GuardKeys): Request[] {
   return guardSetNames.flatMap((set) => elementMessages(change, table, set, [...keys[set].values()]));
-}
-
-async function trying<T>(attempt: (isLastTry: boolean) => Promise<T>): Promise<T> {
-  for (let tries = 1; ; tries += 1) {
-    try {
-      return await attempt(tries >= guardTriesMax);
-    } catch (error) {
-      if (tries >= guardTriesMax || !isFault(error, "kernel-busy")) throw error;
-    }
-  }
-}
-
-function createQueue(): <T>(work: () => Promise<T>) => Promise<T> {
-  let last: Promise<unknown> = Promise.resolve();
-  let waiting = 0;
-  return (work) => {
-    if (waiting >= guardQueueLenMax) {
-      return Promise.reject(
-        new Fault("kernel-busy", `${waiting} calls wait for the source guard already; try again later`),
-      );
-    }
-    waiting += 1;
-    const result = last.then(work).finally(() => (waiting -= 1));
-    last = result.catch(() => undefined);
-    return result;
-  };
-}
-
-function changedMeanwhile(): Fault {
-  return new Fault("kernel-busy", "rulesets changed while the source guard was checked");
 }

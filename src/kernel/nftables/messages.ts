@@ -121,7 +121,7 @@ export function newCounter(table: string, name: string): Request {
 }
 
 export function newChain(table: string, { name, hook }: Chain): Request {
-  const base = hook === undefined ? {} : { type: "filter", policy: policyAccept, hook: hookValues(hook) };
+  const base = hook === undefined ? {} : { type: hook.type ?? "filter", policy: policyAccept, hook: hookValues(hook) };
   return attributesMessage(nftMessage.newChain, messageFlag.create, chainAttributes, { table, name, ...base });
 }
 
@@ -155,12 +155,14 @@ export function newConstantSet(table: string, { id, field, interval, elements }:
   }));
   return [
     attributesMessage(nftMessage.newSet, messageFlag.create, setAttributes, values),
-    attributesMessage(nftMessage.newElements, messageFlag.create, elementsAttributes, {
-      table,
-      set: anonymousSetName,
-      setId: id,
-      elements: list,
-    }),
+    ...chunks(list).map((part) =>
+      attributesMessage(nftMessage.newElements, messageFlag.create, elementsAttributes, {
+        table,
+        set: anonymousSetName,
+        setId: id,
+        elements: part,
+      }),
+    ),
   ];
 }
 
@@ -174,6 +176,11 @@ export function newRule(table: string, chain: string, expressions: readonly Expr
   });
 }
 
+/** Deletes every rule of the table, in all of its chains; the sets that came along with them go too. */
+export function flushRules(table: string): Request {
+  return attributesMessage(nftMessage.deleteRule, 0, ruleAttributes, { table });
+}
+
 /** NLM_F_APPEND: after the rules that are there. */
 const messageAppend = 0x800;
 
@@ -185,12 +192,17 @@ export function elementMessages(
   keys: readonly Uint8Array[],
 ): Request[] {
   const flags = change === "newElements" ? messageFlag.create : 0;
-  const messages: Request[] = [];
-  for (let at = 0; at < keys.length; at += elementsPerMessageMax) {
-    const elements = keys.slice(at, at + elementsPerMessageMax).map((value) => ({ key: { value } }));
-    messages.push(attributesMessage(nftMessage[change], flags, elementsAttributes, { table, set, elements }));
-  }
-  return messages;
+  return chunks(keys).map((part) => {
+    const elements = part.map((value) => ({ key: { value } }));
+    return attributesMessage(nftMessage[change], flags, elementsAttributes, { table, set, elements });
+  });
+}
+
+function chunks<T>(list: readonly T[]): T[][] {
+  const count = Math.ceil(list.length / elementsPerMessageMax);
+  return Array.from({ length: count }, (_, index) =>
+    list.slice(index * elementsPerMessageMax, (index + 1) * elementsPerMessageMax),
+  );
 }
 
 /** Begin and end of a batch; `generation`: the one that the batch was made for, if it is to fail in any other. */

@@ -2,6 +2,7 @@
 
 import type { Cidr } from "../../net/cidr.ts";
 import type { Ip } from "../../net/ip.ts";
+import type { PortRange } from "../contract.ts";
 import type { hooks, priorities } from "./constants.ts";
 import { type FieldName, fields } from "./fields.ts";
 
@@ -23,9 +24,12 @@ export interface NamedSet {
 export interface Chain {
   name: string;
   /** Where packets enter it, with policy accept; absent for a chain that is only jumped to. */
-  hook?: { on: keyof typeof hooks; priority: keyof typeof priorities };
+  hook?: { type?: ChainType; on: keyof typeof hooks; priority: keyof typeof priorities };
   rules: readonly Rule[];
 }
+
+/** What a chain with a hook may do; "filter" if absent. A "nat" chain sees the first packet of each connection only. */
+export type ChainType = "filter" | "nat";
 
 /** Statements from left to right; a match that fails ends the rule. */
 export type Rule = readonly Statement[];
@@ -35,11 +39,22 @@ export type Statement =
   | { match: readonly FieldName[]; inSet: string }
   /** The field has one of these values: addresses and networks, or the names that nft has for them. */
   | { match: FieldName; oneOf: readonly (Ip | Cidr | string)[] }
+  /** The field has the value that has this name. */
+  | { match: FieldName; is: string }
   /** The text in the field begins so. */
   | { match: FieldName; prefix: string }
+  /** A number below `outOf`, anew for each packet, is below `below`. */
+  | { random: { below: number; outOf: number } }
   | { count: string }
   | { jump: string }
-  | { verdict: "accept" | "drop" | "return" };
+  | { verdict: "accept" | "drop" | "return" }
+  | { masquerade: MasqueradeStatement };
+
+/** The connection leaves with an address of the link that it leaves by; `ports` only behind a match of protocols that have some. */
+export interface MasqueradeStatement {
+  ports?: PortRange;
+  fullyRandom: boolean;
+}
 
 /** The table as `nft -f` reads it, with no elements in its named sets. */
 export function tableText({ name, comment, counters, sets, chains }: Table): string {
@@ -54,17 +69,29 @@ export function tableText({ name, comment, counters, sets, chains }: Table): str
 }
 
 function chainLines({ hook, rules }: Chain): string[] {
-  const head = hook === undefined ? [] : [`type filter hook ${hook.on} priority ${hook.priority}; policy accept;`];
+  const head =
+    hook === undefined
+      ? []
+      : [`type ${hook.type ?? "filter"} hook ${hook.on} priority ${hook.priority}; policy accept;`];
   return [...head, ...rules.map((rule) => rule.map(statementText).join(" "))];
 }
 
 function statementText(statement: Statement): string {
   if ("inSet" in statement) return `${statement.match.join(" . ")} @${statement.inSet}`;
   if ("oneOf" in statement) return `${statement.match} { ${statement.oneOf.join(", ")} }`;
+  if ("is" in statement) return `${statement.match} ${statement.is}`;
+  if ("random" in statement) return `numgen random mod ${statement.random.outOf} < ${statement.random.below}`;
+  if ("masquerade" in statement) return masqueradeText(statement.masquerade);
   if ("prefix" in statement) return `${statement.match} "${statement.prefix}*"`;
   if ("count" in statement) return `counter name "${statement.count}"`;
   if ("jump" in statement) return `jump ${statement.jump}`;
   return statement.verdict;
+}
+
+function masqueradeText({ ports, fullyRandom }: MasqueradeStatement): string {
+  const to =
+    ports === undefined ? "" : ` to :${ports.first === ports.last ? ports.first : `${ports.first}-${ports.last}`}`;
+  return `masquerade${to}${fullyRandom ? " fully-random" : ""}`;
 }
 
 function typeText(key: readonly FieldName[]): string {

@@ -8,6 +8,7 @@ import { policyAccept, userDataType } from "./constants.ts";
 import { type SetIds, ruleExpressions } from "./expressions.ts";
 import {
   deleteTable,
+  flushRules,
   hookValues,
   newChain,
   newConstantSet,
@@ -20,7 +21,7 @@ import {
 import type { Chain, Rule, Table } from "./ruleset.ts";
 
 /**
- * What tells one table from another: the tag of the whole, and of each rule in its chain. The kernel never changes a rule,
+ * What tells one table from another: the tag of its frame (all but the rules), and of each rule in its chain. The kernel never changes a rule,
  * a rule that anybody else makes has no tag of ours, and what a rule of ours refers to cannot be removed from under it.
  * So equal shapes are equal rulesets.
  */
@@ -34,7 +35,7 @@ export interface TableShape {
 
 export interface ChainShape {
   name: string;
-  hook: { number: number; priority: number; policy: number } | undefined;
+  hook: { type: string; number: number; priority: number; policy: number } | undefined;
   /** Tags of the rules in order; "" for a rule without one. */
   rules: string[];
 }
@@ -44,6 +45,16 @@ export interface TableImage {
   shape: TableShape;
   /** One batch makes the table anew, whatever there was; its named sets are empty. */
   load: readonly Request[];
+  /**
+   * One batch makes the rules anew where the frame is right. A packet sees the old rules or the new ones, never a chain without: so
+   * it goes where NAT is concerned, which looks at the first packet of a connection alone.
+   */
+  refill: readonly Request[];
+}
+
+/** The shape without rules: where two of them are equal, `refill` is enough. */
+export function frameOf(shape: TableShape): TableShape {
+  return { ...shape, chains: shape.chains.map((chain) => ({ ...chain, rules: [] })) };
 }
 
 /** Bytes of a tag: a hash cut to a length that no accident matches. */
@@ -61,10 +72,10 @@ export function tableImage(table: Table): TableImage {
     chain,
     rules: chain.rules.map((rule) => encodeRule(table.name, chain.name, rule, setIds)),
   }));
-  const rules = chains.flatMap(({ rules }) => rules);
+  const rules = chains.flatMap(({ rules }) => rules.flatMap(({ messages }) => messages));
   const comment = userDataEntry(userDataType.tableComment, Buffer.from(`${table.comment}\0`));
   // The bytes are hashed and not the value: so a release that encodes the same value otherwise replaces the table too.
-  const tag = tagOf([newTable(table.name, comment), ...base, ...rules.flatMap(({ messages }) => messages)]);
+  const tag = tagOf([newTable(table.name, comment), ...base]);
   const userData = Buffer.concat([comment, userDataEntry(userDataType.ourTag, tag)]);
   return {
     name: table.name,
@@ -78,8 +89,9 @@ export function tableImage(table: Table): TableImage {
       deleteTable(table.name),
       newTable(table.name, userData),
       ...base,
-      ...rules.flatMap(({ messages }) => messages),
+      ...rules,
     ],
+    refill: [flushRules(table.name), ...rules],
   };
 }
 
@@ -102,7 +114,9 @@ function encodeRule(table: string, chain: string, rule: Rule, setIds: SetIds): E
 
 function chainShape({ name, hook }: Chain, rules: readonly EncodedRule[]): ChainShape {
   const tags = rules.map(({ tag }) => tag.toString("hex"));
-  return { name, hook: hook === undefined ? undefined : { ...hookValues(hook), policy: policyAccept }, rules: tags };
+  const entry =
+    hook === undefined ? undefined : { type: hook.type ?? "filter", ...hookValues(hook), policy: policyAccept };
+  return { name, hook: entry, rules: tags };
 }
 
 function tagOf(messages: readonly Request[]): Buffer {

@@ -68,9 +68,9 @@ async function readChains(channel: Channel, table: string): Promise<ChainShape[]
   const tags = Map.groupBy(rules, (rule) => rule.chain);
   return ofFamily
     .filter((chain) => chain.table === table)
-    .map(({ name = "", hook, policy = -1 }) => ({
+    .map(({ name = "", type = "", hook, policy = -1 }) => ({
       name,
-      hook: hook === undefined ? undefined : { number: hook.number ?? -1, priority: hook.priority ?? -1, policy },
+      hook: hook === undefined ? undefined : { type, number: hook.number ?? -1, priority: hook.priority ?? -1, policy },
       rules: (tags.get(name) ?? []).map((rule) => tagOf(rule.userData)),
     }))
     .toSorted(byName);

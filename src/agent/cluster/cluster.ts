@@ -1,0 +1,177 @@
+// The agent as a member of its cluster: follows its Node, its pods and all NodeNetworks, and writes the two objects that are its own.
+
+import { isDeepStrictEqual } from "node:util";
+import type { Log } from "../../base/log.ts";
+import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
+import { pause } from "../../base/pause.ts";
+import type { Pool } from "../../ipam/pool.ts";
+import type { Blocks } from "../../ipam/store.ts";
+import type { CacheStatus, Kube } from "../../kube/contract.ts";
+import { type Node, nodes, pods } from "../../kube/core-objects.ts";
+import { nodeEndpoints, nodeNetworks } from "../../kube/objects.ts";
+import type { Cidr } from "../../net/cidr.ts";
+import type { Ways } from "../place.ts";
+import { publishedEndpoints, wantedEndpoints } from "./endpoints.ts";
+import { admitPod, isPodOf, type SandboxPod } from "./identity.ts";
+import { keepObject } from "./keep.ts";
+import { givenBlocks, wantedNetwork } from "./node-network.ts";
+import { type NodeFault, peerRoutes, type PeersSeen } from "./peers.ts";
+
+export interface ClusterOptions {
+  kube: Kube;
+  nodeName: string;
+  agentVersion: string;
+  log: Log;
+  signal: AbortSignal;
+  onPass: (pass: LoopPass) => void;
+}
+
+/** What has changed in the cluster's view. */
+export type ClusterChange = "node" | "networks" | "pods";
+
+export interface Cluster {
+  /** Blocks that the controller has given to this Node; none while it has not. */
+  blocks: () => Blocks;
+  /** Ways to all other nodes of this segment, for a node that owns `own`. */
+  ways: (near: readonly Cidr[], own: Blocks) => Ways;
+  /** uid of this agent's Node; undefined until the API server has told. */
+  nodeUid: () => string | undefined;
+  /** Settles when the own Node is known, when the API server could not be asked, or after `withinMs`. */
+  firstWord: (withinMs: number) => Promise<void>;
+  /** Calls back with each change; one listener at a time. */
+  listen: (onChange: (change: ClusterChange) => void) => void;
+  /** See `admitPod`. */
+  admit: (pod: SandboxPod) => Promise<void>;
+  /** The API server has the pod on this node, or has not been heard yet. */
+  podLives: (pod: SandboxPod) => boolean;
+  /** Starts to publish the attachments of the pool. */
+  publish: (pool: Pool) => Loop;
+  /** Keeps this node's NodeNetwork. */
+  reporting: Loop;
+  /** What cannot be done for this node at present. */
+  faults: () => readonly NodeFault[];
+  caches: () => CacheStatus[];
+  /** Settles when all following has ended, after `signal`. */
+  done: Promise<unknown>;
+}
+
+/** How often it is looked whether the API server has failed to answer: no event tells of that. */
+const lookMs = 100;
+
+const writing = { minMs: 50, retryMs: 500, retryMaxMs: 15_000, maxMs: 60_000 };
+
+/** Starts to follow the cluster; nothing is awaited. */
+export function joinCluster(options: ClusterOptions): Cluster {
+  const { kube, nodeName, agentVersion, log, signal, onPass } = options;
+  let listener: (change: ClusterChange) => void = () => {};
+  let peers: PeersSeen = { routes: [], faults: [] };
+  const changed = (change: ClusterChange): void => {
+    reporting.trigger();
+    listener(change);
+  };
+
+  const follow = { signal, onSynced: () => changed("networks") };
+  const self = kube.follow(nodes, {
+    ...follow,
+    fieldSelector: `metadata.name=${nodeName}`,
+    onChange: ({ before, after }) => {
+      if (before?.metadata.uid !== after?.metadata.uid || before?.spec.providerID !== after?.spec.providerID) {
+        changed("node");
+      }
+    },
+  });
+  const networks = kube.follow(nodeNetworks, {
+    ...follow,
+    onChange: ({ before, after }) => {
+      if (!isDeepStrictEqual(before?.status, after?.status) || after?.metadata.name === nodeName) changed("networks");
+    },
+  });
+  const ownPods = kube.follow(pods, {
+    ...follow,
+    fieldSelector: `spec.nodeName=${nodeName}`,
+    onChange: ({ before, after }) => {
+      if (before?.metadata.uid !== after?.metadata.uid) changed("pods");
+    },
+  });
+  const ownEndpoints = kube.follow(nodeEndpoints, { ...follow, fieldSelector: `metadata.name=${nodeName}` });
+
+  const node = (): Node | undefined => self.get({ name: nodeName });
+  const nodeUid = (): string | undefined => node()?.metadata.uid;
+  const blocks = (): Cidr[] => givenBlocks(networks.get({ name: nodeName }), nodeUid());
+
+  const reporting = startLoop({
+    name: "node-network",
+    ...writing,
+    sync: async () => {
+      const own = node();
+      if (own === undefined || !networks.synced()) return;
+      await keepObject({
+        kube,
+        kind: nodeNetworks,
+        name: nodeName,
+        seen: () => networks.get({ name: nodeName }),
+        wanted: (held) =>
+          wantedNetwork(held, { node: own, agentVersion, faults: peers.faults }, new Date().toISOString()),
+        signal,
+      });
+    },
+    signal,
+    onPass,
+  });
+
+  const ways: Cluster["ways"] = (near, own) => {
+    const seen = peerRoutes(networks.all(), { nodeName, blocks: own, near });
+    if (!isDeepStrictEqual(seen.faults, peers.faults)) {
+      for (const { code, message } of seen.faults) log.warn({ code }, message);
+      reporting.trigger();
+    }
+    peers = seen;
+    return { routes: seen.routes, complete: networks.synced(), written: false };
+  };
+
+  return {
+    blocks,
+    ways,
+    nodeUid,
+    faults: () => peers.faults,
+    reporting,
+    firstWord: async (withinMs) => {
+      const endMs = performance.now() + withinMs;
+      const heard = (): boolean => nodeUid() !== undefined || self.status().failures > 0;
+      while (!heard() && performance.now() < endMs && !signal.aborted) {
+        await pause(lookMs, signal, (wake) => {
+          listener = wake;
+        });
+      }
+    },
+    listen: (onChange) => {
+      listener = onChange;
+    },
+    admit: (pod) => admitPod(pod, { kube, cache: ownPods, nodeName, log, signal }),
+    podLives: (sandbox) => {
+      const pod = ownPods.get(sandbox);
+      return !ownPods.synced() || (pod !== undefined && isPodOf(sandbox, pod));
+    },
+    publish: (pool) =>
+      startLoop({
+        name: "endpoints",
+        ...writing,
+        sync: async () => {
+          const own = node();
+          if (own === undefined || !ownEndpoints.synced()) return;
+          await keepObject({
+            kube,
+            kind: nodeEndpoints,
+            name: nodeName,
+            seen: () => ownEndpoints.get({ name: nodeName }),
+            wanted: (held) => wantedEndpoints(held, own, publishedEndpoints(pool.all(), ownPods)),
+            signal,
+          });
+        },
+        signal,
+        onPass,
+      }),
+    caches: () => [self, networks, ownPods, ownEndpoints].map((cache) => cache.status()),
+    done: Promise.all([self.done, networks.done, ownPods.done, ownEndpoints.done, reporting.done]),
+  };
+}
