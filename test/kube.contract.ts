@@ -1,5 +1,6 @@
 // What every API server does that Fairlead's programs talk to: run on the real one and on the lab's alike. Where they differ, the lab's is wrong.
 
+import { testCustomKinds, testCustomObjects } from "./kube-crd.contract.ts";
 import { testDeletion } from "./kube-delete.contract.ts";
 import { testLists } from "./kube-list.contract.ts";
 import { testBuiltInKinds, testObjects } from "./kube-objects.contract.ts";
@@ -15,4 +16,6 @@ export function testKubeApi(name: string, wire: () => Wire): void {
   testDeletion(name, wire);
   testLists(name, wire);
   testWatches(name, wire);
+  testCustomKinds(name, wire);
+  testCustomObjects(name, wire);
 }

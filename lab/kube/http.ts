@@ -160,9 +160,9 @@ async function runWatch(
       signal,
       gate: gate.isOpen() ? watchGate : gate,
       stalled: effect?.does === "stall",
+      onBegun: () => usage.answered(call.caller.name, 200),
       onSent: (bytes) => usage.sent(call.caller.name, bytes),
     });
-    usage.answered(call.caller.name, 200);
   } finally {
     watches.delete(response);
   }
