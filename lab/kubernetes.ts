@@ -49,8 +49,8 @@ export interface Kubernetes {
   /** What the node's agent has published. */
   published(node: string): Promise<Published[]>;
   controller: { start(): Promise<void>; stop(): Promise<void>; kill(): Promise<void> };
-  /** The server accepts connections and answers nobody, until it is woken. */
-  apiServer: { hang(): void; wake(): void };
+  /** One that hangs accepts connections and answers nobody until it is woken; one that is killed has its objects when it starts again. */
+  apiServer: { hang(): void; wake(): void; kill(): Promise<void>; start(): Promise<void> };
 }
 
 export interface KubernetesOptions {
@@ -78,10 +78,14 @@ export async function startKubernetes(
 
   const settings = `${directory}/api.json`;
   const tls = { cert: serving.certificate, key: serving.key, clientCa: authority.certificate };
-  writeFileSync(settings, JSON.stringify({ host, port: apiPort, tls }), { mode: 0o600 });
+  writeFileSync(settings, JSON.stringify({ host, port: apiPort, tls, file: `${directory}/objects.jsonl` }), {
+    mode: 0o600,
+  });
   const socket = `${directory}/api.sock`;
-  const [apiDaemon] = await all([
-    startNode(lab, { name: "api server", netns, directory, args: [serverProgram, settings] }),
+  const startServer = (): Promise<Daemon> =>
+    startNode(lab, { name: "api server", netns, directory, args: [serverProgram, settings] });
+  let [apiDaemon] = await all([
+    startServer(),
     startNode(lab, { name: "door", netns, directory, args: [doorProgram, socket, host, String(apiPort)] }),
   ]);
   const api = createApi({ socket, serverName: "localhost", authority: authority.certificate, client: admin });
@@ -131,6 +135,10 @@ export async function startKubernetes(
     apiServer: {
       hang: () => void process.kill(apiDaemon.id.pid, "SIGSTOP"),
       wake: () => void process.kill(apiDaemon.id.pid, "SIGCONT"),
+      kill: async () => void (await apiDaemon.end(0)),
+      start: async () => {
+        apiDaemon = await startServer();
+      },
     },
   };
 }
