@@ -13,6 +13,7 @@ import { silentLog } from "../src/base/log.ts";
 import { conflistFile } from "../src/cni/conflist.ts";
 import { askAgent } from "../src/cli/agent-client.ts";
 import { loadAddon } from "../src/kernel/addon.ts";
+import type { Kernel } from "../src/kernel/contract.ts";
 import { openKernel } from "../src/kernel/kernel.ts";
 import { connect } from "../src/kube/connect.ts";
 import type { Kube } from "../src/kube/contract.ts";
@@ -94,8 +95,8 @@ export async function makeClusterAgent(t: TestContext): Promise<ClusterAgent> {
       const end = new AbortController();
       const kernel = openKernel({ nodeNetns: node.path, log: silentLog() });
       const agentKube = connect({ address, userAgent: "agent", limits });
-      const { promise: served, resolve: onServing } = Promise.withResolvers<void>();
-      const done = serve({
+      const { promise: serving, resolve: onServing } = Promise.withResolvers<void>();
+      const served = serve({
         config,
         kernel,
         kube: agentKube,
@@ -106,12 +107,10 @@ export async function makeClusterAgent(t: TestContext): Promise<ClusterAgent> {
         signal: end.signal,
         onServing,
         rehearsal: false,
-      }).finally(async () => {
-        kernel.close();
-        await agentKube.close();
       });
+      const done = ended(served, kernel, agentKube);
       running = { stop: end, done };
-      return { serving: Promise.race([served, done]), done };
+      return { serving: Promise.race([serving, done]), done };
     },
     hasConflist: () => existsSync(join(config.paths.cniConf, conflistFile)),
     cni: (verb, call) => runShim(config, verb, call),
@@ -128,4 +127,14 @@ export async function makeClusterAgent(t: TestContext): Promise<ClusterAgent> {
       await kube.patch(nodeNetworks, { name }, { type: "merge", body: { status } }, { subresource: "status" });
     },
   };
+}
+
+/** Settles as the agent ends, once everything that it was given is closed. */
+async function ended(served: Promise<void>, kernel: Kernel, kube: Kube): Promise<void> {
+  try {
+    await served;
+  } finally {
+    kernel.close();
+    await kube.close();
+  }
 }
