@@ -51,6 +51,13 @@ export const upheavals: Readonly<Record<string, (stage: Stage) => Promise<string
     await addMany(world, ["n5", "n6", "n7", "n8"]);
     return [];
   },
+  "n2 goes, others come, and its agent has not heard": async ({ world, settle }) => {
+    await world.removeNode("n2");
+    await addMany(world, ["n5", "n6", "n7", "n8"]);
+    await settle();
+    await world.runGhost("n2");
+    return [];
+  },
   "n2 is made anew and shares with others": async ({ world }) => {
     await world.removeNode("n2");
     await addMany(world, ["n5", "n6", "n7", "n2"]);
