@@ -42,14 +42,13 @@ async function play({ what, upheaval, deaf }: Play, call: number): Promise<strin
     first.freeze(true, ...deaf);
     await settle(world, second);
     const unserved = await upheaval({ world, settle: () => settle(world, second) });
-    await settle(world, second);
     if (what === "stall") {
       life.wake();
       // It goes on with what it knew; that its calls are refused is as it should be.
       await working.catch(() => {});
       await first.pass().catch(() => {});
-      await settle(world, second);
     }
+    await settle(world, second);
     await checkSettled(world, new Set(unserved));
     return life.last();
   } finally {
