@@ -15,8 +15,9 @@ const customResourceDefinitions: Kind<KubeObject> = {
   parse: (raw) => raw as KubeObject,
 };
 
+const definitions = parseAllDocuments(readFileSync(file, "utf8")).map((document) => document.toJS() as KubeObject);
+
 /** Creates the definitions of deploy/crds.yaml. */
 export async function defineOurKinds(kube: Kube): Promise<void> {
-  for (const document of parseAllDocuments(readFileSync(file, "utf8")))
-    await kube.create(customResourceDefinitions, document.toJS() as KubeObject);
+  for (const definition of definitions) await kube.create(customResourceDefinitions, definition);
 }

@@ -24,7 +24,7 @@ export interface Replica {
 }
 
 /** Starts a replica on the world's server. Its clock stands where `world.nowMs` says. */
-export async function startReplica(world: World, life: Life): Promise<Replica> {
+export async function startReplica(world: World, life: Pick<Life, "cross">): Promise<Replica> {
   const stop = new AbortController();
   const plain = connect({ address: { server: world.server.url }, userAgent: "replica" });
   const live = followAll(plain, () => {}, stop.signal);

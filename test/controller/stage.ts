@@ -46,14 +46,23 @@ export interface Stage {
  */
 export const upheavals: Readonly<Record<string, (stage: Stage) => Promise<string[]>>> = {
   "nothing happens": async () => [],
-  "n2 goes and others come": async ({ world }) => {
+  "n2 goes and others come": async ({ world, settle }) => {
     await world.removeNode("n2");
     await addMany(world, ["n5", "n6", "n7", "n8"]);
+    await settle();
     return [];
   },
-  "n2 is made anew and shares with others": async ({ world }) => {
+  "n2 goes, others come, and its agent has not heard": async ({ world, settle }) => {
+    await world.removeNode("n2");
+    await addMany(world, ["n5", "n6", "n7", "n8"]);
+    await settle();
+    await world.runGhost("n2");
+    return [];
+  },
+  "n2 is made anew and shares with others": async ({ world, settle }) => {
     await world.removeNode("n2");
     await addMany(world, ["n5", "n6", "n7", "n2"]);
+    await settle();
     return [];
   },
   "n2 is made anew when others have all there is": async ({ world, settle }) => {
@@ -61,6 +70,7 @@ export const upheavals: Readonly<Record<string, (stage: Stage) => Promise<string
     await addMany(world, ["n5", "n6", "n7", "n8"]);
     await settle();
     await addMany(world, ["n2"]);
+    await settle();
     return ["n2"];
   },
 };

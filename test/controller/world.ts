@@ -26,6 +26,8 @@ export interface World {
   removeNode(name: string): Promise<void>;
   /** The agent of that node makes, or corrects, its NodeNetwork and NodeEndpoints. */
   runAgent(name: string): Promise<void>;
+  /** The agent of the Node of that name that went last makes its NodeNetwork anew: it has not heard yet. */
+  runGhost(name: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -34,6 +36,7 @@ export async function createWorld(config: WorldConfig): Promise<World> {
   const kube = connect({ address: { server: server.url }, userAgent: "world" });
   await defineOurKinds(kube);
   let hosts = 0;
+  const gone = new Map<string, string>();
   return {
     server,
     kube,
@@ -51,7 +54,16 @@ export async function createWorld(config: WorldConfig): Promise<World> {
       const body = { status: { addresses: [{ type: "InternalIP", address: address ?? `172.30.0.${hosts}` }] } };
       return await kube.patch(nodes, { name }, { type: "merge", body }, { subresource: "status" });
     },
-    removeNode: (name) => kube.remove(nodes, { name }),
+    removeNode: async (name) => {
+      const stored = server.store.get("/nodes", name);
+      if (stored !== undefined) gone.set(name, nodes.parse(stored.object).metadata.uid ?? "");
+      await kube.remove(nodes, { name });
+    },
+    runGhost: async (name) => {
+      const nodeUid = gone.get(name);
+      if (nodeUid !== undefined)
+        await kube.create(nodeNetworks, { metadata: { name }, spec: { nodeUid, agentVersion: "0.1.0" } });
+    },
     runAgent: (name) => runAgent(kube, name),
     close: async () => {
       await kube.close();
