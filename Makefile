@@ -4,7 +4,7 @@ SHELL := /bin/sh
 .SHELLFLAGS := -euc
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-dev reference reference-if-go check test test-unit test-kernel test-lab mutants demo bench clean
+.PHONY: help setup setup-dev reference reference-if-go upstream setup-cluster check test test-unit test-kernel test-lab cluster mutants demo bench image clean
 
 # The same words whatever the caller's locale; the system programs where a plain `su` leaves them out of the PATH.
 export LC_ALL := C
@@ -28,8 +28,16 @@ setup-dev: ## the same, with what the tests need
 	@tools/machine.sh modules
 	@umask 022; $(MAKE) --no-print-directory -s -C native
 
+setup-cluster:
+	@tools/machine.sh cluster
+	@tools/machine.sh modules
+	@umask 022; $(MAKE) --no-print-directory -s -C native
+
 reference: ## build cnitool and the reference plugins, which bench and tests run (Go)
 	@test/reference/build.sh
+
+upstream: setup-cluster ## build Kubernetes, etcd, containerd, runc and CoreDNS, for make cluster (Go, ten minutes once)
+	@test/upstream/build.sh
 
 # Tests that need them are skipped without, and say so.
 reference-if-go:
@@ -38,7 +46,7 @@ reference-if-go:
 check: setup-dev ## types, lint, format and the rules of the code
 	@tools/test.sh check
 
-test: setup-dev reference-if-go ## every test but bench: check, unit, native, kernel, lab
+test: setup-dev reference-if-go ## every test but cluster and bench: check, unit, native, kernel, lab
 	@tools/test.sh all
 
 test-unit: setup ## tests that need nothing but Node
@@ -50,6 +58,9 @@ test-kernel: setup-dev reference-if-go ## tests in network namespaces (root)
 test-lab: setup ## every scenario of the lab (root)
 	@tools/test.sh lab
 
+cluster: upstream reference image ## prove it in a real Kubernetes of two nodes on this machine (Go, root)
+	@tools/test.sh cluster
+
 mutants: setup-dev reference-if-go ## change the code in known ways and see the right test fail (root); ARGS=WORD for some rows
 	@node_modules/.bin/node --disable-warning=ExperimentalWarning tools/mutants.ts $(ARGS)
 
@@ -59,6 +70,12 @@ demo: setup ## a small VPC in network namespaces, and what Fairlead does in it
 bench: setup reference ## measure against the reference plugins, write bench/results.json (Go, root); ARGS="--only load"
 	@umask 022; $(MAKE) --no-print-directory -s build/bench-spawn
 	@node_modules/.bin/node bench/main.ts $(ARGS)
+
+image: ## the container image, made without a registry: build/fairlead-image.tar
+	@tools/machine.sh image
+	@tools/machine.sh modules
+	@umask 022; $(MAKE) --no-print-directory -s -C native
+	@tools/image.sh $(ARGS)
 
 build/bench-spawn: bench/spawn.c
 	mkdir -p build

@@ -3,6 +3,7 @@
 import { existsSync, readdirSync, rmdirSync, rmSync } from "node:fs";
 import { present } from "../src/base/assert.ts";
 import { Fault } from "../src/base/fault.ts";
+import { cgroupsNamed, removeCgroup } from "./cgroups.ts";
 import { removeNetns } from "./netns.ts";
 import {
   endProcesses,
@@ -52,6 +53,11 @@ export async function removeLab(name: string): Promise<Removal> {
   }
   removal.processes = await endLabProcesses(record, removal.notes);
   const env = labEnvironment(record.token);
+  for (const thing of record.things.filter(({ kind }) => kind === "cgroup")) {
+    const ended = await removeCgroup(thing);
+    if (ended === undefined) removal.notes.push(`cgroup ${thing.name} is not the one that this lab made: left alone`);
+    else removal.processes += ended;
+  }
   for (const thing of record.things.toReversed()) {
     if (thing.kind !== "netns") continue;
     removal.notes.push(...foreignHolders(thing));
@@ -62,13 +68,14 @@ export async function removeLab(name: string): Promise<Removal> {
   return removal;
 }
 
-/** What is still there of a lab that was taken down: namespaces under its name, its directory, processes with its token. Empty when clean. */
+/** What is still there of a lab that was taken down: namespaces and cgroups of its name, its directory, processes with its token. Empty when clean. */
 export function leftovers(name: string, env: Readonly<Record<string, string>>): string[] {
   const namespaces = existsSync("/run/netns")
     ? readdirSync("/run/netns").filter((entry) => entry.startsWith(`${netnsPrefix}${name}-`))
     : [];
   return [
     ...namespaces.map((entry) => `namespace ${entry}`),
+    ...cgroupsNamed(`${netnsPrefix}${name}-`).map((folder) => `cgroup ${folder}`),
     ...(existsSync(labDirectory(name)) ? [`directory ${labDirectory(name)}`] : []),
     ...processesWithToken(present(env[tokenVariable], "token")).map(
       ({ pid }) => `process ${pid} (${processName(pid)})`,

@@ -19,15 +19,15 @@ const thingsMax = 20_000;
 
 const recordFile = "record.jsonl";
 
-export type ThingKind = "netns" | "process";
+export type ThingKind = "netns" | "process" | "cgroup";
 
 /** One thing of a lab, as the record tells it. Files need no entries: all of them lie in the lab's own directory. */
 export interface Thing {
   id: number;
   kind: ThingKind;
-  /** Namespaces: the name that `ip netns` knows. Processes: what the process is, "agent node-1". */
+  /** Namespaces: the name that `ip netns` knows. Processes: what the process is, "agent node-1". Cgroups: the name in every hierarchy. */
   name: string;
-  /** What tells it from a namesake: namespace inode, or "pid:ticks". Absent: about to be made when the maker last wrote. */
+  /** What tells it from a namesake: an inode, or "pid:ticks". Absent: about to be made when the maker last wrote. */
   identity?: string;
 }
 
@@ -143,7 +143,7 @@ export function readRecord(name: string): RecordContent | undefined {
 const id = z.int().positive();
 const lineSchema = z.discriminatedUnion("note", [
   z.object({ note: z.literal("begin"), lab: z.string().min(1), token: z.string().min(1), owner: z.string() }),
-  z.object({ note: z.literal("intend"), id, kind: z.enum(["netns", "process"]), name: z.string().min(1) }),
+  z.object({ note: z.literal("intend"), id, kind: z.enum(["netns", "process", "cgroup"]), name: z.string().min(1) }),
   z.object({ note: z.literal("made"), id, identity: z.string().min(1) }),
   z.object({ note: z.literal("gone"), id }),
 ]);

@@ -3,6 +3,8 @@
 #
 # usage: tools/machine.sh run      what `make demo` and the agent need
 #        tools/machine.sh dev      the same, and what `make test` needs
+#        tools/machine.sh cluster  what `make demo` needs, and what `make cluster` needs beside Go
+#        tools/machine.sh image    what `make image` needs; it asks nothing of the kernel
 #        tools/machine.sh modules  node_modules as package-lock.json says, if they are not
 set -eu
 umask 022
@@ -46,6 +48,9 @@ check_node() {
 c_headers() { have gcc && printf '#include <stdio.h>\n#include <linux/netlink.h>\n' | gcc -fsyntax-only -x c - 2>/dev/null; }
 musl_compiler() { have musl-gcc && printf '#include <stdio.h>\n' | musl-gcc -fsyntax-only -x c - 2>/dev/null; }
 ca_bundle() { [ -s /etc/ssl/certs/ca-certificates.crt ] || [ -s /etc/ssl/cert.pem ] || [ -s /etc/pki/tls/certs/ca-bundle.crt ]; }
+seccomp_headers() { have pkg-config && pkg-config --exists libseccomp; }
+# In the cluster's test image it stands without its libraries.
+static_busybox() { have busybox && ! ldd "$(command -v busybox)" >/dev/null 2>&1; }
 fuzzer_runtime() {
   have clang || return 1
   for name in "libclang_rt.fuzzer-$(uname -m).a" libclang_rt.fuzzer.a; do
@@ -83,12 +88,17 @@ missing_packages() {
   need libc6-dev c_headers
   need musl-tools musl_compiler
   need make have make
+  need openssl have openssl
+  need ca-certificates ca_bundle
+  if [ "$1" = image ]; then
+    need binutils have strip
+    return
+  fi
   need iproute2 have ip
   need nftables have nft
   need conntrack have conntrack
   need iputils-ping have ping
   need procps have ps
-  need ca-certificates ca_bundle
   if [ "$1" = dev ]; then
     need clang have clang
     need clang-format have clang-format
@@ -97,6 +107,18 @@ missing_packages() {
     need iptables have iptables
     need jq have jq
     need python3 have python3
+  fi
+  if [ "$1" = cluster ]; then
+    need pkg-config have pkg-config
+    need libseccomp-dev seccomp_headers
+    need openssl have openssl
+    need iptables have iptables
+    need busybox-static static_busybox
+    need bash have bash
+    need dash have dash
+    need curl have curl
+    need bind9-dnsutils have dig
+    need netcat-openbsd have nc.openbsd
   fi
 }
 
@@ -200,15 +222,20 @@ check_modules() {
 }
 
 case "${1:-}" in
-run | dev)
+run | dev | cluster)
   check_system
   check_node
   check_packages "$1"
   check_kernel
   ;;
+image)
+  check_system
+  check_node
+  check_packages "$1"
+  ;;
 modules)
   check_node
   check_modules
   ;;
-*) refuse "usage: tools/machine.sh run|dev|modules" ;;
+*) refuse "usage: tools/machine.sh run|dev|cluster|image|modules" ;;
 esac

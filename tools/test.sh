@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs the tiers of tests and counts them: what belongs to a tier, its bounds, what it left on the machine, the closing line.
 #
-# usage: tools/test.sh check|unit|native|kernel|lab [file...]   one tier, or some of its files (unit, kernel, lab)
-#        tools/test.sh all                                      every tier, whatever fails before, and a summary
+# usage: tools/test.sh check|unit|native|kernel|lab|cluster [file...]   one tier, or some of its files (all but check and native)
+#        tools/test.sh all                                              every tier but cluster, whatever fails before, and a summary
 # With CI=true a skipped test is a failed test.
 set -euo pipefail
 umask 022
@@ -11,9 +11,10 @@ export LC_ALL=C PATH="$PWD/node_modules/.bin:$PATH:/usr/local/sbin:/usr/sbin:/sb
 unset CDPATH NODE_OPTIONS NODE_TEST_CONTEXT
 
 tiers=(check unit native kernel lab)
-test_timeout_ms=120000
 tier_timeout_s=1800
-files_at_once=2
+# Of one test and of one file with all its tests. Each file of the tier cluster runs a Kubernetes of its own.
+test_timeout_ms() { case $1 in cluster) echo 1500000 ;; *) echo 120000 ;; esac }
+files_at_once() { case $1 in cluster) echo 1 ;; *) echo 2 ;; esac }
 settle_tries_max=30 # of 0.1 s each: a deleted namespace takes its links with it a little later
 out=build/test
 
@@ -33,7 +34,7 @@ tier_files() {
   local dirs=() dir
   for dir in src lab tools test bench; do [ ! -d "$dir" ] || dirs+=("$dir"); done
   case $1 in
-  unit) find "${dirs[@]}" -name '*.test.ts' ! -name '*.kernel.test.ts' ! -name '*.lab.test.ts' ;;
+  unit) find "${dirs[@]}" -name '*.test.ts' ! -name '*.kernel.test.ts' ! -name '*.lab.test.ts' ! -name '*.cluster.test.ts' ;;
   *) find "${dirs[@]}" -name "*.$1.test.ts" ;;
   esac | sort
 }
@@ -113,7 +114,7 @@ run_node_tier() {
     before=$(network)
   fi
   : >"$out/$tier.xml" # a run that is killed writes none
-  bounded node --test --test-concurrency="$files_at_once" --test-timeout="$test_timeout_ms" \
+  bounded node --test --test-concurrency="$(files_at_once "$tier")" --test-timeout="$(test_timeout_ms "$tier")" \
     --test-reporter=spec --test-reporter-destination=stdout \
     --test-reporter=junit --test-reporter-destination="$out/$tier.xml" "${files[@]}" || status=$?
   hollow=$(hollow_files "$out/$tier.xml")
@@ -155,7 +156,7 @@ run_check() {
   step "format (oxfmt)" oxfmt --check .
   step "rules of the code (tidy)" node tools/tidy.ts
   step "C format (clang-format)" bash -c 'find native bench -name "*.[ch]" -exec clang-format --dry-run --Werror {} +'
-  step "shell syntax" bash -c 'set -e; bash -n .ci/run; bash -n tools/test.sh; sh -n tools/machine.sh; sh -n test/reference/build.sh; sh -n bin/fairlead'
+  step "shell syntax" bash -c 'set -e; bash -n .ci/run; bash -n tools/test.sh; sh -n tools/machine.sh; sh -n tools/image.sh; sh -n test/reference/build.sh; sh -n test/upstream/build.sh; sh -n test/cluster/machine.sh; sh -n bin/fairlead'
   record check "$passed" "$failed" 0
 }
 
@@ -206,9 +207,9 @@ all)
   for tier in "${tiers[@]}"; do run_tier "$tier"; done
   summary "${tiers[@]}"
   ;;
-check | unit | native | kernel | lab)
+check | unit | native | kernel | lab | cluster)
   run_tier "$@"
   summary "$1"
   ;;
-*) refuse "usage: tools/test.sh all, or check|unit|native|kernel|lab [file...]" ;;
+*) refuse "usage: tools/test.sh all, or check|unit|native|kernel|lab|cluster [file...]" ;;
 esac

@@ -1,11 +1,12 @@
 // What goes on behind the calls: every background activity of the agent but the reaper and the sockets, which its start needs.
 
+import { createBrake } from "../base/brake.ts";
 import { type Loop, type LoopPass, startLoop } from "../base/loop.ts";
 import type { Metrics } from "../base/metrics.ts";
 import { attachmentIdOf } from "./attach.ts";
 import { detach } from "./detach.ts";
 import { syncDropIns } from "./drop-ins.ts";
-import { type HostDeps, startHostLoop } from "./host.ts";
+import { type HostDeps, startHostLoop, waysSettleMs } from "./host.ts";
 import { install } from "./install.ts";
 import { type KeptMasquerade, keepMasquerade, startMasquerade } from "./masquerade.ts";
 import type { createObstacleWatch } from "./obstacles.ts";
@@ -23,7 +24,7 @@ const slowLoop = { minMs: 200, retryMs: 500, retryMaxMs: 30_000, maxMs: 30_000 }
 export interface BackgroundParts {
   options: AgentOptions;
   deps: CallDeps;
-  place: Place;
+  host: HostDeps;
   uplink: KeptUplink;
   obstacles: ReturnType<typeof createObstacleWatch>;
   masquerade: KeptMasquerade;
@@ -31,13 +32,13 @@ export interface BackgroundParts {
 
 /** Starts them; each can be triggered by its name. */
 export function backgroundLoops(
-  { options, deps, place, uplink, obstacles, masquerade }: BackgroundParts,
+  { options, deps, host, uplink, obstacles, masquerade }: BackgroundParts,
   signal: AbortSignal,
   onPass: (pass: LoopPass) => void,
 ): Loop[] {
-  const { pool, metrics } = deps;
+  const { pool } = deps;
   return [
-    startHostLoop(hostDeps(options, { place, uplink, metrics }), signal, onPass),
+    startHostLoop(host, signal, onPass),
     startLoop({ name: "guard", ...slowLoop, sync: () => syncGuard(pool, deps), signal, onPass }),
     startMasquerade(masquerade, signal, onPass),
     startRepair(deps, signal, onPass),
@@ -68,7 +69,8 @@ export function hostDeps(
     ...place.ways(uplink.current().subnets),
     uplinkName: uplink.current().link.name,
   });
-  return { kernel, plan, log, metrics };
+  const brake = createBrake({ settleMs: waysSettleMs, clock: () => performance.now() });
+  return { kernel, plan, brake, log, metrics };
 }
 
 /** Masquerade for the pods of this place. */

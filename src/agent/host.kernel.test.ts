@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import { makeNetns, type TestNetns } from "../../test/netns.ts";
+import { createBrake } from "../base/brake.ts";
 import { present } from "../base/assert.ts";
 import { silentLog } from "../base/log.ts";
 import { createMetrics } from "../base/metrics.ts";
@@ -22,8 +23,11 @@ const plan: HostPlan = {
     { to: cidr("fd00:10:4:2::/64"), via: ip("fd00:30::12") },
   ],
   complete: true,
+  written: true,
   uplinkName: "eth0",
 };
+
+const settling = { settleMs: 1000, clock: () => performance.now() };
 
 function makeNode(t: TestContext): {
   node: TestNetns;
@@ -41,7 +45,8 @@ function makeNode(t: TestContext): {
   return {
     node,
     kernel,
-    sync: (plan) => syncHost({ kernel, plan: () => plan, log: silentLog(), metrics: createMetrics() }),
+    sync: (plan) =>
+      syncHost({ kernel, plan: () => plan, brake: createBrake(settling), log: silentLog(), metrics: createMetrics() }),
     sysctl: (key) => node.run("cat", `/proc/sys/net/${key}`).trim(),
   };
 }
@@ -82,8 +87,39 @@ test("what is right is not written again", async (t) => {
   const { kernel } = makeNode(t);
   const counted: number[] = [];
   const metrics = { repaired: (_what: string, count: number) => void counted.push(count) };
-  for (let pass = 0; pass < 2; pass += 1) await syncHost({ kernel, plan: () => plan, log: silentLog(), metrics });
+  for (let pass = 0; pass < 2; pass += 1)
+    await syncHost({ kernel, plan: () => plan, brake: createBrake(settling), log: silentLog(), metrics });
   assert.deepEqual([counted.length, counted[1]], [2, 0]);
+});
+
+test("a cluster's ways stay while it is not known of all nodes, and do not go many at once", async (t) => {
+  const { node, kernel } = makeNode(t);
+  let nowMs = 0;
+  const brake = createBrake({ settleMs: 1000, clock: () => nowMs });
+  const ways = Array.from({ length: 10 }, (_, index) => ({ to: cidr(`10.5.${index}.0/24`), via: ip("172.30.0.12") }));
+  const sync = (count: number, complete: boolean): Promise<void> =>
+    syncHost({
+      kernel,
+      plan: () => ({ ...plan, routes: ways.slice(0, count), complete, written: false }),
+      brake,
+      log: silentLog(),
+      metrics: createMetrics(),
+    });
+  const held = (): number =>
+    node.run("ip", "route", "show", "via", "172.30.0.12").trim().split("\n").filter(Boolean).length;
+  await sync(10, true);
+  assert.equal(held(), 10);
+  await sync(0, false);
+  nowMs = 5000;
+  await sync(0, false);
+  assert.equal(held(), 10, "not all nodes are known");
+  await sync(8, true);
+  assert.equal(held(), 8, "a fifth goes at once");
+  await sync(2, true);
+  assert.equal(held(), 8, "more than a fifth waits");
+  nowMs = 6000;
+  await sync(2, true);
+  assert.equal(held(), 2);
 });
 
 test("what was damaged comes back; what is not ours stays", async (t) => {

@@ -1,5 +1,6 @@
 // What the node itself needs so that pods work: sysctls, routes to other nodes' blocks, an answer for its own unused addresses.
 
+import type { Brake } from "../base/brake.ts";
 import type { Log } from "../base/log.ts";
 import type { Metrics } from "../base/metrics.ts";
 import { startLoop, type Loop, type LoopPass } from "../base/loop.ts";
@@ -16,6 +17,8 @@ export interface HostPlan {
   routes: readonly NodeRoute[];
   /** False while it is not known of all other nodes: ways that are there and not wanted stay then. */
   complete: boolean;
+  /** A person wrote them down: others may go at once, however many. */
+  written: boolean;
   uplinkName: string;
 }
 
@@ -23,9 +26,14 @@ export interface HostDeps {
   kernel: Kernel;
   /** Asked anew for each pass: the uplink can change. */
   plan: () => HostPlan;
+  /** Holds back the loss of many ways to other nodes at once. */
+  brake: Brake;
   log: Log;
   metrics: Pick<Metrics, "repaired">;
 }
+
+/** How long many ways must have been unwanted before they go. */
+export const waysSettleMs = 5_000;
 
 /** Behind every route of a live pod (metric 0), so that packets to unused addresses of a block are answered, not sent out again. */
 const unreachableMetric = 4_000_000;
@@ -69,7 +77,7 @@ export function startHostLoop(deps: HostDeps, signal: AbortSignal, onPass: (pass
 }
 
 /** One pass: writes what differs, adds what is missing, then removes routes and rules of ours that nobody wants. */
-export async function syncHost({ kernel, plan: askPlan, log, metrics }: HostDeps): Promise<void> {
+export async function syncHost({ kernel, plan: askPlan, brake, log, metrics }: HostDeps): Promise<void> {
   const plan = askPlan();
   const written = await syncSysctls(kernel, plan, log);
   const desired = hostRoutesDesired(plan);
@@ -80,9 +88,7 @@ export async function syncHost({ kernel, plan: askPlan, log, metrics }: HostDeps
     missing.map((route): Op => ({ op: "route.replace", route })),
   );
   // Looked at anew: what was replaced just now is gone already.
-  const unwanted = (await ownRoutes(kernel)).filter(
-    (have) => !desired.some((want) => sameRoute(want, have)) && (plan.complete || have.via === undefined),
-  );
+  const unwanted = removable(await ownRoutes(kernel), desired, { plan, brake, log });
   await applyAll(
     kernel.node,
     unwanted.map((route): Op => ({ op: "route.remove", route })),
@@ -93,6 +99,25 @@ export async function syncHost({ kernel, plan: askPlan, log, metrics }: HostDeps
     log.info({ added: missing.map(({ to }) => to), removed: unwanted.map(({ to }) => to) }, "node routes changed");
   }
 }
+
+/** Routes that nobody wants and that may go now: ways to other nodes only where all nodes are known, and many of them not at once. */
+function removable(
+  held: readonly Route[],
+  desired: readonly Route[],
+  { plan, brake, log }: Pick<HostDeps, "brake" | "log"> & { plan: HostPlan },
+): Route[] {
+  const unwanted = held.filter((have) => !desired.some((want) => sameRoute(want, have)));
+  const ways = unwanted.filter(({ via }) => via !== undefined);
+  const keys = plan.complete ? ways.map(wayKey) : [];
+  const allowed = brake.allow(keys, held.filter(({ via }) => via !== undefined).length);
+  if (plan.written) return unwanted;
+  const heldBack = keys.length - allowed.size;
+  if (heldBack > 0)
+    log.warn({ ways: heldBack }, "many ways to other nodes are unwanted at once; they stay a little longer");
+  return unwanted.filter((route) => route.via === undefined || allowed.has(wayKey(route)));
+}
+
+const wayKey = ({ to, via, metric }: Route): string => `${to} ${via} ${metric}`;
 
 /** No rule with our protocol number is wanted here: those that are there come from another mode, or from a stranger. */
 async function removeRules(kernel: Kernel, log: Log): Promise<number> {

@@ -15,6 +15,8 @@ export interface Ways {
   routes: readonly NodeRoute[];
   /** False while it is not known of all other nodes: ways that are there and not among `routes` stay then. */
   complete: boolean;
+  /** A person wrote them down: others may go at once, however many. */
+  written: boolean;
 }
 
 export interface Place {
@@ -26,5 +28,5 @@ export interface Place {
 
 /** A node outside Kubernetes: all of it stands in its file. */
 export function configuredPlace({ addresses, routes }: AgentConfig): Place {
-  return { blocks: () => addresses.blocks, ways: () => ({ routes, complete: true }) };
+  return { blocks: () => addresses.blocks, ways: () => ({ routes, complete: true, written: true }) };
 }

@@ -56,6 +56,7 @@ function createRehearsalDeps(blocks: readonly Cidr[], uplink: Uplink): CallDeps 
     gate: createGate(),
     metrics: createMetrics(),
     admit: async () => {},
+    podLives: () => false,
     statusMode: "normal",
     loops: () => [],
     releasesApplied: async () => {},

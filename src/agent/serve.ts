@@ -8,6 +8,7 @@ import { within } from "../base/pause.ts";
 import type { Pool } from "../ipam/pool.ts";
 import type { Kernel } from "../kernel/contract.ts";
 import { probeMachine } from "../kernel/features.ts";
+import type { Cluster } from "./cluster/cluster.ts";
 import { backgroundLoops, hostDeps, masqueradeOf, putInPlace, releasesDeps } from "./background.ts";
 import { hasIpv6 } from "./config.ts";
 import { listenForShims } from "./connection.ts";
@@ -67,7 +68,8 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
   const trigger = (name: string): void => loops.get(name)?.trigger();
   const start = (loop: Loop): void => void loops.set(loop.status().name, loop);
   const uplink = await watchedUplink(options, place, trigger);
-  await syncHost(hostDeps(options, { place, uplink, metrics }));
+  const host = hostDeps(options, { place, uplink, metrics });
+  await syncHost(host);
   if (station.setAside !== undefined) metrics.repaired("state file", 1);
   const loopStop = new AbortController();
   let releases: Releases | undefined;
@@ -77,6 +79,7 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
       metrics,
       uplink,
       admit: cluster?.admit ?? (async () => {}),
+      podLives: cluster?.podLives ?? (() => false),
       nextLinkIndexes: createLinkIndexes(await takenIndexes(kernel, pool)),
       onDoomed: () => trigger("reaper"),
       releasesApplied: async () => releases?.applied(),
@@ -89,7 +92,7 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
     await releases.applied();
     const obstacles = createObstacleWatch({ kernel, log });
     const masquerade = masqueradeOf(options, { place, uplink, metrics });
-    const parts = { options, deps, place, uplink, obstacles, masquerade };
+    const parts = { options, deps, host, uplink, obstacles, masquerade };
     for (const loop of backgroundLoops(parts, loopStop.signal, onPass)) start(loop);
     if (cluster !== undefined) for (const loop of followCluster(cluster, { pool, log, trigger, stop })) start(loop);
     const unwatch = watchNode({ kernel, pool, uplink: uplink.current, trigger });
@@ -98,6 +101,7 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
       const sockets = await listen(options, deps, {
         obstacles: obstacles.found,
         masquerade: masquerade.status,
+        cluster,
         onReopened: () => trigger("releases"),
         loopStop,
         onPass,
@@ -143,7 +147,7 @@ function watchedUplink(
 
 type Made = Pick<
   CallDeps,
-  "pool" | "metrics" | "admit" | "nextLinkIndexes" | "onDoomed" | "loops" | "releasesApplied"
+  "pool" | "metrics" | "admit" | "podLives" | "nextLinkIndexes" | "onDoomed" | "loops" | "releasesApplied"
 > & {
   uplink: KeptUplink;
 };
@@ -179,6 +183,7 @@ function reportPasses(metrics: Metrics, log: Log): (pass: LoopPass) => void {
 interface Around {
   obstacles: () => readonly Obstacle[];
   masquerade: KeptMasquerade["status"];
+  cluster: Cluster | undefined;
   onReopened: () => void;
   loopStop: AbortController;
   onPass: (pass: LoopPass) => void;
@@ -188,7 +193,7 @@ interface Around {
 function listen(
   options: AgentOptions,
   deps: CallDeps,
-  { obstacles, masquerade, onReopened, loopStop, onPass }: Around,
+  { obstacles, masquerade, cluster, onReopened, loopStop, onPass }: Around,
 ): Promise<Sockets> {
   const { config, kernel, log, door, version, shim } = options;
   const { socket } = config.paths;
@@ -204,6 +209,7 @@ function listen(
     metrics: deps.metrics,
     kernelCalls: () => kernel.callsUnderWay(),
     masquerade,
+    caches: () => cluster?.caches() ?? [],
     diagnose: () =>
       diagnose({
         ...deps,
@@ -211,6 +217,7 @@ function listen(
         shim,
         obstacles,
         masquerade,
+        ...(cluster === undefined ? {} : { cluster }),
         features: () => probeMachine({ ipv6: hasIpv6(deps.pool.blocks()) }),
       }),
   };

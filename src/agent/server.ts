@@ -26,6 +26,8 @@ export interface CallDeps extends AttachDeps, LendDeps, HealthDeps {
   log: Log;
   /** Rejects an ADD for a pod that is not this node's any more. @throws Fault "pod-replaced" */
   admit: (pod: NonNullable<Attachment["pod"]>) => Promise<void>;
+  /** See VanishedDeps. */
+  podLives: (pod: NonNullable<Attachment["pod"]>) => boolean;
   /** Settles when what runtimes had deleted while no agent answered is gone: an ADD may be about the same container. */
   releasesApplied: () => Promise<void>;
 }

@@ -8,10 +8,11 @@ import { uptimeMs } from "../base/uptime.ts";
 import type { Pool } from "../ipam/pool.ts";
 import type { Blocks } from "../ipam/store.ts";
 import { type Cluster, joinCluster } from "./cluster/cluster.ts";
-import { adoptBlocks, awaitBlocks } from "./cluster/standing.ts";
+import { adoptBlocks, awaitBlocks, missing } from "./cluster/standing.ts";
 import type { AgentOptions } from "./options.ts";
 import { configuredPlace, type Place } from "./place.ts";
 import { openState, type State } from "./state.ts";
+import { serveWaiting } from "./status.ts";
 
 /** Longest that a start waits for the API server's first word; one that has kept blocks serves without it then. */
 const firstWordMs = 3_000;
@@ -41,9 +42,34 @@ export async function takeStation(options: AgentOptions, onPass: (pass: LoopPass
   await cluster.firstWord(firstWordMs);
   const state = open(options, [], cluster.nodeUid());
   const { pool } = state;
-  const ready = await awaitBlocks(cluster, { pool, nodeName, log }, signal);
-  const place: Place = { blocks: () => pool.blocks(), ways: (near) => cluster.ways(near, pool.blocks()) };
-  return { ...state, place, cluster, ready };
+  try {
+    const ready = await whileWaiting(cluster, options, () => awaitBlocks(cluster, { pool, nodeName, log }, signal));
+    const place: Place = { blocks: () => pool.blocks(), ways: (near) => cluster.ways(near, pool.blocks()) };
+    return { ...state, place, cluster, ready };
+  } catch (error) {
+    state.store.close();
+    throw error;
+  }
+}
+
+/** Does `work` while the status socket tells what the agent waits for. */
+async function whileWaiting<T>(
+  cluster: Cluster,
+  { config: { node, paths }, version }: AgentOptions,
+  work: () => Promise<T>,
+): Promise<T> {
+  const stopTelling = await serveWaiting({
+    socket: paths.socket,
+    nodeName: node.name,
+    version,
+    startedMs: performance.now(),
+    waitsFor: () => missing(cluster, node.name),
+  });
+  try {
+    return await work();
+  } finally {
+    await stopTelling();
+  }
 }
 
 function open(

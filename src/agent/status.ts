@@ -6,6 +6,7 @@ import { describe } from "../base/fault.ts";
 import type { LoopStatus } from "../base/loop.ts";
 import type { Metrics, Reading } from "../base/metrics.ts";
 import type { Pool } from "../ipam/pool.ts";
+import type { CacheStatus } from "../kube/contract.ts";
 import { listen, prepareSocketPath, type StopListening } from "./connection.ts";
 import type { KernelLane } from "../kernel/contract.ts";
 import type { Finding } from "./diagnose.ts";
@@ -27,6 +28,8 @@ export interface StatusDeps {
   metrics: Metrics;
   kernelCalls: () => Readonly<Record<KernelLane, number>>;
   masquerade: KeptMasquerade["status"];
+  /** Nothing outside Kubernetes. */
+  caches: () => readonly CacheStatus[];
   diagnose: () => Promise<Finding[]>;
 }
 
@@ -36,25 +39,51 @@ export function statusSocket(cniSocket: string): string {
 }
 
 /** Starts to answer GET /status, /pods, /check, /metrics, /healthz and /readyz. */
-export async function serveStatus(deps: StatusDeps): Promise<StopListening> {
+export function serveStatus(deps: StatusDeps): Promise<StopListening> {
+  return serveRoutes(deps.socket, new Map(Array.from(routes, ([path, route]) => [path, () => route(deps)])));
+}
+
+export interface WaitingDeps extends Pick<StatusDeps, "socket" | "nodeName" | "version" | "startedMs"> {
+  /** What the agent cannot begin without, in words with their cure. */
+  waitsFor: () => string;
+}
+
+/** The same paths for an agent that cannot serve yet: alive, not ready, and it says why. */
+export function serveWaiting({ socket, nodeName, version, startedMs, waitsFor }: WaitingDeps): Promise<StopListening> {
+  const upSeconds = (): number => Math.round((performance.now() - startedMs) / 1000);
+  const finding = (): Finding => ({ name: "cluster", state: "bad", says: `no pod can be attached yet: ${waitsFor()}` });
+  const answers = new Map<string, () => Answer>([
+    ["/status", () => json({ node: nodeName, version, upSeconds: upSeconds(), waitsFor: waitsFor() })],
+    ["/pods", () => json([])],
+    ["/check", () => json([finding()])],
+    ["/healthz", () => ({ type: "text/plain", body: "ok\n" })],
+    ["/readyz", () => ({ type: "text/plain", body: `waits for ${waitsFor()}\n`, httpStatus: 503 })],
+  ]);
+  return serveRoutes(socket, answers);
+}
+
+async function serveRoutes(
+  socket: string,
+  answers: ReadonlyMap<string | undefined, () => Promise<Answer> | Answer>,
+): Promise<StopListening> {
   const server = createServer(
     { requestTimeout: 5000, headersTimeout: 5000, maxHeaderSize: 8192 },
     (request, response) => {
       const answer = async (): Promise<void> => {
-        const route = request.method === "GET" ? routes.get(request.url) : undefined;
+        const route = request.method === "GET" ? answers.get(request.url) : undefined;
         if (route === undefined) {
           response.writeHead(404, { "content-type": "application/json" });
-          response.end(JSON.stringify({ code: "not-found", msg: `ask GET ${[...routes.keys()].join(", ")}` }));
+          response.end(JSON.stringify({ code: "not-found", msg: `ask GET ${[...answers.keys()].join(", ")}` }));
           return;
         }
-        const { type, body, httpStatus = 200 } = await route(deps);
+        const { type, body, httpStatus = 200 } = await route();
         response.writeHead(httpStatus, { "content-type": type });
         response.end(body);
       };
       answer().catch((error: unknown) => response.destroy(error instanceof Error ? error : undefined));
     },
   );
-  const path = statusSocket(deps.socket);
+  const path = statusSocket(socket);
   await prepareSocketPath(path);
   await listen(server, path);
   return () =>
@@ -96,7 +125,7 @@ async function metricsText(deps: StatusDeps): Promise<Answer> {
 }
 
 /** The gauges, as they are now. */
-function* readings({ pool, loops, gateDepth, kernelCalls, masquerade }: StatusDeps): Generator<Reading> {
+function* readings({ pool, loops, gateDepth, kernelCalls, masquerade, caches }: StatusDeps): Generator<Reading> {
   for (const { family, total, live, cooling } of pool.usage()) {
     yield ["fairlead_leases", [String(family), "live"], live];
     yield ["fairlead_leases", [String(family), "cooling"], cooling];
@@ -105,6 +134,10 @@ function* readings({ pool, loops, gateDepth, kernelCalls, masquerade }: StatusDe
   for (const [state, count] of Object.entries(attachmentCounts(pool))) yield ["fairlead_attachments", [state], count];
   for (const [state, count] of Object.entries(gateDepth())) yield ["fairlead_cni_calls", [state], count];
   for (const [lane, count] of Object.entries(kernelCalls())) yield ["fairlead_kernel_calls", [lane], count];
+  for (const { kind, objects, failures } of caches()) {
+    yield ["fairlead_kube_objects", [kind], objects];
+    yield ["fairlead_kube_watch_failures", [kind], failures];
+  }
   const masqueraded = masquerade();
   if (masqueraded !== undefined) yield ["fairlead_masquerade_file", [masqueraded.file], 1];
   if (masqueraded?.plan !== undefined) {

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type FakeNode, startFakeNode } from "../../test/model/fake-node.ts";
+import { testWired } from "../../test/store.contract.ts";
 import { silentLog } from "../base/log.ts";
 import { createMetrics } from "../base/metrics.ts";
 import { localMac } from "../net/mac.ts";
@@ -11,13 +12,14 @@ import { createVanishedPass, vanishedMs } from "./vanished.ts";
 
 const stray = "fl0123456789abc";
 
-function passOf({ machine, core, clock }: FakeNode): () => Promise<void> {
+function passOf({ machine, core, clock }: FakeNode, podLives = (): boolean => false): () => Promise<void> {
   return createVanishedPass({
     kernel: machine.kernel,
     pool: core.pool,
     gate: createGate(),
     log: silentLog(),
     metrics: createMetrics(),
+    podLives,
     clock: () => clock.nowMs,
     onDoomed: () => {},
   });
@@ -64,6 +66,23 @@ test("what is back in between has its whole time again", async () => {
   await rename("elsewhere", stray);
   await pass();
   await assertGoesAfterItsTime(node, pass);
+});
+
+test("a pod that the cluster still has on this node is left to its runtime, until the cluster has it no more", async () => {
+  const node = await startFakeNode();
+  let lives = true;
+  const pass = passOf(node, () => lives);
+  node.core.pool.restore(testWired({ pod: { namespace: "shop", name: "web-0", uid: "u1" } }));
+  await pass();
+  node.clock.nowMs += 2 * vanishedMs;
+  await pass();
+  assert.equal(node.core.pool.all().length, 1);
+  lives = false;
+  await pass();
+  assert.equal(node.core.pool.all().length, 1, "its time begins when the cluster lets go");
+  node.clock.nowMs += vanishedMs;
+  await pass();
+  assert.equal(node.core.pool.all().length, 0);
 });
 
 test("a pod that lost its link is released after its time, one that lives is not", async () => {

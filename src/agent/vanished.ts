@@ -17,6 +17,8 @@ export const vanishedMs = 60_000;
 export interface VanishedDeps extends DetachDeps {
   gate: Gate;
   metrics: Pick<Metrics, "repaired">;
+  /** The cluster has that pod on this node, or may have it: its runtime will call DEL. */
+  podLives: (pod: NonNullable<Attachment["pod"]>) => boolean;
   /** Milliseconds that never go back. */
   clock: () => number;
 }
@@ -39,11 +41,12 @@ export function startVanished(deps: VanishedDeps, signal: AbortSignal, onPass: (
 export function createVanishedPass(deps: VanishedDeps): () => Promise<void> {
   const missedSinceMs = new Map<string, number>();
   return async () => {
-    const { kernel, pool, clock } = deps;
+    const { kernel, pool, clock, podLives } = deps;
     const links = await kernel.node.links();
     const nowMs = clock();
     const missed = new Map<string, () => Promise<void>>();
     for (const attachment of goneAttachments(pool, links, kernel)) {
+      if (attachment.pod !== undefined && podLives(attachment.pod)) continue;
       missed.set(`attachment ${attachmentKey(attachment)}`, () => giveUp(attachment, deps));
     }
     for (const link of strayLinks(pool, links)) missed.set(`link ${link.index}`, () => doomStray(link, deps));

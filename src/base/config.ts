@@ -13,6 +13,13 @@ const aliasesMax = 10;
 /** Problems listed in one message; the rest is counted. */
 const problemsShownMax = 20;
 
+/** What we take from the environment: where Kubernetes puts the address of its API in a container, and where a person's kubeconfig is. */
+export function environment(
+  name: "KUBERNETES_SERVICE_HOST" | "KUBERNETES_SERVICE_PORT" | "KUBECONFIG" | "HOME",
+): string | undefined {
+  return process.env[name];
+}
+
 /**
  * Parses `text` as YAML and checks it against `schema`.
  * `file` is only named in messages. Gives the parsed value, frozen to its depth.

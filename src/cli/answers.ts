@@ -19,6 +19,14 @@ export const statusAnswer = z.object({
   ),
 });
 
+/** Of an agent that cannot serve yet. */
+export const waitingAnswer = z.object({
+  node: z.string(),
+  version: z.string(),
+  upSeconds: z.number(),
+  waitsFor: z.string(),
+});
+
 export const podsAnswer = z.array(
   z.object({
     network: z.string(),

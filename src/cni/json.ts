@@ -52,7 +52,7 @@ export function nameOf(value: unknown): string {
 }
 
 /** Counts brackets outside strings. In text that is no JSON the count means nothing, and the parser refuses it anyway. */
-function isDeeperThan(bytes: Uint8Array, depthMax: number): boolean {
+export function isDeeperThan(bytes: Uint8Array, depthMax: number): boolean {
   let depth = 0;
   let inString = false;
   for (let at = 0; at < bytes.length; at += 1) {

@@ -168,6 +168,8 @@ export interface CacheStatus {
   lists: number;
   watches: number;
   events: number;
+  /** Objects whose newest version cannot be read; what was read of them before stays. */
+  unreadable?: number;
   /** Failures in a row; 0 while the watch runs. */
   failures: number;
   lastError?: string;

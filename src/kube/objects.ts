@@ -1,7 +1,7 @@
 // Fairlead's own kinds: what agents and controller write for each other. The CRDs in deploy/ are made from these schemas.
 
 import { z } from "zod";
-import { cidr, defineKind, ip, meta, objectName, uid } from "./schema.ts";
+import { cidr, defineKind, ip, listByKeys, listIsSet, meta, objectName, serverRule, uid } from "./schema.ts";
 
 export const ourGroup = "fairlead.dev";
 export const ourVersion = "v1alpha1";
@@ -51,9 +51,14 @@ export const nodeNetworkSchema = z.object({
       blocks: z
         .array(z.object({ cidr }))
         .max(blocksOfNodeMax)
+        .meta(listByKeys("cidr"))
         .describe("networks that the pods of this node get their addresses from"),
-      addresses: z.array(ip).max(nodeAddressesMax).describe("where other nodes send packets for these blocks"),
-      conditions: z.array(condition).max(8).exactOptional(),
+      addresses: z
+        .array(ip)
+        .max(nodeAddressesMax)
+        .meta(listIsSet)
+        .describe("where other nodes send packets for these blocks"),
+      conditions: z.array(condition).max(8).meta(listByKeys("type")).exactOptional(),
     })
     .exactOptional(),
 });
@@ -87,21 +92,28 @@ export const nodeEndpoints = defineKind(
 
 export const blockLedgerSchema = z.object({
   metadata: meta,
-  spec: z.object({
-    range: cidr.describe("the network that is cut into node blocks"),
-    blockPrefix: z.int().min(8).max(128).describe("prefix length of a block"),
-    used: z
-      .string()
-      .max(bitmapTextMax)
-      .describe(
-        "one bit a block, in base64, the first block at the highest bit of the first byte; set: given or never given",
+  spec: z
+    .object({
+      range: cidr.describe("the network that is cut into node blocks"),
+      blockPrefix: z.int().min(8).max(128).describe("prefix length of a block"),
+      used: z
+        .string()
+        .max(bitmapTextMax)
+        .describe(
+          "one bit a block, in base64, the first block at the highest bit of the first byte; set: given or never given",
+        ),
+      cursor: z.int().min(0).describe("block at which the next search begins"),
+      pending: z
+        .array(z.object({ block: z.int().min(0), node: objectName, nodeUid: uid }))
+        .max(ledgerPendingMax)
+        .describe("blocks taken for a node that may not have been told yet"),
+    })
+    .meta(
+      serverRule(
+        "self.range == oldSelf.range && self.blockPrefix == oldSelf.blockPrefix",
+        "range and blockPrefix cannot change: every block given would mean another network",
       ),
-    cursor: z.int().min(0).describe("block at which the next search begins"),
-    pending: z
-      .array(z.object({ block: z.int().min(0), node: objectName, nodeUid: uid }))
-      .max(ledgerPendingMax)
-      .describe("blocks taken for a node that may not have been told yet"),
-  }),
+    ),
 });
 
 export type BlockLedger = z.output<typeof blockLedgerSchema>;

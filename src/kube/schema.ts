@@ -22,6 +22,22 @@ export const meta: z.ZodType<Meta> = z.object({
   finalizers: z.array(z.string()).exactOptional(),
 });
 
+/**
+ * For `.meta`: what the API server checks by CEL, since a schema cannot say it. Rules over lists need their bounds, or the server
+ * cannot tell what they cost. The functions for addresses are those of Kubernetes 1.31.
+ */
+export function serverRule(rule: string, message: string): Record<string, unknown> {
+  return { "x-kubernetes-validations": [{ rule, message }] };
+}
+
+/** For `.meta`: entries are told apart by these keys, each combination once. Without it a list is one value. */
+export function listByKeys(...keys: string[]): Record<string, unknown> {
+  return { "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": keys };
+}
+
+/** For `.meta`: no entry twice. */
+export const listIsSet: Record<string, unknown> = { "x-kubernetes-list-type": "set" };
+
 /** Longest text of an address or network. */
 const addressTextMax = 43;
 
@@ -34,7 +50,8 @@ export const ip = z
     if (parsed !== undefined) return parsed;
     context.addIssue(`${JSON.stringify(text)} is not an IP address`);
     return z.NEVER;
-  });
+  })
+  .meta(serverRule("isIP(self)", "must be an IP address"));
 
 /** A network with no bits set after its prefix. */
 export const cidr = z
@@ -45,7 +62,13 @@ export const cidr = z
     if (parsed !== undefined) return parsed;
     context.addIssue(`${JSON.stringify(text)} is not a network such as 10.4.1.0/24`);
     return z.NEVER;
-  });
+  })
+  .meta(
+    serverRule(
+      "isCIDR(self) && cidr(self) == cidr(self).masked()",
+      "must be a network such as 10.4.1.0/24, with no bits set after its prefix",
+    ),
+  );
 
 /** A name that the server checks (RFC 1123). */
 export const objectName = z.string().min(1).max(253);
@@ -56,5 +79,22 @@ export function defineKind<S extends z.ZodType<KubeObject>>(
   names: Omit<Kind<z.output<S>>, "parse">,
   schema: S,
 ): Kind<z.output<S>> {
-  return { ...names, parse: (raw) => schema.parse(raw) };
+  return {
+    ...names,
+    parse: (raw) => {
+      const read = schema.safeParse(raw);
+      return read.success ? read.data : schema.parse(withoutNulls(raw));
+    },
+  };
+}
+
+/** Servers write null for what is absent: times of conditions and events, lists. Seldom, so only what fails pays for it. */
+function withoutNulls(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutNulls);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([, member]) => member !== null)
+      .map(([key, member]) => [key, withoutNulls(member)]),
+  );
 }

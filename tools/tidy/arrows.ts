@@ -20,7 +20,7 @@ const beside: Readonly<Record<string, readonly string[]>> = {
   main: ["base", "net", "agent", "controller", "cli", "lab"],
   lab: ["base", "net"],
   bench: ["base", "net", "lab"],
-  tools: ["base"],
+  tools: ["base", "kube"],
 };
 
 /** The room of a file: the folder under src/, "main" for src/main.ts, else the top folder. */

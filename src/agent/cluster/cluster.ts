@@ -12,7 +12,7 @@ import { nodeEndpoints, nodeNetworks } from "../../kube/objects.ts";
 import type { Cidr } from "../../net/cidr.ts";
 import type { Ways } from "../place.ts";
 import { publishedEndpoints, wantedEndpoints } from "./endpoints.ts";
-import { admitPod, type SandboxPod } from "./identity.ts";
+import { admitPod, isPodOf, type SandboxPod } from "./identity.ts";
 import { keepObject } from "./keep.ts";
 import { givenBlocks, wantedNetwork } from "./node-network.ts";
 import { type NodeFault, peerRoutes, type PeersSeen } from "./peers.ts";
@@ -42,6 +42,8 @@ export interface Cluster {
   listen: (onChange: (change: ClusterChange) => void) => void;
   /** See `admitPod`. */
   admit: (pod: SandboxPod) => Promise<void>;
+  /** The API server has the pod on this node, or has not been heard yet. */
+  podLives: (pod: SandboxPod) => boolean;
   /** Starts to publish the attachments of the pool. */
   publish: (pool: Pool) => Loop;
   /** Keeps this node's NodeNetwork. */
@@ -91,7 +93,7 @@ export function joinCluster(options: ClusterOptions): Cluster {
       if (before?.metadata.uid !== after?.metadata.uid) changed("pods");
     },
   });
-  const ownEndpoints = kube.follow(nodeEndpoints, { signal, fieldSelector: `metadata.name=${nodeName}` });
+  const ownEndpoints = kube.follow(nodeEndpoints, { ...follow, fieldSelector: `metadata.name=${nodeName}` });
 
   const node = (): Node | undefined => self.get({ name: nodeName });
   const nodeUid = (): string | undefined => node()?.metadata.uid;
@@ -124,7 +126,7 @@ export function joinCluster(options: ClusterOptions): Cluster {
       reporting.trigger();
     }
     peers = seen;
-    return { routes: seen.routes, complete: networks.synced() };
+    return { routes: seen.routes, complete: networks.synced(), written: false };
   };
 
   return {
@@ -146,6 +148,10 @@ export function joinCluster(options: ClusterOptions): Cluster {
       listener = onChange;
     },
     admit: (pod) => admitPod(pod, { kube, cache: ownPods, nodeName, log, signal }),
+    podLives: (sandbox) => {
+      const pod = ownPods.get(sandbox);
+      return !ownPods.synced() || (pod !== undefined && isPodOf(sandbox, pod));
+    },
     publish: (pool) =>
       startLoop({
         name: "endpoints",

@@ -1,0 +1,85 @@
+// Events on nodes: what an operator has to know, told once and then now and again while it lasts.
+
+import { createHash } from "node:crypto";
+import { describe, isFault } from "../base/fault.ts";
+import type { Log } from "../base/log.ts";
+import type { Kube } from "../kube/contract.ts";
+import { events } from "../kube/core-objects.ts";
+
+/** The same is not told again for this long: the server forgets events after an hour. */
+const tellAgainMs = 20 * 60_000;
+/** Things remembered as told; the oldest is forgotten first, and at worst told twice. */
+const rememberedMax = 4096;
+/** Longest message that a server takes (validation of core/v1 events). */
+const messageLenMax = 1024;
+/** Events of objects without a namespace stand in this one. */
+const eventNamespace = "default";
+const component = "fairlead-controller";
+
+/** What an event is about: an object without a namespace. */
+export interface Subject {
+  kind: string;
+  apiVersion: string;
+  name: string;
+  uid: string;
+}
+
+export interface Reporter {
+  /** Writes a Warning event and a log line, unless the same was told lately. A failure is logged: an event is never worth a pass. */
+  warn(subject: Subject, reason: string, message: string, signal: AbortSignal): Promise<void>;
+}
+
+export interface ReporterOptions {
+  kube: Kube;
+  log: Log;
+  /** Names this process. */
+  instance: string;
+  now: () => number;
+}
+
+/** Makes the controller's reporter. */
+export function createReporter({ kube, log, instance, now }: ReporterOptions): Reporter {
+  const toldMs = new Map<string, number>();
+  return {
+    warn: async ({ kind, apiVersion, name, uid }, reason, message, signal) => {
+      const key = `${uid} ${reason} ${message}`;
+      const last = toldMs.get(key);
+      if (last !== undefined && now() - last < tellAgainMs) return;
+      remember(toldMs, key, now());
+      log.warn({ object: `${kind}/${name}`, reason }, message);
+      const timestamp = new Date(now()).toISOString().replace(/\.\d+Z$/, "Z");
+      const text = message.slice(0, messageLenMax);
+      const digest = createHash("sha256").update(`${key} ${now()}`).digest("hex").slice(0, 16);
+      const event = {
+        metadata: { name: `${name.slice(0, 230)}.${digest}`, namespace: eventNamespace },
+        involvedObject: { apiVersion, kind, name, uid },
+        type: "Warning",
+        reason,
+        message: text,
+        source: { component },
+        reportingComponent: component,
+        reportingInstance: instance,
+        firstTimestamp: timestamp,
+        lastTimestamp: timestamp,
+        count: 1,
+      };
+      try {
+        await kube.create(events, event, { signal });
+      } catch (error) {
+        if (isFault(error, "kube-exists")) return; // a retry of a call that had been carried out
+        toldMs.delete(key);
+        log.warn({ object: `${kind}/${name}`, reason, error: describe(error) }, "the event could not be written");
+      }
+    },
+  };
+}
+
+/** The newest stands last. */
+function remember(toldMs: Map<string, number>, key: string, atMs: number): void {
+  toldMs.delete(key);
+  toldMs.set(key, atMs);
+  for (const oldest of toldMs.keys()) {
+    if (toldMs.size <= rememberedMax) break;
+    toldMs.delete(oldest);
+  }
+}

@@ -1,0 +1,171 @@
+// Following a kind: list, then watch, then watch again from the last version; a new list only where the server has forgotten it.
+
+import { randomInt } from "node:crypto";
+import { Fault, describe, isFault } from "../base/fault.ts";
+import type { Log } from "../base/log.ts";
+import { pause } from "../base/pause.ts";
+import type { Cache, CacheChange, FollowOptions, Kind, KubeObject } from "./contract.ts";
+import { createHeld } from "./held.ts";
+import { linkSignals } from "./time-limit.ts";
+import type { Limits } from "./limits.ts";
+import { listPages } from "./list.ts";
+import { collectionPath, keyOf, member } from "./path.ts";
+import type { Transport } from "./request.ts";
+import { watchEvents } from "./watch.ts";
+
+export interface CacheDeps {
+  transport: Transport;
+  limits: Limits;
+  log: Log;
+}
+
+/** Starts to follow; ends when `options.signal` aborts. The contract says the rest. */
+export function startCache<T extends KubeObject>(
+  { transport, limits, log }: CacheDeps,
+  kind: Kind<T>,
+  options: FollowOptions<T>,
+): Cache<T> {
+  const { signal } = options;
+  const path = collectionPath(kind, options.namespace);
+  const counts = { lists: 0, watches: 0, events: 0 };
+  let synced = false;
+  let version: string | undefined; // undefined: a list is due
+  let heardMs = -Infinity;
+  let watching = false;
+  let failures = 0;
+  let lastError: string | undefined;
+  const firstSync = Promise.withResolvers<void>();
+  const ended = Promise.withResolvers<void>();
+
+  /** A listener that throws is a fault of its own: the cache stays right and goes on. */
+  const tell = (what: string, listener: () => void): void => {
+    try {
+      listener();
+    } catch (error) {
+      log.error({ kind: kind.kind, error: describe(error) }, `${what} of a cache has failed`);
+    }
+  };
+  const held = createHeld<T>({
+    kind,
+    log,
+    onChange: (change: CacheChange<T>) => tell("onChange", () => options.onChange?.(change)),
+  });
+  const heard = (): void => {
+    heardMs = performance.now();
+  };
+
+  async function list(): Promise<void> {
+    let relist = held.relist();
+    const listed = await listPages(transport, limits, kind, options, {
+      begin: () => (relist = held.relist()),
+      take: (raw) => relist.take(raw),
+    });
+    heard();
+    if (signal.aborted) return;
+    counts.lists += 1;
+    relist.end();
+    version = listed;
+    synced = true;
+    firstSync.resolve();
+    tell("onSynced", () => options.onSynced?.());
+  }
+
+  /**
+   * One watch to its end. It clears `failures` once it was a good one: it told something, or lasted.
+   * Gives how long to wait before the next one.
+   */
+  async function watch(resourceVersion: string): Promise<number> {
+    let beganMs = Infinity;
+    let told = false;
+    const lasted = (): boolean => performance.now() - beganMs >= limits.watchLivedMs;
+    const onHeard = (): void => {
+      heard();
+      if (watching) return;
+      watching = true;
+      beganMs = heardMs;
+      counts.watches += 1;
+    };
+    try {
+      const call = { kind, selection: options, resourceVersion, signal, onHeard };
+      for await (const { type, raw } of watchEvents(transport, limits, call)) {
+        if (signal.aborted) return 0;
+        if (type !== "BOOKMARK") counts.events += 1;
+        if (type === "DELETED") held.drop(raw);
+        else if (type !== "BOOKMARK") held.put(raw);
+        version = versionOf(raw) ?? version;
+        told = true;
+        failures = 0;
+      }
+      if (lasted()) return 0;
+      // A server that ends every watch at once must not be asked without end.
+      if (told) return backOffMs(1, limits);
+      throw new Fault("kube-unreachable", `watch GET ${path}: ended at once, without a word`);
+    } finally {
+      if (lasted()) failures = 0;
+      watching = false;
+    }
+  }
+
+  async function run(): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        if (version === undefined) await list();
+        if (version !== undefined && !signal.aborted) await pause(await watch(version), signal);
+      } catch (error) {
+        if (signal.aborted) break;
+        if (isForgotten(error)) version = undefined;
+        failures += 1;
+        lastError = describe(error);
+        log[failures === 1 ? "info" : "warn"]({ kind: kind.kind, failures, error: lastError }, "watch begins again");
+        await pause(backOffMs(failures, limits), signal);
+      }
+    }
+  }
+
+  void run().then(ended.resolve, ended.reject);
+
+  return {
+    get: (ref) => held.objects.get(keyOf(ref)),
+    all: () => [...held.objects.values()],
+    synced: () => synced,
+    whenSynced: async (withinMs, waiting) => {
+      const { controller, release } = linkSignals([waiting, signal]);
+      void firstSync.promise.then(() => controller.abort());
+      await pause(withinMs, controller.signal);
+      release();
+      if (synced) return;
+      const why = lastError ?? (signal.aborted || waiting.aborted ? "given up by the caller" : "no answer so far");
+      throw new Fault("kube-unreachable", `${kind.plural} have not been listed within ${withinMs} ms: ${why}`);
+    },
+    silentMs: () => performance.now() - heardMs,
+    status: () => ({
+      kind: kind.kind,
+      objects: held.objects.size,
+      ...counts,
+      unreadable: held.unreadable(),
+      failures: watching ? 0 : failures,
+      ...(lastError === undefined ? {} : { lastError }),
+    }),
+    done: ended.promise,
+  };
+}
+
+/** The version that an event leads to; bookmarks have nothing else. */
+function versionOf(raw: unknown): string | undefined {
+  const version = member(member(raw, "metadata"), "resourceVersion");
+  return typeof version === "string" && version !== "" && version !== "0" ? version : undefined;
+}
+
+/** The server cannot go on from that version: too old, unknown to it after a restore, or of a kind that has gone meanwhile. */
+function isForgotten(error: unknown): boolean {
+  if (!isFault(error)) return false;
+  const causes = error.data["causes"];
+  const ahead = Array.isArray(causes) && causes.includes("ResourceVersionTooLarge");
+  return ahead || isFault(error, "kube-expired", "kube-refused", "kube-not-found");
+}
+
+/** Between half of the doubled wait and all of it, so that many clients do not come back together. */
+function backOffMs(failures: number, { retryMs, retryMaxMs }: Limits): number {
+  const full = Math.min(retryMs * 2 ** Math.min(failures - 1, 20), retryMaxMs);
+  return Math.ceil(full / 2) + randomInt(Math.floor(full / 2) + 1);
+}
