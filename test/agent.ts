@@ -77,6 +77,8 @@ export interface TestAgentOptions {
   audited?: boolean;
   /** Where the agent writes what it does; nowhere if absent. */
   log?: Log;
+  /** What the node must hold for masquerade; nothing if absent. */
+  masquerade?: () => AuditedNode["masquerade"];
   /** Stands between the agent and the kernel, for failures at will. */
   wrap?: (kernel: Kernel) => Kernel;
 }
@@ -88,6 +90,7 @@ export interface TestAgentOptions {
 export async function startTestAgent(t: AuditScope, options: TestAgentOptions = {}): Promise<TestAgent> {
   const { blocks = ["10.4.1.0/24", "fd00:10:4:1::/64"], mtu, routes = [], settings = {} } = options;
   const { wrap = (kernel) => kernel, audited: isAudited = true, log = silentLog() } = options;
+  const { masquerade: masqueraded = () => undefined } = options;
   const attached: Attached = new Map();
   const audit = auditAtEnd(t, () => (isAudited ? audited() : undefined));
   const node = makeNetns(t);
@@ -140,6 +143,7 @@ export async function startTestAgent(t: AuditScope, options: TestAgentOptions = 
 
   const audited = (): AuditedNode | undefined => {
     if (!wasUp) return undefined;
+    const masquerade = masqueraded();
     return {
       netnsPath: node.path,
       paths: config.paths,
@@ -148,6 +152,7 @@ export async function startTestAgent(t: AuditScope, options: TestAgentOptions = 
       uplink,
       agent: running === undefined ? "stopped" : "runs",
       known: [...attached.values()],
+      ...(masquerade === undefined ? {} : { masquerade }),
     };
   };
   await start();

@@ -8,6 +8,7 @@ import { compareHostSide } from "./host-side.ts";
 import { compareFlows, compareLeases } from "./leases.ts";
 import { compareLists, livingOn } from "./lists.ts";
 import { lookAtNode, type Seen } from "./look.ts";
+import { compareMasquerade } from "./masquerade.ts";
 import type { AuditedNode } from "./node.ts";
 import { comparePods } from "./pod-side.ts";
 import { compareSettings } from "./settings.ts";
@@ -21,6 +22,7 @@ export function compareNode(node: AuditedNode, seen: Seen): Difference[] {
     ...compareHostSide(node, living, seen),
     ...comparePods(node, living, seen),
     ...compareGuard(living, seen.ruleset),
+    ...compareMasquerade(node, seen.ruleset),
     ...compareFlows(node, living, seen),
     ...compareSettings(node, seen.settings),
     ...compareFiles(node, seen.files),

@@ -3,6 +3,8 @@
 import { ipFamily } from "../../src/net/ip.ts";
 import { compareTexts, type Difference, differs } from "./difference.ts";
 import type { Living } from "./living.ts";
+import { masqueradeTable } from "./masquerade.ts";
+import { elements, linesOf, tablesIn } from "./ruleset.ts";
 
 const tableName = "inet fairlead";
 
@@ -35,10 +37,9 @@ const wantedTable = `
 
 /** `ruleset`: all tables of the node. */
 export function compareGuard(living: readonly Living[], ruleset: string): Difference[] {
-  const tables = new Map(
-    [...ruleset.matchAll(/^table (\S+ \S+) \{\n([\s\S]*?)^\}/gm)].map(([, name = "", body = ""]) => [name, body]),
-  );
-  const strangers = [...tables.keys()].filter((name) => name.includes(" fairlead") && name !== tableName);
+  const tables = tablesIn(ruleset);
+  const ours = new Set([tableName, masqueradeTable]);
+  const strangers = [...tables.keys()].filter((name) => name.includes(" fairlead") && !ours.has(name));
   const body = tables.get(tableName);
   return [
     ...strangers.map((name) => differs(`nft table ${name} is there, and nobody needs it`)),
@@ -58,17 +59,6 @@ function ruleDifferences(body: string): Difference[] {
   });
   if (differences.length > 0 || wanted.join("\n") === held.join("\n")) return differences;
   return [differs("the lines of the source guard stand in another order")];
-}
-
-const elements = /^\s*elements = \{([^}]*)\}$/gm;
-
-function linesOf(text: string): string[] {
-  return text
-    .split("\n")
-    .map((line) =>
-      line.trim().replaceAll(/\{ ([^{}]*) \}/g, (_, set: string) => `{ ${set.split(", ").sort().join(", ")} }`),
-    )
-    .filter((line) => line !== "" && line !== "}");
 }
 
 /** Each set lists its family's pairs: a pair in the wrong set is missing in one and too many in the other. */

@@ -17,6 +17,8 @@ export interface AuditedNode {
   /** The link that leads out, and its address of each family: the source of what the node sends to pods. */
   uplink: { name: string; addresses: { readonly 4?: Ip; readonly 6?: Ip } };
   /** "stopped" in order, so that only its state and the pods' network are there; "killed" leaves sockets and a log behind. */
+  /** Where masquerade is on, with ports by chance: what is hidden, and towards whom it is not, as nft prints ranges. */
+  masquerade?: { pods: readonly string[]; kept: readonly string[] };
   agent: "runs" | "stopped" | "killed";
   /** What the runtime itself believes to be attached: its own record, not the agent's. Absent: nobody knows but the agent. */
   known?: readonly Living[];

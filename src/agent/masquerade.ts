@@ -85,7 +85,7 @@ export function keepMasquerade(deps: MasqueradeDeps): KeptMasquerade {
       const { problem: _, ...rest } = before;
       status = { ...rest, file: text === undefined ? "absent" : "good", path, unknownKeys: read.unknownKeys };
     } catch (error) {
-      const problem = describe(error);
+      const problem = describe(error).replaceAll(/\s*\n\s*/g, " ");
       status = { ...before, file: "bad", problem };
       if (problem !== before.problem)
         log.error({ problem }, "masquerade settings are wrong: the rules before them stay");
