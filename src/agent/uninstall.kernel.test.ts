@@ -84,12 +84,12 @@ test("a node without pods is left as if Fairlead had never been there; what is n
 test("while a pod is attached nothing is changed, and the pod is named", async (t) => {
   const { agent, uninstall } = await serve(t);
   const pod = makeNetns(t);
-  await agent.add({ netns: pod.path });
+  await agent.add({ netns: pod.path, env: { CNI_ARGS: "K8S_POD_NAMESPACE=default;K8S_POD_NAME=web" } });
   await agent.stop();
   const before = ofOurs(agent);
   await assert.rejects(uninstall(), (error) => {
     assert.ok(isFault(error, "pods-attached"));
-    assert.match(error.message, /^1 attached here .*fairlead\/c1\/eth0; delete those pods first/);
+    assert.match(error.message, /^1 attached here .*: default\/web; delete those pods first/);
     return true;
   });
   assert.deepEqual(ofOurs(agent), before);

@@ -6,7 +6,7 @@ import { describe, Fault, isFault } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
 import { conflistFile, pluginType } from "../cni/conflist.ts";
 import { openSqliteStore } from "../ipam/sqlite-store.ts";
-import { type Attachment, attachmentKey, isWired, type Store } from "../ipam/store.ts";
+import { type Attachment, type AttachmentId, attachmentKey, isWired, type Store } from "../ipam/store.ts";
 import { applyAll } from "../kernel/apply.ts";
 import { type Kernel, type Link, type Op, routeProtocol } from "../kernel/contract.ts";
 import type { AgentConfig } from "./config.ts";
@@ -44,7 +44,7 @@ export async function uninstall({ config, kernel, log, force }: UninstallOptions
   const store = openState(join(paths.state, stateFile));
   try {
     const links = (await kernel.node.links()).filter(isInUse);
-    if (!force) refuseAttached(links, lentOut(store, kernel));
+    if (!force) refuseAttached(links, known(store), kernel);
     const removed: string[] = [];
     const failed: string[] = [];
     const step = async (what: string, remove: () => Promise<number> | number): Promise<void> => {
@@ -90,10 +90,8 @@ function isInUse({ kind, name, group }: Link): boolean {
   return kind === "veth" && isHostLinkName(name) && group !== doomedGroup && group !== reapingGroup;
 }
 
-/** Attachments that have addresses of ours on another plugin's interface, in a namespace that still is there. */
-function lentOut(store: Store | undefined, kernel: Kernel): Attachment[] {
-  const attachments = store?.read().attachments.map(({ attachment }) => attachment) ?? [];
-  return attachments.filter((attachment) => !isWired(attachment) && isNetns(attachment.netnsPath, kernel));
+function known(store: Store | undefined): Attachment[] {
+  return store?.read().attachments.map(({ attachment }) => attachment) ?? [];
 }
 
 function isNetns(path: string, kernel: Kernel): boolean {
@@ -106,13 +104,15 @@ function isNetns(path: string, kernel: Kernel): boolean {
   }
 }
 
-function refuseAttached(links: readonly Link[], lent: readonly Attachment[]): void {
+/** Who is attached: links in use tell of their own, and the state of addresses on other plugins' interfaces whose namespace still is there. */
+function refuseAttached(links: readonly Link[], attachments: readonly Attachment[], kernel: Kernel): void {
+  const lent = attachments.filter((attachment) => !isWired(attachment) && isNetns(attachment.netnsPath, kernel));
   const names = [
-    ...links.map(({ alias, name }) => {
-      const id = attachmentOfAlias(alias);
-      return id === undefined ? name : attachmentKey(id);
+    ...links.map(({ index, name, alias }) => {
+      const id = attachments.find(({ wire }) => wire?.hostIndex === index) ?? attachmentOfAlias(alias);
+      return id === undefined ? name : nameOf(id);
     }),
-    ...lent.map(({ pod, ...id }) => (pod === undefined ? attachmentKey(id) : `${pod.namespace}/${pod.name}`)),
+    ...lent.map(nameOf),
   ];
   if (names.length === 0) return;
   const shown = names.slice(0, podsShownMax).join(", ");
@@ -121,6 +121,12 @@ function refuseAttached(links: readonly Link[], lent: readonly Attachment[]): vo
     "pods-attached",
     `${names.length} attached here would lose their network: ${shown}${more}; delete those pods first, or say --force`,
   );
+}
+
+/** As people know it, or else as the runtime does. */
+function nameOf(attachment: AttachmentId & Pick<Attachment, "pod">): string {
+  const { pod } = attachment;
+  return pod === undefined ? attachmentKey(attachment) : `${pod.namespace}/${pod.name}`;
 }
 
 function removeFiles(files: readonly string[]): number {
