@@ -160,19 +160,24 @@ function depart(start: string, to: AddressPlace, target: Ip): Piece {
   return { hops: [{ at: `node ${start}`, does, by }], outside: true };
 }
 
-/** What keeps an agent from making any route. */
+/** What keeps an agent without blocks from before from making any route. */
 const mute = new Set(["no-agent", "agent-of-earlier-node", "unanswered", "answer-of-earlier-node", "no-blocks"]);
 
 /** The route to another node's block, and every reason for which the agent of `start` would not make it. */
 function toBlock({ start, end }: { start: string; end: string }, target: Ip, { view }: Walk): Piece {
   const owned = view.blocks.find(({ node, block }) => node === end && cidrContains(block, target));
-  if (owned === undefined) return { problems: [noBlock(end, target, view)] };
+  if (owned === undefined) {
+    const hop = { at: `node ${start}`, does: `no route to ${target}`, by: `NodeNetwork ${end}: status.blocks` };
+    return { hops: [hop], problems: [noBlock(end, target, view)] };
+  }
   const { block } = owned;
   const via = view.network(end)?.status?.addresses.find((address) => ipFamily(address) === ipFamily(target));
   const ledger = view.ledgers.find(({ spec }) => cidrsOverlap(spec.range, block));
   const problems = [...overlaps(end, block, view), ...told(start, block, view)];
   const silent = badOf(start, view).find(({ code }) => mute.has(code));
-  if (silent !== undefined) {
+  // An agent that has blocks from before publishes, and goes on by what it knew.
+  const serves = view.endpointsOf(start)?.nodeUid === view.node(start)?.metadata.uid;
+  if (silent !== undefined && !serves) {
     problems.push({ says: `node ${start} makes no routes: ${silent.object} ${silent.says}`, cure: silent.cure });
   }
   if (via === undefined) {
@@ -187,6 +192,10 @@ function toBlock({ start, end }: { start: string; end: string }, target: Ip, { v
   return {
     hops: [{ at: `node ${start}`, does: `${block} via ${via ?? "nothing"}`, by: by.join("; ") }],
     problems,
+    notes:
+      silent !== undefined && serves
+        ? [`${silent.object} ${silent.says}; the agent of ${start} goes by what it knew before`]
+        : [],
   };
 }
 
