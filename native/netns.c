@@ -123,8 +123,20 @@ static struct failure sysctl_path(const char *key, char *path, size_t path_len) 
   return succeeded();
 }
 
-static struct failure sysctl_write(const char *path, const char *value) {
+/* A container's own /proc/sys is read-only. Where the host's part for the network is mounted below /host,
+ * that one shows the same: the namespace of the thread that looks. */
+static int sysctl_open_to_write(const char *path) {
   int fd = open_retrying(path, O_WRONLY | O_NOFOLLOW);
+  if (fd >= 0 || errno != EROFS) return fd;
+  char mounted[sizeof "/host/proc/sys/net/" + sysctl_key_len_max];
+  snprintf(mounted, sizeof mounted, "/host%s", path);
+  fd = open_retrying(mounted, O_WRONLY | O_NOFOLLOW);
+  if (fd < 0 && errno == ENOENT) errno = EROFS;
+  return fd;
+}
+
+static struct failure sysctl_write(const char *path, const char *value) {
+  int fd = sysctl_open_to_write(path);
   if (fd < 0) return failed(errno, "open sysctl");
   size_t len = strlen(value);
   ssize_t written;

@@ -37,6 +37,23 @@ program
     await runController({ configFile: config, version });
   });
 
+program
+  .command("uninstall")
+  .description("take everything of Fairlead off this node; refused while its agent runs or pods are attached (root)")
+  .requiredOption("--config <file>", "the agent's configuration")
+  .option("--node-name <name>", "this node's name, where the configuration does not say it")
+  .option("--force", "also while pods are attached: they lose their network")
+  .action(async ({ config, nodeName, force = false }: { config: string; nodeName?: string; force?: boolean }) => {
+    const { runUninstall } = await import("./agent/main.ts");
+    const removed = await runUninstall({
+      configFile: config,
+      version,
+      force,
+      ...(nodeName === undefined ? {} : { nodeName }),
+    });
+    print(removed.length === 0 ? "nothing of Fairlead is on this node" : `removed: ${removed.join(", ")}`);
+  });
+
 const output = (): Option =>
   new Option("-o, --output <form>", "table for people, json for programs").choices(["table", "json"]).default("table");
 const socket = (): Option => new Option("--socket <path>", "the agent's read-only socket").default(statusSocketDefault);

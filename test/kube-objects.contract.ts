@@ -65,7 +65,8 @@ export function testObjects(name: string, wire: () => Wire): void {
     const lease = await wire().call("GET", "/apis/coordination.k8s.io/v1/namespaces/default/leases/none");
     assert.equal(refused(lease, 404, "NotFound"), 'leases.coordination.k8s.io "none" not found');
     assert.deepEqual(look(lease.body, "details"), { name: "none", group: "coordination.k8s.io", kind: "leases" });
-    refused(await wire().call("GET", "/apis/none.example/v1/things"), 404, "NotFound");
+    const nowhere = await wire().call("GET", "/apis/none.example/v1/things");
+    assert.deepEqual([nowhere.status, nowhere.body], [404, { text: "404 page not found\n" }]);
     const elsewhere = await wire().call("POST", "/api/v1/namespaces/not-there/configmaps", {
       body: { metadata: { name: "a" } },
     });
@@ -88,7 +89,9 @@ export function testObjects(name: string, wire: () => Wire): void {
       "BadRequest",
     );
     const versioned = { metadata: { name: "c", resourceVersion: "1" } };
-    refused(await wire().call("POST", path, { body: versioned }), 400, "BadRequest");
+    assert.equal((await wire().call("POST", path, { body: versioned })).status, 500, "its own words for it");
+    const key = await wire().call("POST", path, { body: { metadata: { name: "d" }, data: { "a/b": "" } } });
+    assert.match(refused(key, 422, "Invalid"), /a valid config key must consist of/);
     refused(await wire().call("POST", path, { body: "a: 1", type: "text/plain" }), 415, "UnsupportedMediaType");
   });
 

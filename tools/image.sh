@@ -98,6 +98,8 @@ make_base() {
   ln -s "../../$home/bin/fairlead" "$out/base/usr/bin/fairlead"
   mkdir -p "$out/base/etc" "$out/base/tmp" "$out/base/proc" "$out/base/sys" "$out/base/dev" "$out/base/run" "$out/base/var/lib/fairlead"
   ln -s ../usr/lib/os-release "$out/base/etc/os-release"
+  # Runtimes call their pods' namespaces by this name too.
+  ln -s ../run "$out/base/var/run"
   printf 'root:x:0:0:root:/:/usr/bin/sh\nfairlead:x:%s:%s:fairlead:/:/usr/bin/sh\n' "$nonroot_uid" "$nonroot_uid" >"$out/base/etc/passwd"
   printf 'root:x:0:\nfairlead:x:%s:\n' "$nonroot_uid" >"$out/base/etc/group"
   printf 'passwd: files\ngroup: files\nhosts: files dns\n' >"$out/base/etc/nsswitch.conf"

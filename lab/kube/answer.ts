@@ -9,6 +9,8 @@ export interface Answer {
   /** For people, as Warning headers. */
   warnings?: readonly string[];
   retryAfterSeconds?: number | undefined;
+  /** JSON if absent. */
+  contentType?: string;
 }
 
 export const jsonAnswer = (code: number, value: Json): Answer => ({ code, body: Buffer.from(JSON.stringify(value)) });

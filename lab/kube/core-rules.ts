@@ -177,3 +177,19 @@ export const leaseRules: Rules = {
     return causes;
   },
 };
+
+const configKey = /^[-._a-zA-Z0-9]{1,253}$/;
+
+/** Of configmaps and secrets. */
+export const configRules: Rules = {
+  validate: (object) =>
+    Object.keys(objectAt(object, "data"))
+      .filter((key) => !configKey.test(key))
+      .map((key) =>
+        wrong.value(
+          `data[${key}]`,
+          key,
+          "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
+        ),
+      ),
+};

@@ -2,15 +2,21 @@
 
 import { completeKind } from "./kinds.ts";
 import type { Registry } from "./registry.ts";
-import type { Resource, Rules } from "./resource.ts";
+import { type Resource, type Rules, shelfOf } from "./resource.ts";
+import type { Store } from "./store.ts";
+import { readSchema } from "./schema.ts";
+import type { Schema } from "./schema-types.ts";
+import { fillDefaults, prune } from "./schema-shape.ts";
+import { schemaCauses } from "./schema-validate.ts";
+import { printerColumns } from "./printer-columns.ts";
 import { type Cause, wrong } from "./status.ts";
-import { type Json, type JsonObject, at, listAt, objectAt, textAt, textsAt } from "./value.ts";
+import { type Json, type JsonObject, at, clone, listAt, objectAt, textAt, textsAt } from "./value.ts";
 import { timestamp } from "./writes.ts";
 
 export const crdGroup = "apiextensions.k8s.io";
 
-/** The kind of CustomResourceDefinitions; writing one changes `registry`. */
-export function crdKind(registry: Registry): Resource {
+/** The kind of CustomResourceDefinitions; writing one changes `registry`, and begins a shelf of `store`. */
+export function crdKind(registry: Registry, store: Pick<Store, "begin" | "list" | "remove">): Resource {
   return completeKind(crdGroup, "v1", {
     plural: "customresourcedefinitions",
     kind: "CustomResourceDefinition",
@@ -20,11 +26,11 @@ export function crdKind(registry: Registry): Resource {
     hasStatus: true,
     countsGeneration: true,
     putUnconditionally: false,
-    rules: crdRules(registry),
+    rules: crdRules(registry, store),
   });
 }
 
-function crdRules(registry: Registry): Rules {
+function crdRules(registry: Registry, store: Pick<Store, "begin" | "list" | "remove">): Rules {
   return {
     prepareCreate: (object) => {
       object["spec"] = withDefaults(objectAt(object, "spec"));
@@ -39,8 +45,17 @@ function crdRules(registry: Registry): Rules {
       ...(before === undefined ? [] : changeCauses(object, before)),
     ],
     stored: (object, event) => {
+      const kinds = kindsOf(object);
+      const [first] = kinds;
+      const isNew = first !== undefined && registry.find(first.group, first.version, first.plural) === undefined;
       registry.drop(textAt(object, "spec", "group") ?? "", textAt(object, "spec", "names", "plural") ?? "");
-      if (event === "written") for (const kind of kindsOf(object)) registry.add(kind);
+      if (event === "removed") {
+        if (first !== undefined)
+          for (const { key } of store.list(shelfOf(first)) ?? []) store.remove(shelfOf(first), key);
+        return;
+      }
+      for (const kind of kinds) registry.add(kind);
+      if (isNew) store.begin(shelfOf(first));
     },
   };
 }
@@ -108,8 +123,9 @@ function specCauses(object: JsonObject): Cause[] {
     );
   versions.forEach((version, index) => {
     const field = `spec.versions[${index}].schema.openAPIV3Schema`;
-    if (at(version, "schema", "openAPIV3Schema") === undefined)
-      causes.push(wrong.missing(field, "schemas are required"));
+    const schema = at(version, "schema", "openAPIV3Schema");
+    if (schema === undefined) causes.push(wrong.missing(field, "schemas are required"));
+    else readSchema(schema, field, causes);
   });
   return causes;
 }
@@ -128,6 +144,7 @@ function kindsOf(object: JsonObject): Resource[] {
 }
 
 function versionKind(object: JsonObject, names: JsonObject, version: Json): Resource {
+  const hasStatus = at(version, "subresources", "status") !== undefined;
   return completeKind(textAt(object, "spec", "group") ?? "", textAt(version, "name") ?? "", {
     plural: textAt(names, "plural") ?? "",
     kind: textAt(names, "kind") ?? "",
@@ -136,9 +153,27 @@ function versionKind(object: JsonObject, names: JsonObject, version: Json): Reso
     shortNames: textsAt(names, "shortNames"),
     categories: textsAt(names, "categories"),
     namespaced: textAt(object, "spec", "scope") === "Namespaced",
-    hasStatus: at(version, "subresources", "status") !== undefined,
+    hasStatus,
     countsGeneration: true,
     putUnconditionally: false,
     builtIn: false,
+    columns: printerColumns(listAt(version, "additionalPrinterColumns")),
+    rules: schemaRules(readSchema(at(version, "schema", "openAPIV3Schema"), "", []), hasStatus),
   });
+}
+
+/** An object of the kind is cut to its schema, filled up by it, and judged by it. */
+function schemaRules(schema: Schema, hasStatus: boolean): Rules {
+  return {
+    prepareCreate: (object) => {
+      if (hasStatus) delete object["status"];
+    },
+    shape: (object) => {
+      for (const [key, value] of Object.entries(object)) object[key] = clone(value);
+      const unknown = prune(object, schema);
+      fillDefaults(object, schema);
+      return unknown;
+    },
+    validate: (object, before) => schemaCauses(object, schema, before),
+  };
 }

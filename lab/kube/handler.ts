@@ -10,7 +10,7 @@ import { type Answer, jsonAnswer } from "./answer.ts";
 import { answerReview } from "./reviews.ts";
 import type { Route } from "./route.ts";
 import type { ApiState } from "./state.ts";
-import { badRequest, invalid, methodNotAllowed, noSuchPath, notFound, unsupportedMedia, wrong } from "./status.ts";
+import { badRequest, invalid, methodNotAllowed, NoSuchPath, notFound, unsupportedMedia, wrong } from "./status.ts";
 import type { Stored } from "./store.ts";
 import { strategicMerge } from "./strategic.ts";
 import { table, tableOfPage, wantsTable } from "./table.ts";
@@ -23,7 +23,7 @@ export function handle(state: ApiState, call: Call): Answer {
   const { resource, subresource } = route;
   const review = answerReview(state, call);
   if (review !== undefined) return review;
-  if (subresource !== undefined && !(subresource === "status" && resource.hasStatus)) throw noSuchPath();
+  if (subresource !== undefined && !(subresource === "status" && resource.hasStatus)) throw new NoSuchPath();
   switch (route.verb) {
     case "get":
       return one(call, found(state, route));

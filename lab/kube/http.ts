@@ -11,7 +11,7 @@ import { handle } from "./handler.ts";
 import { type Route, readRoute } from "./route.ts";
 import { type WatchSettings, serveWatch } from "./serve-watch.ts";
 import type { ApiState } from "./state.ts";
-import { Refusal } from "./status.ts";
+import { NoSuchPath, Refusal } from "./status.ts";
 import type { Usage } from "./usage.ts";
 
 /** The largest body (apiserver, MaxRequestBodyBytes). */
@@ -160,9 +160,9 @@ async function runWatch(
       signal,
       gate: gate.isOpen() ? watchGate : gate,
       stalled: effect?.does === "stall",
+      onBegun: () => usage.answered(call.caller.name, 200),
       onSent: (bytes) => usage.sent(call.caller.name, bytes),
     });
-    usage.answered(call.caller.name, 200);
   } finally {
     watches.delete(response);
   }
@@ -177,6 +177,7 @@ function plainPath({ registry }: ApiState, path: string): Answer | undefined {
 }
 
 function refusalAnswer(error: unknown): Answer {
+  if (error instanceof NoSuchPath) return { code: 404, body: Buffer.from(error.message), contentType: "text/plain" };
   if (error instanceof Refusal)
     return { ...jsonAnswer(error.code, error.body()), retryAfterSeconds: error.details?.retryAfterSeconds };
   const words = error instanceof Error ? (error.stack ?? error.message) : String(error);
@@ -184,12 +185,12 @@ function refusalAnswer(error: unknown): Answer {
 }
 
 function send({ usage }: HttpDeps, response: ServerResponse, user: string, answer: Answer): void {
-  const { code, body, warnings = [], retryAfterSeconds } = answer;
+  const { code, body, warnings = [], retryAfterSeconds, contentType = "application/json" } = answer;
   usage.answered(user, code);
   usage.sent(user, body.length);
   if (response.destroyed) return;
   const headers: Record<string, string | number | string[]> = {
-    "content-type": "application/json",
+    "content-type": contentType,
     "content-length": body.length,
   };
   if (warnings.length > 0) headers["warning"] = warnings.map((each) => `299 - ${JSON.stringify(each)}`);

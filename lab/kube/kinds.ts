@@ -1,7 +1,7 @@
 // Kubernetes' own kinds, as far as a cluster with Fairlead needs them. Most are stored as they come; nodes, pods and namespaces have rules.
 
 import { builtInColumns } from "./columns.ts";
-import { leaseRules, namespaceRules, nodeRules, podRules, resetStatus } from "./core-rules.ts";
+import { configRules, leaseRules, namespaceRules, nodeRules, podRules, resetStatus } from "./core-rules.ts";
 import type { Resource, Rules } from "./resource.ts";
 import type { SelectableFields } from "./selectors.ts";
 import { type JsonObject, at, textAt } from "./value.ts";
@@ -80,8 +80,8 @@ const core: readonly Kind[] = [
     fields: podFields,
     rules: podRules,
   },
-  { plural: "configmaps", kind: "ConfigMap", shortNames: ["cm"] },
-  { plural: "secrets", kind: "Secret", fields: { type: text("type") } },
+  { plural: "configmaps", kind: "ConfigMap", shortNames: ["cm"], rules: configRules },
+  { plural: "secrets", kind: "Secret", rules: configRules, fields: { type: text("type") } },
   { plural: "serviceaccounts", kind: "ServiceAccount", shortNames: ["sa"], deleteGivesObject: true },
   {
     plural: "services",

@@ -2,7 +2,7 @@
 
 import type { Registry } from "./registry.ts";
 import type { Resource } from "./resource.ts";
-import { methodNotAllowed, noSuchPath } from "./status.ts";
+import { methodNotAllowed, NoSuchPath } from "./status.ts";
 
 export type Verb = "get" | "list" | "watch" | "create" | "update" | "patch" | "delete" | "deletecollection";
 
@@ -29,14 +29,14 @@ export function readRoute(registry: Registry, method: string, url: URL): Route {
   const [root, ...rest] = parts;
   if (root === "api") return resourceRoute(registry, method, url.searchParams, "", rest);
   if (root === "apis") return resourceRoute(registry, method, url.searchParams, rest[0] ?? "", rest.slice(1));
-  throw noSuchPath();
+  throw new NoSuchPath();
 }
 
 function decoded(part: string): string {
   try {
     return decodeURIComponent(part);
   } catch {
-    throw noSuchPath();
+    throw new NoSuchPath();
   }
 }
 
@@ -51,10 +51,10 @@ function resourceRoute(
   const namespace = inNamespace ? words[1] : undefined;
   const [plural = "", name, subresource, ...more] = inNamespace ? words.slice(2) : words;
   const resource = registry.find(group, version, plural);
-  if (resource === undefined || more.length > 0) throw noSuchPath();
+  if (resource === undefined || more.length > 0) throw new NoSuchPath();
   // A kind of a namespace can be listed over all of them, and that alone.
-  if (namespace !== undefined && !resource.namespaced) throw noSuchPath();
-  if (resource.namespaced && namespace === undefined && name !== undefined) throw noSuchPath();
+  if (namespace !== undefined && !resource.namespaced) throw new NoSuchPath();
+  if (resource.namespaced && namespace === undefined && name !== undefined) throw new NoSuchPath();
   const route = { resource, namespace, query };
   if (name !== undefined) {
     const verb = subresource !== undefined && method === "POST" ? "create" : verbsOfObject[method];

@@ -31,6 +31,7 @@ export interface WatchRun {
   gate: Gate;
   /** Never sends anything. */
   stalled: boolean;
+  onBegun: () => void;
   onSent: (bytes: number) => void;
 }
 
@@ -49,6 +50,7 @@ export async function serveWatch(state: ApiState, call: Call, run: WatchRun): Pr
   const { response, signal } = run;
   response.writeHead(200, { "content-type": "application/json", "cache-control": "no-cache, private" });
   response.flushHeaders();
+  run.onBegun();
   await watch(state.store, wish, { ...createPeer(run), ...tableRows(call), signal });
   response.end();
 }

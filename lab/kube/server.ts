@@ -5,11 +5,14 @@ import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import { Fault } from "../../src/base/fault.ts";
 import { type Callers, type TokenWish, createCallers } from "./callers.ts";
+import { startCollector } from "./collector.ts";
 import { crdKind } from "./crd.ts";
 import { type Faults, createFaults, createGate } from "./faults.ts";
+import { keepFile, loadStore, saveStore } from "./file.ts";
 import { type HttpDeps, type RequestLine, serveRequest } from "./http.ts";
 import { builtInKinds, reviewKinds } from "./kinds.ts";
 import { createRegistry } from "./registry.ts";
+import { shelfOf } from "./resource.ts";
 import type { WatchSettings } from "./serve-watch.ts";
 import { type Store, createStore } from "./store.ts";
 import { type UserUsage, createUsage } from "./usage.ts";
@@ -27,6 +30,8 @@ export interface ApiServerOptions {
   /** Tokens that are valid from the start. */
   tokens?: ReadonlyMap<string, TokenWish>;
   watch?: Partial<WatchSettings>;
+  /** Keeps the objects over a restart. */
+  file?: string;
   /** Told when a request has ended. */
   onRequest?: (line: RequestLine) => void;
 }
@@ -52,6 +57,8 @@ export interface ApiServer {
   /** What each user asked for, since the start or the last `resetUsage`. */
   usage(): UserUsage[];
   resetUsage(): void;
+  /** Open connections. */
+  connections(): number;
   readonly store: Store;
   close(): Promise<void>;
 }
@@ -64,10 +71,11 @@ const idleMs = 180_000;
 export async function startApiServer(options: ApiServerOptions = {}): Promise<ApiServer> {
   const { host = "127.0.0.1", port = 0, tls } = options;
   const registry = createRegistry([...builtInKinds(), ...reviewKinds()]);
-  registry.add(crdKind(registry));
+  const store = createStore();
+  registry.add(crdKind(registry, store));
   const deps: HttpDeps = {
     state: {
-      store: createStore(),
+      store,
       registry,
       callers: createCallers({
         anonymous: options.anonymous ?? true,
@@ -82,7 +90,12 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
     settings: { ...watchDefaults, ...options.watch },
     onRequest: options.onRequest,
   };
-  makeNamespaces(deps);
+  const loaded = options.file !== undefined && loadStore(store, options.file);
+  if (loaded) tellRules(deps);
+  else makeNamespaces(deps);
+  const stopping = new AbortController();
+  const collector = startCollector({ store, registry, signal: stopping.signal });
+  const keeper = options.file === undefined ? undefined : keepFile(store, options.file, stopping.signal);
   const onRequest = (request: IncomingMessage, response: ServerResponse): void =>
     void serveRequest(deps, request, response);
   const server: Server =
@@ -109,7 +122,7 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
     await closed;
   };
   const { faults, gate, watchGate, usage, watches } = deps;
-  const { store, callers } = deps.state;
+  const { callers } = deps.state;
   return {
     url: `${tls === undefined ? "http" : "https"}://${host.includes(":") ? `[${host}]` : host}:${own}`,
     callers,
@@ -128,8 +141,13 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
     compact: (version) => store.compact(version),
     usage: () => usage.read(),
     resetUsage: () => usage.reset(),
+    connections: () => sockets.size,
     store,
-    close: stop,
+    close: async () => {
+      stopping.abort();
+      await Promise.all([stop(), collector.done, keeper?.done]);
+      if (options.file !== undefined) saveStore(store, options.file);
+    },
   };
 }
 
@@ -156,4 +174,11 @@ function makeNamespaces({ state: { registry, store } }: HttpDeps): void {
   for (const name of namespaces) {
     create(store, { resource }, { metadata: { name } }, { dryRun: false, unknownFields: "ignore" });
   }
+}
+
+/** Kinds of definitions that a file brought. */
+function tellRules({ state: { registry, store } }: HttpDeps): void {
+  const definitions = registry.all().find(({ kind }) => kind === "CustomResourceDefinition");
+  if (definitions === undefined) return;
+  for (const { object } of store.list(shelfOf(definitions)) ?? []) definitions.rules.stored?.(object, "written");
 }

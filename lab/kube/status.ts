@@ -73,12 +73,19 @@ const detailsOf = ({ group, plural }: Named, name: string): StatusParts => ({ na
 
 export const badRequest = (message: string): Refusal => new Refusal(400, "BadRequest", message);
 
+/** What the server words as an error of its own though the request is wrong: a 500 without a reason. */
+export const unexplained = (message: string): Refusal => new Refusal(500, "", message);
+
 export const notFound = (what: Named, name: string): Refusal =>
   new Refusal(404, "NotFound", `${qualified(what)} "${name}" not found`, detailsOf(what, name));
 
-/** No such path, or no such kind. */
-export const noSuchPath = (): Refusal =>
-  new Refusal(404, "NotFound", "the server could not find the requested resource", {});
+/** No such path, or no such kind: the one refusal that is no Status object but plain words. */
+export class NoSuchPath extends Refusal {
+  constructor() {
+    super(404, "NotFound", "404 page not found\n");
+    this.name = "NoSuchPath";
+  }
+}
 
 export const alreadyExists = (what: Named, name: string): Refusal =>
   new Refusal(409, "AlreadyExists", `${qualified(what)} "${name}" already exists`, detailsOf(what, name));

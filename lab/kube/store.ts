@@ -30,8 +30,8 @@ export interface Change {
 export interface Store {
   /** Of the newest write. */
   version(): number;
-  /** Changes up to this version are forgotten: a watch or list from before it has expired. */
-  compacted(): number;
+  /** Changes up to this version are forgotten: a watch of the resource from before it has expired. */
+  compacted(resource: string): number;
   get(resource: string, key: string): Stored | undefined;
   /** All objects of a resource by key; with `version`, as they were then. Undefined where that is compacted. */
   list(resource: string, version?: number): readonly Stored[] | undefined;
@@ -46,6 +46,8 @@ export interface Store {
   subscribe(resource: string, tell: (change: Change) => void): () => void;
   /** Tells of each change of any resource. */
   onChange(tell: (resource: string, change: Change) => void): void;
+  /** A resource begins now: nothing from before is known of it. */
+  begin(resource: string): void;
   /** Forgets all changes up to `version`; the newest without it. */
   compact(version?: number): void;
   /** Every object with its resource, for a file. */
@@ -59,6 +61,8 @@ interface Shelf {
   /** Keys in order; undefined when a key came or went since. */
   sorted: readonly Stored[] | undefined;
   changes: Change[];
+  /** Changes up to this version are not known; 0 where only the store's own limit counts. */
+  begins: number;
   listeners: Set<(change: Change) => void>;
 }
 
@@ -73,7 +77,7 @@ export function createStore(): Store {
   const shelf = (resource: string): Shelf => {
     let found = shelves.get(resource);
     if (found === undefined) {
-      found = { objects: new Map(), sorted: undefined, changes: [], listeners: new Set() };
+      found = { objects: new Map(), sorted: undefined, changes: [], begins: 0, listeners: new Set() };
       shelves.set(resource, found);
     }
     return found;
@@ -149,7 +153,7 @@ export function createStore(): Store {
 
   return {
     version: () => version,
-    compacted: () => compacted,
+    compacted: (resource) => Math.max(compacted, shelf(resource).begins),
     get: (resource, key) => shelf(resource).objects.get(key),
     count: (resource) => shelf(resource).objects.size,
     list: (resource, wanted) => {
@@ -159,8 +163,8 @@ export function createStore(): Store {
     put,
     remove,
     changesSince: (resource, since) => {
-      if (since < compacted) return undefined;
-      const { changes } = shelf(resource);
+      const { changes, begins } = shelf(resource);
+      if (since < Math.max(compacted, begins)) return undefined;
       return changes.slice(firstAfter(changes, since));
     },
     subscribe: (resource, tell) => {
@@ -169,6 +173,9 @@ export function createStore(): Store {
       return () => void listeners.delete(tell);
     },
     onChange: (tell) => void everywhere.push(tell),
+    begin: (resource) => {
+      shelf(resource).begins = version;
+    },
     compact,
     dump: () => ({
       version,

@@ -1,7 +1,7 @@
 // Strategic merge patch: a merge patch that merges some lists by a key, as the Go types of Kubernetes' own kinds say
 // (apimachinery/pkg/util/strategicpatch; patchMergeKey in k8s.io/api).
 
-import { badRequest } from "./status.ts";
+import { badRequest, unexplained } from "./status.ts";
 import { type Json, type JsonObject, equal, isObject } from "./value.ts";
 
 /** Merge key of a list by its path, "[]" standing for an element; "" for a list of plain values that is a set. Others are replaced. */
@@ -52,7 +52,7 @@ const otherKinds = new Map(metaLists);
 const orderPrefix = "$setElementOrder/";
 const removePrefix = "$deleteFromPrimitiveList/";
 
-/** @throws Refusal 400 where a directive is wrong or an element lacks its list's merge key */
+/** @throws Refusal 500, as the server has it, where a directive is unknown or an element lacks its list's merge key */
 export function strategicMerge(kind: string, target: JsonObject, patch: Json): JsonObject {
   if (!isObject(patch)) throw badRequest("a strategic merge patch must be an object");
   return mergeObjects(target, patch, "", lists[kind] ?? otherKinds);
@@ -68,7 +68,7 @@ function mergeObjects(
   if (directive === "replace") return withoutDirectives(rest);
   if (directive === "delete") return {};
   if (directive !== undefined && directive !== "merge")
-    throw badRequest(`unknown patch type found: ${JSON.stringify(directive)}`);
+    throw unexplained(`unknown patch type: ${JSON.stringify(directive)} in map: ${JSON.stringify(patch)}`);
   const merged: JsonObject = { ...target };
   if (Array.isArray(retain)) {
     for (const key of Object.keys(merged)) if (!retain.includes(key)) delete merged[key];
@@ -111,7 +111,7 @@ function mergeLists(target: readonly Json[], patch: readonly Json[], { path, mer
     if (!isObject(element)) throw badRequest(`an element of ${path} must be an object`);
     const identity = element[mergeKey];
     if (identity === undefined)
-      throw badRequest(`map: ${JSON.stringify(element)} does not contain declared merge key: ${mergeKey}`);
+      throw unexplained(`map: ${JSON.stringify(element)} does not contain declared merge key: ${mergeKey}`);
     const index = merged.findIndex((each) => isObject(each) && equal(each[mergeKey], identity));
     const existing = merged[index];
     if (element["$patch"] === "delete") {

@@ -19,10 +19,11 @@ const ageColumn: Column = {
   cell: (object) => age(textAt(object, "metadata", "creationTimestamp")),
 };
 
-const columnsOf = ({ columns }: Resource): Column[] => [
+/** Of a kind with columns of its own definition, the age is one only where it says so. */
+const columnsOf = ({ columns, builtIn }: Resource): Column[] => [
   nameColumn,
   ...columns,
-  ...(columns.some(({ name }) => name === "Age") ? [] : [ageColumn]),
+  ...(builtIn || columns.length === 0 ? [ageColumn] : []),
 ];
 
 /** True where the client would rather have a Table. */

@@ -132,6 +132,6 @@ function remember(after: Stored, before: Stored, version: number): Stored {
 export function versionRefusal(store: Store, shelf: string, version: number): Refusal | undefined {
   if (version > store.version()) return tooLargeVersion(version, store.version());
   return store.changesSince(shelf, version) === undefined
-    ? expired(`too old resource version: ${version} (${store.compacted()})`)
+    ? expired(`too old resource version: ${version} (${store.compacted(shelf)})`)
     : undefined;
 }

@@ -13,6 +13,7 @@ import {
   invalid,
   notFound,
   staleVersion,
+  unexplained,
   wrong,
 } from "./status.ts";
 import type { Store, Stored } from "./store.ts";
@@ -65,7 +66,7 @@ export function create(
   checkBody(resource, body);
   const given = metadataOf(body);
   if (textAt(given, "resourceVersion") !== undefined)
-    throw badRequest("resourceVersion should not be set on objects to be created");
+    throw unexplained("resourceVersion should not be set on objects to be created");
   if (namespace !== undefined) {
     if ((textAt(given, "namespace") ?? namespace) !== namespace)
       throw badRequest("the namespace of the provided object does not match the namespace sent on the request");
@@ -181,6 +182,8 @@ function checkIdentity(
     throw badRequest("the namespace of the object does not match the namespace on the request");
   const [uid, version] = [textAt(given, "uid"), textAt(given, "resourceVersion") ?? ""];
   const [uidBefore, versionBefore] = [textAt(before, "metadata", "uid"), textAt(before, "metadata", "resourceVersion")];
+  if (uid !== undefined && uid !== uidBefore && !put)
+    throw invalid(resource, name, [wrong.value("metadata.uid", uid, "field is immutable")]);
   if (uid !== undefined && uid !== uidBefore)
     throw conflict(
       resource,

@@ -101,6 +101,8 @@ const keys = z.strictObject({
   masquerade: masquerade.prefault({}),
   host: z.strictObject({ dropIns: z.boolean().default(true) }).prefault({}),
   status: z.enum(["normal", "strict"]).default("normal"),
+  /** Where a kubelet asks whether the agent lives and serves: a TCP port of 127.0.0.1. */
+  probes: z.strictObject({ port: z.int().min(1).max(65_535) }).exactOptional(),
   log: z.strictObject({ level: z.enum(["trace", "debug", "info", "warn", "error"]).default("info") }).prefault({}),
 });
 

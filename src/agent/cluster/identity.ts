@@ -18,7 +18,7 @@ export function isPodOf({ uid }: SandboxPod, pod: Pod): boolean {
 
 export interface IdentityDeps {
   kube: Kube;
-  cache: Pick<Cache<Pod>, "get">;
+  cache: Pick<Cache<Pod>, "get" | "status">;
   nodeName: string;
   log: Log;
   signal: AbortSignal;
@@ -33,6 +33,12 @@ export async function admitPod(sandbox: SandboxPod, deps: IdentityDeps): Promise
   const { namespace, name } = sandbox;
   const cached = deps.cache.get({ namespace, name });
   if (cached !== undefined && isPodOf(sandbox, cached)) return;
+  // In an outage every ADD would wait for nothing.
+  const { failures, lastError } = deps.cache.status();
+  if (failures > 0) {
+    deps.log.warn({ pod: `${namespace}/${name}`, error: lastError }, "attached on the runtime's word alone");
+    return;
+  }
   const pod = await ask(sandbox, deps);
   if (pod === undefined) return;
   if (!isPodOf(sandbox, pod)) {
