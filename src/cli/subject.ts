@@ -2,8 +2,8 @@
 
 import { existsSync } from "node:fs";
 import { Fault } from "../base/fault.ts";
-import { knowsCluster } from "./cluster/open.ts";
-import type { ClusterFlags } from "./cluster/kubeconfig-file.ts";
+import { type ClusterFlags, knowsCluster } from "./cluster/kubeconfig-file.ts";
+import { surroundings } from "./cluster/open.ts";
 
 export interface SubjectFlags extends ClusterFlags {
   cluster?: boolean;
@@ -17,7 +17,7 @@ export interface SubjectFlags extends ClusterFlags {
  */
 export function chooseSubject(
   flags: SubjectFlags,
-  atHand: () => boolean = () => knowsCluster(flags),
+  atHand: () => boolean = () => knowsCluster(flags, surroundings()),
 ): "cluster" | "node" {
   const { cluster, node, socket, kubeconfig, context } = flags;
   const ofNode = node === true ? "--node" : socket === undefined ? undefined : "--socket";

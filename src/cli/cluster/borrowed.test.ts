@@ -15,17 +15,13 @@ const credential = {
   status: { token: "t0k3n" },
 };
 
-/** A kubeconfig whose user runs `script` by Node. */
-function kubeconfig(t: TestContext, script: string, cluster: object = {}): string {
+/** A kubeconfig whose user gets credentials from `cat`: of a file with `says`, or of none. */
+function kubeconfig(t: TestContext, says: object | undefined, cluster: object = {}): string {
   const directory = mkdtempSync(join(tmpdir(), "fairlead-cli-"));
   t.after(() => rmSync(directory, { recursive: true }));
-  const file = join(directory, "config");
-  const exec = {
-    apiVersion: "client.authentication.k8s.io/v1",
-    command: process.execPath,
-    args: ["-e", script],
-    interactiveMode: "Never",
-  };
+  const [file, words] = [join(directory, "config"), join(directory, "words")];
+  if (says !== undefined) writeFileSync(words, JSON.stringify(says));
+  const exec = { apiVersion: credential.apiVersion, command: "cat", args: [words], interactiveMode: "Never" };
   const text = {
     apiVersion: "v1",
     kind: "Config",
@@ -40,10 +36,7 @@ function kubeconfig(t: TestContext, script: string, cluster: object = {}): strin
 
 void test("a token comes from the program that the kubeconfig names", async (t) => {
   const ca = Buffer.from("PEM").toString("base64");
-  const file = kubeconfig(t, `process.stdout.write(${JSON.stringify(JSON.stringify(credential))})`, {
-    "certificate-authority-data": ca,
-    "tls-server-name": "api",
-  });
+  const file = kubeconfig(t, credential, { "certificate-authority-data": ca, "tls-server-name": "api" });
   const address = await borrowedAddress({ file, context: "c" });
   assert.deepEqual(address, {
     server: "https://127.0.0.1:6443",
@@ -59,17 +52,17 @@ void test("a token comes from the program that the kubeconfig names", async (t) 
 void test("a program that fails, or gives nothing, is named with its words", async (t) => {
   const unauthorized = (words: RegExp) => (error: unknown) =>
     isFault(error, "kube-unauthorized") && words.test(`${error.message} ${String(error.cause)}`);
-  const failing = kubeconfig(t, `process.stderr.write("log in first"); process.exitCode = 3`);
-  await assert.rejects(openCluster({ kubeconfig: failing }, "0.0.0"), unauthorized(/context c in .*log in first/s));
-  const silent = kubeconfig(
-    t,
-    `process.stdout.write(${JSON.stringify(JSON.stringify({ ...credential, status: {} }))})`,
+  const failing = kubeconfig(t, undefined);
+  await assert.rejects(
+    openCluster({ kubeconfig: failing }, "0.0.0"),
+    unauthorized(/context c in .*words: No such file/s),
   );
+  const silent = kubeconfig(t, { ...credential, status: {} });
   await assert.rejects(openCluster({ kubeconfig: silent }, "0.0.0"), unauthorized(/neither a token nor a certificate/));
 });
 
 void test("what the library could follow and we cannot is still refused", async (t) => {
-  const file = kubeconfig(t, "", { "proxy-url": "http://127.0.0.1:1" });
+  const file = kubeconfig(t, credential, { "proxy-url": "http://127.0.0.1:1" });
   await assert.rejects(openCluster({ kubeconfig: file }, "0.0.0"), /"proxy-url" is not followed here/);
 });
 

@@ -1,6 +1,7 @@
 // Everything that can be wrong with a cluster's objects, one at a time: what is found, about which node, and that nothing else is.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import {
   aCluster,
@@ -235,7 +236,7 @@ const cases: [title: string, part: Partial<ClusterObjects>, ...found: [what: str
 ];
 
 for (const [title, part, ...found] of cases) {
-  void test(`finds in ${title} ${found.length === 0 ? "nothing" : found.map(([what]) => what).join(", ")}`, () => {
+  void test(`looks at ${title}`, () => {
     const findings = find(part);
     const shown = findings.map(({ state, code, node = "-" }) => `${state} ${code} ${node}`);
     assert.deepEqual(
@@ -247,6 +248,13 @@ for (const [title, part, ...found] of cases) {
     for (const { cure } of findings) assert.notEqual(cure, "");
   });
 }
+
+void test("docs/cli.md lists the codes that can be found, and no others", () => {
+  const found = cases.flatMap(([, , ...all]) => all.map(([what]) => what.split(" ")[1] ?? ""));
+  const [, section = ""] = /The codes:\n\n([\s\S]*?)\n\n/.exec(readFileSync("docs/cli.md", "utf8")) ?? [];
+  const documented = section.split("\n").flatMap((line) => [...(line.split("|")[1] ?? "").matchAll(/`([a-z-]+)`/g)]);
+  assert.deepEqual(new Set(documented.map(([, code]) => code)), new Set(found));
+});
 
 void test("a cluster is well without bad findings, and its figures are those of its objects", () => {
   const well = summarize(viewCluster(aCluster()), nowMs);

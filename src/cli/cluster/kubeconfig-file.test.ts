@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { isFault } from "../../base/fault.ts";
 import { chooseSubject, wordOnOther } from "../subject.ts";
-import { chooseContext, kubeconfigFiles } from "./kubeconfig-file.ts";
+import { chooseContext, kubeconfigFiles, knowsCluster } from "./kubeconfig-file.ts";
 
 const config = (current: string, ...names: string[]): string =>
   JSON.stringify({ "current-context": current, contexts: names.map((name) => ({ name, context: {} })) });
@@ -30,6 +30,14 @@ void test("the flag goes before KUBECONFIG, and that before the usual place; fil
   assert.deepEqual(files(undefined, ""), [at(".kube/config")]);
   assert.deepEqual(files(undefined, at("none")), []);
   assert.deepEqual(kubeconfigFiles({}, { KUBECONFIG: undefined, HOME: undefined }), []);
+});
+
+void test("a KUBECONFIG that names nothing still means a cluster: whoever set it is not shown a node instead", (t) => {
+  const HOME = home(t, {});
+  assert.equal(knowsCluster({}, { KUBECONFIG: "/nowhere", HOME }), true);
+  assert.equal(knowsCluster({}, { KUBECONFIG: "", HOME }), false);
+  writeFileSync(join(HOME, ".kube", "config"), "");
+  assert.equal(knowsCluster({}, { KUBECONFIG: undefined, HOME }), true);
 });
 
 void test("the first current-context of several files counts, wherever it stands, and a flag before it", (t) => {

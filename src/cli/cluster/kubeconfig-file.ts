@@ -44,6 +44,14 @@ export function kubeconfigFiles({ kubeconfig }: ClusterFlags, { KUBECONFIG = "",
 }
 
 /**
+ * True where the person means a cluster, or has one: a kubeconfig is named by flag or variable, even if it is not there, or lies in the
+ * usual place. Words that can speak of a node or of the cluster speak of the cluster then.
+ */
+export function knowsCluster(flags: ClusterFlags, surroundings: Surroundings): boolean {
+  return (surroundings.KUBECONFIG ?? "") !== "" || kubeconfigFiles(flags, surroundings).length > 0;
+}
+
+/**
  * Chooses the context: the flag's, else the first `current-context` that one of the files has; and the file in which it stands.
  * @throws Fault "not-found" where there is no file, "bad-config" where a file cannot be read or none has the context
  */

@@ -3,7 +3,7 @@
 import type { Node } from "../../kube/core-objects.ts";
 import type { NodeNetwork } from "../../kube/objects.ts";
 import { type Finding, foreign } from "./finding.ts";
-import { imageVersion, programOf, whyNotRunning } from "./programs.ts";
+import { whyNotRunning } from "./programs.ts";
 import { blocksOf, type ClusterView } from "./view.ts";
 
 /** The controller's condition on whether a node has its blocks. */
@@ -13,7 +13,7 @@ const lookAtController = "see whether fairlead-controller runs and what it logs"
 
 /** Everything wrong with every node, and objects that no Node stands behind. */
 export function nodeFindings(view: ClusterView): Finding[] {
-  return [...view.nodes.flatMap((node) => findingsOfNode(node, view)), ...orphans(view), ...skewFindings(view)];
+  return [...view.nodes.flatMap((node) => findingsOfNode(node, view)), ...orphans(view)];
 }
 
 /** All of one node; the first is what keeps its pods from being attached, where something does. */
@@ -120,11 +120,10 @@ function blocksCure(reason: string | undefined): string {
 }
 
 /** Where agents run in pods: the one of this node. */
-function agentPod(node: Node, { programs }: ClusterView): Finding[] {
-  const agents = programs.filter((pod) => programOf(pod) === "agent");
-  if (agents.length === 0) return [];
+function agentPod(node: Node, view: ClusterView): Finding[] {
   const { name } = node.metadata;
-  const own = agents.filter(({ spec }) => spec.nodeName === name);
+  const own = view.agentsOn(name);
+  if (own === undefined) return [];
   const about = { state: "bad", code: "agent-not-running", node: name } as const;
   const [first] = own;
   if (first === undefined) {
@@ -200,50 +199,4 @@ function orphans(view: ClusterView): Finding[] {
       says: "its Node is gone",
       cure: `the controller removes it after a while; if it does not: kubectl delete ${kind.toLowerCase()}.fairlead.dev ${name}`,
     }));
-}
-
-export interface VersionCount {
-  version: string;
-  agents: number;
-  controllers: number;
-}
-
-/** Which versions are at work, and on how many nodes. */
-export function versionsOf(view: ClusterView): VersionCount[] {
-  const counts = new Map<string, VersionCount>();
-  const count = (version: string): VersionCount => {
-    const held = counts.get(version) ?? { version, agents: 0, controllers: 0 };
-    counts.set(version, held);
-    return held;
-  };
-  for (const { metadata, spec } of view.networks)
-    if (view.node(metadata.name) !== undefined) count(foreign(spec.agentVersion)).agents += 1;
-  for (const pod of view.programs) {
-    const version = programOf(pod) === "controller" ? imageVersion(pod) : undefined;
-    if (version !== undefined) count(version).controllers += 1;
-  }
-  return [...counts.values()].toSorted((a, b) => (a.version < b.version ? -1 : 1));
-}
-
-const counted = (number: number, what: string): string => `${number} ${what}${number === 1 ? "" : "s"}`;
-
-function skewFindings(view: ClusterView): Finding[] {
-  const versions = versionsOf(view);
-  if (versions.length < 2) return [];
-  const shown = versions
-    .map(({ version, agents, controllers }) =>
-      [version, agents > 0 ? counted(agents, "agent") : "", controllers > 0 ? counted(controllers, "controller") : ""]
-        .filter(Boolean)
-        .join(" "),
-    )
-    .join(", ");
-  return [
-    {
-      state: "warn",
-      code: "version-skew",
-      object: "versions",
-      says: `several are at work: ${shown}`,
-      cure: "let the upgrade end: kubectl -n fairlead-system rollout status daemonset/fairlead-agent",
-    },
-  ];
 }

@@ -7,13 +7,7 @@ import { connect } from "../../kube/connect.ts";
 import type { Kube } from "../../kube/contract.ts";
 import { fromKubeconfig } from "../../kube/kubeconfig.ts";
 import { borrowedAddress, borrowedKeys } from "./borrowed.ts";
-import {
-  chooseContext,
-  type ChosenContext,
-  type ClusterFlags,
-  kubeconfigFiles,
-  type Surroundings,
-} from "./kubeconfig-file.ts";
+import { chooseContext, type ChosenContext, type ClusterFlags, type Surroundings } from "./kubeconfig-file.ts";
 
 export interface OpenCluster {
   kube: Kube;
@@ -24,12 +18,8 @@ export interface OpenCluster {
 /** A person waits: less patience than a daemon has. */
 const limits = { connectMs: 5_000, callMs: 20_000, triesMax: 3, retryAfterMaxMs: 2_000 };
 
-const surroundings = (): Surroundings => ({ KUBECONFIG: environment("KUBECONFIG"), HOME: environment("HOME") });
-
-/** True where a kubeconfig is at hand, named by a flag or not: then words that can speak of a node or of the cluster speak of the cluster. */
-export function knowsCluster(flags: ClusterFlags): boolean {
-  return kubeconfigFiles(flags, surroundings()).length > 0;
-}
+/** What of the environment says where a kubeconfig is. */
+export const surroundings = (): Surroundings => ({ KUBECONFIG: environment("KUBECONFIG"), HOME: environment("HOME") });
 
 /**
  * Opens the cluster; nothing is asked yet, but for the program that a kubeconfig may name for its credentials.

@@ -3,8 +3,9 @@
 import { attachmentFindings } from "./attachment-findings.ts";
 import { type Finding, sortFindings } from "./finding.ts";
 import { type Leader, readLeader } from "./leader.ts";
-import { nodeFindings, type VersionCount, versionsOf } from "./node-findings.ts";
+import { nodeFindings } from "./node-findings.ts";
 import { type RangeUse, readRanges } from "./ranges.ts";
+import { skewFindings, type VersionCount, versionsOf } from "./versions.ts";
 import { blocksOf, type ClusterView, podAddresses, wantsNetwork } from "./view.ts";
 
 export interface ClusterStatus {
@@ -34,6 +35,7 @@ export function summarize(view: ClusterView, nowMs: number): ClusterStatus {
     ...leaderFindings,
     ...rangeFindings,
     ...nodeFindings(view),
+    ...skewFindings(view),
     ...attachmentFindings(view),
   ]);
   const living = view.pods.filter(({ status: { phase } }) => phase !== "Succeeded" && phase !== "Failed");

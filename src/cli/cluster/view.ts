@@ -4,6 +4,7 @@ import { mirrorAnnotation, type Node, type Pod } from "../../kube/core-objects.t
 import type { Endpoint, NodeEndpoints, NodeNetwork } from "../../kube/objects.ts";
 import { type Cidr, cidrContains } from "../../net/cidr.ts";
 import { type Ip, parseIp } from "../../net/ip.ts";
+import { programOf, type ProgramPod } from "./programs.ts";
 import type { ClusterObjects } from "./read.ts";
 
 /** An attachment and the node that tells of it. */
@@ -26,6 +27,8 @@ export interface ClusterView extends ClusterObjects {
   attachments(namespace: string, name: string): readonly PlacedEndpoint[];
   /** Attachments that have the address; several are a fault. */
   holders(address: Ip): readonly PlacedEndpoint[];
+  /** Agents' pods by node; undefined where agents do not run in pods at all. */
+  agentsOn(node: string): readonly ProgramPod[] | undefined;
   /** Blocks of all nodes, of answers that are about the Nodes that are there. */
   blocks: readonly OwnedBlock[];
   /** The block that an address lies in. */
@@ -47,6 +50,8 @@ export function viewCluster(objects: ClusterObjects): ClusterView {
       for (const address of endpoint.addresses) push(holders, address, placed);
     }
   }
+  const agents = new Map<string, ProgramPod[]>();
+  for (const pod of objects.programs) if (programOf(pod) === "agent") push(agents, pod.spec.nodeName ?? "", pod);
   const blocks = objects.networks.flatMap((network) =>
     blocksOf(network, nodes.get(network.metadata.name)).map((block) => ({ node: network.metadata.name, block })),
   );
@@ -58,6 +63,7 @@ export function viewCluster(objects: ClusterObjects): ClusterView {
     pod: (namespace, name) => pods.get(podKey(namespace, name)),
     attachments: (namespace, name) => attachments.get(podKey(namespace, name)) ?? [],
     holders: (address) => holders.get(address) ?? [],
+    agentsOn: (node) => (agents.size === 0 ? undefined : (agents.get(node) ?? [])),
     blocks,
     blockOf: (address) => blocks.find(({ block }) => cidrContains(block, address)),
   };

@@ -206,7 +206,7 @@ const broken: [title: string, part: Partial<ClusterObjects>, says: RegExp, to?: 
   ],
   [
     "a first node without blocks",
-    { networks: [aNetwork(1, { status: null }), aNetwork(2)] },
+    { networks: [aNetwork(1, { status: null }), aNetwork(2)], endpoints: usual.endpoints.slice(1) },
     /node node-1 makes no routes: .*has not answered/,
   ],
   [
@@ -247,6 +247,19 @@ for (const [title, part, says, to = "shop/db"] of broken) {
     assert.match(text, /there is NO way$/);
   });
 }
+
+void test("an agent that still has its blocks from before goes on, and a note tells it", () => {
+  const report = route("web", "db", { networks: [aNetwork(1, { status: null }), aNetwork(2)] });
+  assert.deepEqual(report.ways.map(({ direction, verdict }) => `${direction} ${verdict}`).slice(0, 2), [
+    "there way",
+    "back no-way",
+  ]);
+  assert.match(
+    report.notes.join(),
+    /NodeNetwork node-1 has no status.*; the agent of node-1 goes by what it knew before/,
+  );
+  assert.equal(hops(report, 4, "back")[2], "node node-2: no route to 10.4.1.2");
+});
 
 void test("a fault about another block is in nobody's way", () => {
   const message =
@@ -322,7 +335,7 @@ const refused: [text: string, code: "not-found" | "unsupported-value", words: Re
 ];
 
 for (const [text, code, words, namespace] of refused) {
-  void test(`refuses ${JSON.stringify(text)}${namespace === undefined ? "" : ` in ${namespace}`} in words that help`, () =>
+  void test(`refuses ${text}`, () =>
     assert.throws(
       () => placeNamed(text, viewCluster(twins), namespace),
       (error) => isFault(error, code) && words.test(error.message),

@@ -1,22 +1,13 @@
 // Every hop between two places, and the object that each of them follows from: pure, `objects -> hops`.
 
 import { unreachable } from "../../base/assert.ts";
-import { type Cidr, cidrContains, cidrsOverlap, hostCidr } from "../../net/cidr.ts";
+import { type Cidr, hostCidr } from "../../net/cidr.ts";
 import { gateways } from "../../net/gateways.ts";
 import { type Ip, ipFamily } from "../../net/ip.ts";
 import { foreign } from "../cluster/finding.ts";
-import { findingsOfNode } from "../cluster/node-findings.ts";
 import type { ClusterView } from "../cluster/view.ts";
 import { type AddressPlace, addressOf, type NodePlace, type Place, type PodPlace, type Remark } from "./place.ts";
-
-/** One step of a packet. */
-export interface Hop {
-  /** "pod shop/web-0", "node node-1", "outside". */
-  at: string;
-  does: string;
-  /** Which object it follows from, and who carries it out. */
-  by: string;
-}
+import { type Hop, type Piece, toBlock } from "./to-block.ts";
 
 /** What this node's agent told, where the tool runs beside one. */
 export interface LocalAgent {
@@ -40,14 +31,6 @@ export interface Way {
 export interface Walk {
   view: ClusterView;
   local?: LocalAgent;
-}
-
-/** What one piece of a way adds to it. */
-interface Piece {
-  hops?: Hop[];
-  problems?: Remark[];
-  notes?: string[];
-  outside?: boolean;
 }
 
 /** The way of a packet in one family; both places must have an address of it. */
@@ -144,7 +127,7 @@ function cross(start: string, to: Place, target: Ip, walk: Walk): Piece {
   if (end === start) return {};
   if (to.kind === "node") return betweenNodes(start, to, target);
   if (end === undefined) return to.kind === "address" ? depart(start, to, target) : {};
-  return toBlock({ start, end }, target, walk);
+  return toBlock({ start, end }, target, walk.view);
 }
 
 function betweenNodes(start: string, to: NodePlace, target: Ip): Piece {
@@ -158,70 +141,6 @@ function depart(start: string, to: AddressPlace, target: Ip): Piece {
   const by = "no object; masquerade: configuration of the agents";
   if (to.problems.length > 0) return { hops: [{ at: `node ${start}`, does, by }] };
   return { hops: [{ at: `node ${start}`, does, by }], outside: true };
-}
-
-/** What keeps an agent from making any route. */
-const mute = new Set(["no-agent", "agent-of-earlier-node", "unanswered", "answer-of-earlier-node", "no-blocks"]);
-
-/** The route to another node's block, and every reason for which the agent of `start` would not make it. */
-function toBlock({ start, end }: { start: string; end: string }, target: Ip, { view }: Walk): Piece {
-  const owned = view.blocks.find(({ node, block }) => node === end && cidrContains(block, target));
-  if (owned === undefined) return { problems: [noBlock(end, target, view)] };
-  const { block } = owned;
-  const via = view.network(end)?.status?.addresses.find((address) => ipFamily(address) === ipFamily(target));
-  const ledger = view.ledgers.find(({ spec }) => cidrsOverlap(spec.range, block));
-  const problems = [...overlaps(end, block, view), ...told(start, block, view)];
-  const silent = badOf(start, view).find(({ code }) => mute.has(code));
-  if (silent !== undefined) {
-    problems.push({ says: `node ${start} makes no routes: ${silent.object} ${silent.says}`, cure: silent.cure });
-  }
-  if (via === undefined) {
-    const says = `node ${end} has no IPv${ipFamily(target)} address, so nothing gets to its block ${block}`;
-    problems.push({ says, cure: `its kubelet has to report one (--node-ip): kubectl describe node ${end}` });
-  }
-  const by = [
-    `NodeNetwork ${end}: status.blocks, status.addresses`,
-    ...(view.node(end)?.spec.podCIDRs?.includes(block) === true ? [`Node ${end}: podCIDRs`] : []),
-    ...(ledger === undefined ? [] : [`BlockLedger ${ledger.metadata.name}`]),
-  ];
-  return {
-    hops: [{ at: `node ${start}`, does: `${block} via ${via ?? "nothing"}`, by: by.join("; ") }],
-    problems,
-  };
-}
-
-const badOf = (name: string, view: ClusterView): ReturnType<typeof findingsOfNode> => {
-  const node = view.node(name);
-  return node === undefined ? [] : findingsOfNode(node, view).filter(({ state }) => state === "bad");
-};
-
-function noBlock(node: string, target: Ip, view: ClusterView): Remark {
-  const trouble = badOf(node, view).find(({ code }) => mute.has(code));
-  const own = view.blocks.filter((one) => one.node === node).map(({ block }) => block);
-  return {
-    says: `no block of node ${node} holds ${target} (${own.join(" ") || trouble?.says || "it has none"}): no node has a route to it`,
-    cure: trouble?.cure ?? "delete the pod; it gets an address of its node's blocks",
-  };
-}
-
-function overlaps(node: string, block: Cidr, view: ClusterView): Remark[] {
-  return view.blocks
-    .filter((other) => other.node !== node && cidrsOverlap(other.block, block))
-    .map((other) => ({
-      says: `block ${block} of ${node} overlaps ${other.block} of ${other.node}: only one of them gets routes`,
-      cure: "delete one of the two Nodes, and let its kubelet register anew",
-    }));
-}
-
-/** What the agent of `start` has reported about that very block; its words name it so. */
-function told(start: string, block: Cidr, view: ClusterView): Remark[] {
-  const faults = view.network(start)?.spec.faults ?? [];
-  return faults
-    .filter(({ message }) => message.includes(`block ${block} `))
-    .map(({ code, message }) => ({
-      says: foreign(`the agent of ${start} reports ${code}: ${message}`),
-      cure: code === "other-segment" ? "put all nodes on one segment" : `fairlead check on ${start}`,
-    }));
 }
 
 /** Brought by routers that have no objects here. */
