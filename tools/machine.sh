@@ -111,7 +111,6 @@ missing_packages() {
   if [ "$1" = cluster ]; then
     need pkg-config have pkg-config
     need libseccomp-dev seccomp_headers
-    need openssl have openssl
     need iptables have iptables
     need busybox-static static_busybox
     need bash have bash

@@ -20,7 +20,9 @@ const whole: Record<string, string> = {
   node: "echo v20.1.0",
   npm: "exit 0",
   "apt-get": 'echo "$@" >>"$log"',
-  ...Object.fromEntries(["gcc", "musl-gcc", "make", "nft", "conntrack", "ping", "ps"].map((name) => [name, "exit 0"])),
+  ...Object.fromEntries(
+    ["gcc", "musl-gcc", "make", "openssl", "nft", "conntrack", "ping", "ps"].map((name) => [name, "exit 0"]),
+  ),
   ip: "exit 0",
 };
 
@@ -31,11 +33,12 @@ interface Outcome {
   apt: string;
 }
 
-/** Runs `machine.sh run` where the programs are `whole` with `changes`; undefined takes a program away. */
+/** Runs `machine.sh KIND` where the programs are `whole` with `changes`; undefined takes a program away. */
 function onMachine(
   t: TestContext,
   changes: Record<string, string | undefined>,
   env: Record<string, string> = {},
+  kind = "run",
 ): Outcome {
   const top = mkdtempSync(join(tmpdir(), "fairlead machine ")); // a path with spaces
   t.after(() => rmSync(top, { recursive: true }));
@@ -48,7 +51,7 @@ function onMachine(
     if (body === undefined) continue;
     writeFileSync(join(top, "bin", name), `#!/bin/sh\nlog='${log}'\n${body}\n`, { mode: 0o755 });
   }
-  const { status, stderr } = spawnSync("/bin/sh", [join(top, "tools/machine.sh"), "run"], {
+  const { status, stderr } = spawnSync("/bin/sh", [join(top, "tools/machine.sh"), kind], {
     env: { PATH: join(top, "bin"), FAKE: top, ...env },
     cwd: "/",
     encoding: "utf8",
@@ -95,6 +98,14 @@ void test("what a person must mend is told in one sentence with its cure", (t) =
     assert.match(said, lack);
     assert.match(said, cure);
   }
+});
+
+void test("a cluster needs what its test image is made of, and the headers that runc is built with", (t) => {
+  const { status, said } = onMachine(t, { "apt-get": undefined }, {}, "cluster");
+  assert.equal(status, 1);
+  // iptables lies in /usr/sbin, which the script looks into on every machine.
+  const names = "pkg-config libseccomp-dev (?:iptables )?busybox-static bash dash curl bind9-dnsutils netcat-openbsd";
+  assert.match(said, new RegExp(`are missing: ${names};`));
 });
 
 void test("under sudo the caller's own Node is thought of", (t) => {

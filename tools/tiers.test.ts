@@ -16,7 +16,12 @@ void test("counts what passed and closes with it", (t) => {
 });
 
 void test("a file's name says which tier it is of", (t) => {
-  const files = { "src/a/a.test.ts": passing, "src/a/b.kernel.test.ts": failing, "src/a/c.lab.test.ts": failing };
+  const files = {
+    "src/a/a.test.ts": passing,
+    "src/a/b.kernel.test.ts": failing,
+    "src/a/c.lab.test.ts": failing,
+    "test/c/d.cluster.test.ts": failing,
+  };
   assert.equal(closingLine(runTier(t, files, ["unit"]).stdout), "2 passed, 0 failed");
   const { status, stderr } = runTier(t, files, ["unit", "src/a/b.kernel.test.ts"]);
   assert.equal(status, 2);

@@ -75,7 +75,7 @@ function podSpec(): object {
     serviceAccountName: name,
     priorityClassName: "system-cluster-critical",
     dnsPolicy: "Default",
-    terminationGracePeriodSeconds: 0,
+    terminationGracePeriodSeconds: 1,
     containers: [
       {
         name,

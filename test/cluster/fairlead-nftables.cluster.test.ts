@@ -3,5 +3,10 @@
 import { agentTests } from "./agents.ts";
 import { allParts } from "./parts.ts";
 import { onCluster } from "./suite.ts";
+import { uninstallTests } from "./uninstall.ts";
 
-onCluster("Fairlead, nftables", { network: "fairlead", proxyMode: "nftables" }, [...allParts, agentTests]);
+onCluster("Fairlead, nftables", { network: "fairlead", proxyMode: "nftables" }, [
+  ...allParts,
+  agentTests,
+  uninstallTests,
+]);

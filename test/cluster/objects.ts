@@ -33,11 +33,11 @@ const serverArgs = ["netexec", `--http-port=${serverPort}`, `--udp-port=${server
 /** Without it a pod is Ready before its server listens. */
 const serverProbe = { httpGet: { path: "/healthz", port: serverPort }, periodSeconds: 1 };
 
-/** A pod's specification: one container of the test image, with no time to lose at its end. */
+/** A pod's specification: one container of the test image. With no grace at all its object would be gone before its kubelet knows. */
 export function podSpec(options: PodOptions = {}): Record<string, unknown> {
   const { node, args = serverArgs, command, hostNetwork = false, container = {}, spec = {} } = options;
   return {
-    terminationGracePeriodSeconds: 0,
+    terminationGracePeriodSeconds: 1,
     // A node's name among labels binds to the node through the scheduler, unlike spec.nodeName, which goes past it.
     ...(node === undefined ? {} : { nodeSelector: { "kubernetes.io/hostname": node } }),
     ...(hostNetwork ? { hostNetwork: true } : {}),
