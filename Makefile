@@ -58,7 +58,7 @@ test-kernel: setup-dev reference-if-go ## tests in network namespaces (root)
 test-lab: setup ## every scenario of the lab (root)
 	@tools/test.sh lab
 
-cluster: upstream reference ## prove it in a real Kubernetes of two nodes on this machine (Go, root)
+cluster: upstream reference image ## prove it in a real Kubernetes of two nodes on this machine (Go, root)
 	@tools/test.sh cluster
 
 mutants: setup-dev reference-if-go ## change the code in known ways and see the right test fail (root); ARGS=WORD for some rows

@@ -5,6 +5,7 @@ import { Fault } from "../src/base/fault.ts";
 import type { Daemon } from "./daemon.ts";
 import { placeholder } from "./forms.ts";
 import type { Addresses, ClusterLayout } from "./layout.ts";
+import { type Assign, type Kubernetes, startKubernetes } from "./kubernetes.ts";
 import { makeMachines } from "./machines.ts";
 import { createNode, type LabNode } from "./node.ts";
 import { type Endpoint, startServer } from "./probing.ts";
@@ -27,6 +28,8 @@ export interface FormerSandbox {
 export interface Cluster {
   readonly lab: Lab;
   readonly layout: ClusterLayout;
+  /** Absent where nodes stand alone. */
+  readonly kubernetes?: Kubernetes;
   readonly nodes: ReadonlyMap<string, LabNode>;
   readonly pods: ReadonlyMap<string, Pod>;
   /** Sandboxes that were deleted, oldest first. */
@@ -59,11 +62,18 @@ interface Container {
   server: Daemon;
 }
 
+export interface ClusterOptions {
+  /** The `fairlead` that runs; that of this project if absent. */
+  program?: string | undefined;
+  /** Who cuts node blocks, where there is Kubernetes around the nodes (`plan.control`). */
+  assign?: Assign;
+}
+
 /**
- * Makes the machines of `layout` and starts an agent and an echo server in each; on return all nodes are ready for pods.
- * `program`: the `fairlead` whose agents run; that of this project if absent.
+ * Makes the machines of `plan` and starts an agent and an echo server on each node; on return all nodes are ready for pods.
  */
-export async function startCluster(lab: Lab, layout: ClusterLayout, program?: string): Promise<Cluster> {
+export async function startCluster(lab: Lab, plan: ClusterLayout, options: ClusterOptions = {}): Promise<Cluster> {
+  const { program, assign = "fairlead" } = options;
   const nodes = new Map<string, LabNode>();
   const machines = new Map<string, Endpoint>();
   const pods = new Map<string, Pod>();
@@ -97,10 +107,11 @@ export async function startCluster(lab: Lab, layout: ClusterLayout, program?: st
   }
 
   async function start(name: string, on: LabNode, uid?: string): Promise<void> {
-    const sandbox = await on.runtime.add(name, uid);
+    const sandbox = await on.runtime.add(name, uid ?? (await kubernetes?.bindPod(name, on.layout.name, false)));
     const endpoint = newEndpoint(name, sandbox.netns, present(sandbox.result, "result of ADD").addresses);
     pods.set(name, { ...endpoint, node: on, hostNetwork: false });
     await startContainer(endpoint, name);
+    if (uid === undefined) await kubernetes?.podRuns(name, endpoint.addresses);
   }
 
   /** Gives the sandbox that is no more. */
@@ -120,7 +131,9 @@ export async function startCluster(lab: Lab, layout: ClusterLayout, program?: st
     return present(found, `node, pod or container ${name}`);
   }
 
-  await makeMachines(lab, layout);
+  await makeMachines(lab, plan);
+  const kubernetes = plan.control === undefined ? undefined : await startKubernetes(lab, plan, { assign, program });
+  const layout = (await kubernetes?.register()) ?? plan;
   await all(
     layout.nodes.map(async (nodeLayout) => {
       const made = createNode(lab, nodeLayout, program);
@@ -134,6 +147,7 @@ export async function startCluster(lab: Lab, layout: ClusterLayout, program?: st
   return {
     lab,
     layout,
+    ...(kubernetes === undefined ? {} : { kubernetes }),
     nodes,
     pods,
     former,
@@ -148,6 +162,7 @@ export async function startCluster(lab: Lab, layout: ClusterLayout, program?: st
     addPod: async (name, nodeName, hostNetwork) => {
       const on = node(nodeName);
       if (!hostNetwork) return start(name, on);
+      await kubernetes?.bindPod(name, nodeName, true);
       const endpoint = newEndpoint(name, on.layout.netns, on.layout.addresses);
       pods.set(name, { ...endpoint, node: on, hostNetwork });
       await startContainer(endpoint, name);
@@ -159,10 +174,11 @@ export async function startCluster(lab: Lab, layout: ClusterLayout, program?: st
     deletePod: async (name) => {
       if (!pod(name).hostNetwork) {
         await stop(name);
-        return;
+      } else {
+        await endContainers(name);
+        pods.delete(name);
       }
-      await endContainers(name);
-      pods.delete(name);
+      await kubernetes?.podGone(name);
     },
     restartPod: async (name) => {
       const { sandbox, node: on } = await stop(name);

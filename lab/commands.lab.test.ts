@@ -96,18 +96,16 @@ void test("with keep, the lab of a failed scenario stays for a look", async (t) 
   assert.ok(!existsSync(labDirectory(name)));
 });
 
-void test("the demo proves every claim within a minute and leaves nothing", async () => {
+void test("the demo proves every claim and leaves nothing", async () => {
   const { print, said } = listener();
-  const startedMs = performance.now();
   assert.equal(await labDemo(print), 0);
-  assert.ok(performance.now() - startedMs < 60_000);
   const claims = said()
     .split("\n")
     .filter((line) => line.endsWith(" yes"));
-  assert.equal(claims.length, 10);
+  assert.equal(claims.length, 19);
   assert.doesNotMatch(said(), / NO$/m);
-  assert.match(
-    said(),
-    /^Proved: 10 of 10 claims hold, 230 probes, [\d.]+ s; nothing was left behind on this computer\.$/m,
-  );
+  for (const proved of ["10 of 10 claims hold, 230 probes", "9 of 9 claims hold, 186 probes"]) {
+    assert.ok(said().includes(`Proved: ${proved}, `), said());
+  }
+  assert.equal(said().split("nothing was left behind on this computer.").length - 1, 2);
 });

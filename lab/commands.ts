@@ -22,7 +22,8 @@ import { removeOrphan, startWarden } from "./warden.ts";
 export type Print = (text: string) => void;
 
 const scenarioDirectory = fileURLToPath(new URL("scenarios/", import.meta.url));
-const demoFile = `${scenarioDirectory}first-pod.txt`;
+/** What the demo shows, in this order. */
+const demoFiles = ["first-pod.txt", "kubernetes.txt"].map((name) => scenarioDirectory + name);
 
 /** The lab that is meant where no name is given and none is up yet. */
 const labNameDefault = "lab";
@@ -46,7 +47,7 @@ export async function labUp(options: LabUpOptions, print: Print): Promise<number
   const lab = createLab({ name });
   const warden = startWarden(lab);
   try {
-    const cluster = await startCluster(lab, layout, options.program);
+    const cluster = await startCluster(lab, layout, { program: options.program });
     await addPods(cluster, pods, interrupted);
   } catch (error) {
     await removeLab(name);
@@ -143,15 +144,21 @@ export async function labRun({ files = [], keep = false }: LabRunOptions, print:
   return passed === scenarios.length ? 0 : 1;
 }
 
-/** Runs the scenario of the Kubernetes network model and tells a newcomer what it proved. */
+/** Runs the demo's scenarios and tells a newcomer what each proved; 1 if any fails. */
 export async function labDemo(print: Print): Promise<number> {
-  const scenario = readScenario(demoFile);
   await removeOrphans(print);
-  print(`${scenario.title}: two machines, an agent on each, pods attached through the CNI binary\n`);
-  const report = await runScenario(scenario, { lab: `demo${process.pid}`, signal: interruption() });
-  print(demoTable(report));
-  if (!report.ok) print(`\n${reportText(report)}`);
-  return report.ok ? 0 : 1;
+  const signal = interruption();
+  let failed = 0;
+  for (const [index, scenario] of demoFiles.map(readScenario).entries()) {
+    if (signal.aborted) break;
+    print(`${index === 0 ? "" : "\n"}${scenario.title}\n`);
+    const report = await runScenario(scenario, { lab: `demo${process.pid}x${index + 1}`, signal });
+    print(demoTable(report));
+    if (report.ok) continue;
+    print(`\n${reportText(report)}`);
+    failed += 1;
+  }
+  return failed === 0 && !signal.aborted ? 0 : 1;
 }
 
 /** What was left by runs that were killed together with their wardens. A failure is told, and is no reason to stop. */

@@ -10,6 +10,7 @@ import type { Expectation, Pairs } from "./forms.ts";
 import type { Addresses, NodeLayout } from "./layout.ts";
 import { globalAddresses, links, neighbours, nftAddresses, routes } from "./look.ts";
 import { type Attempt, attempt, type Endpoint, type Wish } from "./probing.ts";
+import { readSandboxes } from "./runtime.ts";
 import { all } from "./waiting.ts";
 
 export interface Verdict {
@@ -50,6 +51,8 @@ export async function look(cluster: Cluster, expectation: Expectation): Promise<
         await auditLabNodes([...cluster.nodes.values()], { env: cluster.lab.env }),
         "everything of ours on nodes and in pods, against the runtime's list",
       );
+    case "known pods":
+      return quiet(await knownPods(cluster), "every NodeEndpoints object against the runtimes' lists");
     case "nothing left":
       return quiet(
         await nothingLeft(cluster, cluster.node(expectation.node).layout),
@@ -58,6 +61,26 @@ export async function look(cluster: Cluster, expectation: Expectation): Promise<
     default:
       return unreachable(expectation, "expectation");
   }
+}
+
+/** Every pod that a node runs stands in its NodeEndpoints, with its uid and addresses, and nothing else does. */
+async function knownPods({ kubernetes, nodes }: Cluster): Promise<string[]> {
+  const found = await all(
+    [...nodes.values()].map(async ({ layout: { name, directory } }) => {
+      const published = (await kubernetes?.published(name)) ?? [];
+      const line = (pod: string, uid: string, addresses: readonly string[]): string =>
+        `${pod} (${uid}) ${addresses.toSorted().join(" ")}`;
+      const told = published.map(({ pod, uid, addresses }) => line(pod, uid, addresses));
+      const runs = readSandboxes(directory).flatMap(({ pod, uid, result }) =>
+        result === undefined ? [] : [line(pod, uid, Object.values(result.addresses))],
+      );
+      return [
+        ...runs.filter((one) => !told.includes(one)).map((one) => `${name}: ${one} runs and is not published`),
+        ...told.filter((one) => !runs.includes(one)).map((one) => `${name}: ${one} is published and does not run`),
+      ];
+    }),
+  );
+  return found.flat();
 }
 
 function quiet(problems: string[], how: string): Verdict {

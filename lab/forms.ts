@@ -1,11 +1,20 @@
 // The forms that a scenario's steps can have: how each is written, and what it asks for.
 
 import { Fault } from "../src/base/fault.ts";
+import type { Assign } from "./kubernetes.ts";
 import { type BlockSize, type Family, nodesMax } from "./layout.ts";
 import type { Protocol } from "./probing.ts";
 
 export type Action =
-  | { do: "cluster"; nodes: number; families: readonly Family[]; gateway: boolean; blocks: BlockSize }
+  | {
+      do: "cluster";
+      nodes: number;
+      families: readonly Family[];
+      gateway: boolean;
+      blocks: BlockSize;
+      /** Who cuts the blocks; absent where there is no Kubernetes. */
+      assign?: Assign;
+    }
   | { do: "add pod"; pod: string; node: string; hostNetwork: boolean }
   | { do: "add container"; container: string; pod: string }
   | { do: "delete pod"; pod: string }
@@ -14,6 +23,8 @@ export type Action =
   /** DEL once more for the sandbox before the present one, as kubelet does when it is not sure. */
   | { do: "delete again"; pod: string }
   | { do: "check pod"; pod: string }
+  | { do: "controller"; change: "start" | "stop" | "kill" }
+  | { do: "api server"; change: "hang" | "wake" | "kill" | "start" }
   | { do: "agent"; change: "start" | "stop" | "kill" | "restart"; node: string }
   /** `{v4}` and `{v6}` in a word stand for the addresses of `place`, `{NAME.v4}` for those of another. */
   | { do: "run"; place: string; command: readonly string[] }
@@ -42,6 +53,8 @@ export type Expectation =
   | { expect: "failing pod"; pod: string; node: string; words: string }
   /** The audit finds nothing too much and nothing missing on any node. */
   | { expect: "exact nodes" }
+  /** What agents have published is exactly what runs. */
+  | { expect: "known pods" }
   /** Nothing of any pod that ever ran there. */
   | { expect: "nothing left"; node: string };
 
@@ -70,18 +83,13 @@ export const forms: readonly Form[] = [
     shape: "cluster routes nodes=NUMBER [family=dual|v4|v6] [gateway=yes|no] [blocks=small]",
     pattern:
       /^cluster routes nodes=(?<nodes>\d{1,4})(?: family=(?<family>dual|v4|v6))?(?: gateway=(?<gateway>yes|no))?(?<small> blocks=small)?$/,
-    read: ({ nodes, family, gateway, small }) => {
-      const count = Number(nodes);
-      if (count < 1 || count > nodesMax) return `a cluster has 1 to ${nodesMax} nodes`;
-      const families: Family[] = family === "v4" ? [4] : family === "v6" ? [6] : [4, 6];
-      return {
-        do: "cluster",
-        nodes: count,
-        families,
-        gateway: gateway !== "no",
-        blocks: small === undefined ? "usual" : "small",
-      };
-    },
+    read: (words) => readCluster(words),
+  },
+  {
+    shape: "cluster kubernetes nodes=NUMBER [family=dual|v4|v6] [gateway=yes|no] [assign=fairlead|cluster]",
+    pattern:
+      /^cluster kubernetes nodes=(?<nodes>\d{1,4})(?: family=(?<family>dual|v4|v6))?(?: gateway=(?<gateway>yes|no))?(?: assign=(?<assign>fairlead|cluster))?$/,
+    read: ({ assign, ...words }) => readCluster(words, assign === "cluster" ? "cluster" : "fairlead"),
   },
   {
     shape: "pod NAME on NODE [hostNetwork]",
@@ -108,6 +116,16 @@ export const forms: readonly Form[] = [
     pattern: pattern("check (?<pod>NAME)"),
     read: ({ pod = "" }) => ({ do: "check pod", pod }),
   },
+  ...(["start", "stop", "kill"] as const).map((change): Form => ({
+    shape: `${change} controller`,
+    pattern: pattern(`${change} controller`),
+    read: () => ({ do: "controller", change }),
+  })),
+  ...(["hang", "wake", "kill", "start"] as const).map((change): Form => ({
+    shape: `${change} api server`,
+    pattern: pattern(`${change} api server`),
+    read: () => ({ do: "api server", change }),
+  })),
   ...(["start", "stop", "kill", "restart"] as const).map((change): Form => ({
     shape: `${change} agent on NODE`,
     pattern: pattern(`${change} agent on (?<node>NAME)`),
@@ -174,11 +192,31 @@ export const forms: readonly Form[] = [
     words: "every node holds exactly what its pods need",
     read: () => ({ expect: "exact nodes" }),
   }),
+  expectation("the cluster knows exactly the pods that run", {
+    words: "the cluster knows exactly the pods that run",
+    read: () => ({ expect: "known pods" }),
+  }),
   expectation("nothing is left on NODE", {
     words: "nothing is left on (?<node>NAME)",
     read: ({ node = "" }) => ({ expect: "nothing left", node }),
   }),
 ];
+
+type ClusterWords = Readonly<Record<string, string | undefined>>;
+
+function readCluster({ nodes, family, gateway, small }: ClusterWords, assign?: Assign): Action | string {
+  const count = Number(nodes);
+  if (count < 1 || count > nodesMax) return `a cluster has 1 to ${nodesMax} nodes`;
+  const families: Family[] = family === "v4" ? [4] : family === "v6" ? [6] : [4, 6];
+  return {
+    do: "cluster",
+    nodes: count,
+    families,
+    gateway: gateway !== "no",
+    blocks: small === undefined ? "usual" : "small",
+    ...(assign === undefined ? {} : { assign }),
+  };
+}
 
 function pattern(words: string): RegExp {
   return new RegExp(`^${words.replaceAll("NAME", name)}$`);

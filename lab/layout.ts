@@ -27,6 +27,8 @@ export interface LayoutOptions {
   gateway: boolean;
   /** "small" blocks hold two pods (/30 and /126), "large" ones are /16 and /64; without it they are the usual /24 and /64. */
   blocks?: BlockSize;
+  /** True where there is a machine for an API server and a controller. */
+  control?: boolean;
 }
 
 export interface NodeLayout {
@@ -39,6 +41,8 @@ export interface NodeLayout {
   blocks: Readonly<Partial<Record<Family, Cidr>>>;
   /** The way to the other nodes' blocks. */
   routes: readonly { to: Cidr; via: Ip }[];
+  /** How its agent finds the API server; absent where its own configuration says all. */
+  kubeconfig?: string;
 }
 
 export interface ClusterLayout {
@@ -49,13 +53,16 @@ export interface ClusterLayout {
   /** The wire's own addresses; default routes lead there. Empty without a gateway. */
   gateway: Addresses;
   nodes: readonly NodeLayout[];
+  /** The machine of API server and controller: 172.30.0.2 and fd00:30::2. Absent without Kubernetes. */
+  control?: NodeLayout;
 }
 
 /**
  * Plans a cluster in mode "routes": node N has 172.30.0.(10+N) and fd00:30::(10+N), and the blocks 10.4.N.0/24 and fd00:10:4:N::/64; "large" IPv4 blocks are 10.(100+N).0.0/16.
  * @throws Fault "lab-failed" where the number of nodes is out of bounds.
  */
-export function planCluster({ lab, nodes, families, gateway, blocks = "usual" }: LayoutOptions): ClusterLayout {
+export function planCluster(options: LayoutOptions): ClusterLayout {
+  const { lab, nodes, families, gateway, blocks = "usual", control = false } = options;
   if (!Number.isInteger(nodes) || nodes < 1 || nodes > nodesMax) {
     throw new Fault("lab-failed", `a lab has 1 to ${nodesMax} nodes, not ${nodes}`);
   }
@@ -77,6 +84,23 @@ export function planCluster({ lab, nodes, families, gateway, blocks = "usual" }:
           families.map((family) => ({ to: nodeBlock(other, family, blocks), via: nodeAddress(other, family) })),
         ),
     })),
+    ...(control ? { control: controlMachine(lab, families) } : {}),
+  };
+}
+
+/** Every machine on the wire. */
+export function machinesOf({ nodes, control }: ClusterLayout): readonly NodeLayout[] {
+  return control === undefined ? nodes : [control, ...nodes];
+}
+
+function controlMachine(lab: string, families: readonly Family[]): NodeLayout {
+  return {
+    name: "control",
+    netns: nodeNetns(lab, "control"),
+    directory: `${labDirectory(lab)}/control`,
+    addresses: byFamily(families, (family) => address(family === 4 ? "172.30.0.2" : "fd00:30::2")),
+    blocks: {},
+    routes: [],
   };
 }
 

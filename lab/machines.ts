@@ -1,7 +1,7 @@
 // Machines as network namespaces on one segment: a bridge in a namespace of its own, so that this computer's network is never touched.
 
 import { execOk } from "./exec.ts";
-import { type ClusterLayout, type Family, type NodeLayout, wirePrefix } from "./layout.ts";
+import { type ClusterLayout, type Family, machinesOf, type NodeLayout, wirePrefix } from "./layout.ts";
 import { makeNetns } from "./netns.ts";
 import type { Lab } from "./record.ts";
 import { all } from "./waiting.ts";
@@ -11,9 +11,9 @@ import { all } from "./waiting.ts";
  * A machine is what a fresh instance is: loopback and eth0 up, its addresses, a default route if the layout has a gateway.
  */
 export async function makeMachines(lab: Lab, layout: ClusterLayout): Promise<void> {
-  await all([layout.wireNetns, ...layout.nodes.map(({ netns }) => netns)].map((name) => makeNetns(lab, name)));
+  await all([layout.wireNetns, ...machinesOf(layout).map(({ netns }) => netns)].map((name) => makeNetns(lab, name)));
   await ipBatch(lab, layout.wireNetns, wireCommands(layout));
-  await all(layout.nodes.map((node) => configureMachine(lab, layout, node)));
+  await all(machinesOf(layout).map((node) => configureMachine(lab, layout, node)));
 }
 
 /** Runs `ip` commands inside a namespace, in order; the first that fails ends it. */
@@ -22,13 +22,14 @@ export async function ipBatch(lab: Lab, netns: string, commands: readonly string
 }
 
 /** Each link is born with its far end already in the machine: none is ever in the namespace that we run in. */
-function wireCommands({ gateway, nodes }: ClusterLayout): string[] {
+function wireCommands(layout: ClusterLayout): string[] {
+  const { gateway } = layout;
   return [
     "link add wire type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
     "link set wire addrgenmode none",
     ...addressCommands(gateway, "wire"),
     "link set wire up",
-    ...nodes.flatMap(({ netns }, index) => [
+    ...machinesOf(layout).flatMap(({ netns }, index) => [
       `link add port-${index + 1} type veth peer name eth0 netns ${netns}`,
       `link set port-${index + 1} addrgenmode none master wire`,
       `link set port-${index + 1} up`,

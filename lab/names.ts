@@ -23,6 +23,7 @@ export function createNames(): Names {
   const known = new Map<string, Known>();
   /** Pods that were deleted or restarted: there is an earlier sandbox to speak of. */
   const former = new Set<string>();
+  let inKubernetes = false;
 
   function need(name: string, kinds: readonly Kind[]): void {
     const found = known.get(name);
@@ -44,6 +45,7 @@ export function createNames(): Names {
     switch (action.do) {
       case "cluster":
         if (known.size > 0) throw wrong("there is a cluster already");
+        inKubernetes = action.assign !== undefined;
         for (let node = 1; node <= action.nodes; node += 1) known.set(`node-${node}`, { kind: "node" });
         return;
       case "add pod":
@@ -65,6 +67,9 @@ export function createNames(): Names {
         return needFormer(action.pod);
       case "check pod":
         return need(action.pod, ["pod"]);
+      case "controller":
+      case "api server":
+        return needKubernetes();
       case "agent":
         return need(action.node, ["node"]);
       case "run":
@@ -85,6 +90,8 @@ export function createNames(): Names {
       case "own addresses":
       case "exact nodes":
         return;
+      case "known pods":
+        return needKubernetes();
       case "other addresses":
         need(expectation.pod, ["pod"]);
         return needFormer(expectation.pod);
@@ -97,6 +104,10 @@ export function createNames(): Names {
       case "nothing left":
         return need(expectation.node, ["node"]);
     }
+  }
+
+  function needKubernetes(): void {
+    if (!inKubernetes) throw wrong("there is no Kubernetes in this cluster; begin with: cluster kubernetes nodes=2");
   }
 
   function needFormer(pod: string): void {

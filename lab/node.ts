@@ -89,7 +89,11 @@ export function createNode(lab: Lab, layout: NodeLayout, program = fairlead): La
   };
 }
 
-function agentConfig({ name, directory, blocks, routes }: NodeLayout): string {
+function agentConfig({ name, directory, blocks, routes, kubeconfig }: NodeLayout): string {
+  const place =
+    kubeconfig === undefined
+      ? { addresses: { mode: "routes", blocks: Object.values(blocks) }, routes: [...routes] }
+      : { kubernetes: { kubeconfig }, addresses: { mode: "routes" } };
   return stringify({
     node: { name },
     paths: {
@@ -99,7 +103,6 @@ function agentConfig({ name, directory, blocks, routes }: NodeLayout): string {
       cniBin: `${directory}/bin`,
       etc: `${directory}/etc`,
     },
-    addresses: { mode: "routes", blocks: Object.values(blocks) },
-    routes: [...routes],
+    ...place,
   });
 }

@@ -1,6 +1,6 @@
 // The one scenario runner: makes a lab, does step after step, stops at the first that fails, takes the lab down whatever happened.
 
-import { unreachable } from "../src/base/assert.ts";
+import { present, unreachable } from "../src/base/assert.ts";
 import { describe, Fault } from "../src/base/fault.ts";
 import { auditLabNodes } from "./audit/lab-node.ts";
 import { type Cluster, startCluster } from "./cluster.ts";
@@ -152,9 +152,10 @@ async function runStep(step: Step, stage: Stage): Promise<StepReport> {
 
 async function perform(action: Action, stage: Stage): Promise<Verdict> {
   if (action.do === "cluster") {
-    const { do: _, ...options } = action;
-    const layout = planCluster({ lab: stage.lab.name, ...options });
-    stage.cluster = await startCluster(stage.lab, layout, stage.program);
+    const { do: _, assign, ...options } = action;
+    const layout = planCluster({ lab: stage.lab.name, ...options, control: assign !== undefined });
+    const { program } = stage;
+    stage.cluster = await startCluster(stage.lab, layout, { program, ...(assign === undefined ? {} : { assign }) });
     return nothingWrong;
   }
   const { cluster } = stage;
@@ -182,6 +183,10 @@ async function change(action: Change, cluster: Cluster): Promise<void> {
       return cluster.pod(action.pod).node.runtime.check(action.pod);
     case "agent":
       return changeAgent(cluster, action);
+    case "controller":
+      return present(cluster.kubernetes, "Kubernetes").controller[action.change]();
+    case "api server":
+      return present(cluster.kubernetes, "Kubernetes").apiServer[action.change]();
     case "run":
       return runCommand(cluster, action);
     default:

@@ -3,6 +3,8 @@
 import { readFileSync } from "node:fs";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { describe, isFault } from "./base/fault.ts";
+import type { OpenCluster } from "./cli/cluster/open.ts";
+import type { ClusterFlags } from "./cli/cluster/kubeconfig-file.ts";
 
 const { version }: { version: string } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
 
@@ -35,6 +37,23 @@ program
     await runController({ configFile: config, version });
   });
 
+program
+  .command("uninstall")
+  .description("take everything of Fairlead off this node; refused while its agent runs or pods are attached (root)")
+  .requiredOption("--config <file>", "the agent's configuration")
+  .option("--node-name <name>", "this node's name, where the configuration does not say it")
+  .option("--force", "also while pods are attached: they lose their network")
+  .action(async ({ config, nodeName, force = false }: { config: string; nodeName?: string; force?: boolean }) => {
+    const { runUninstall } = await import("./agent/main.ts");
+    const removed = await runUninstall({
+      configFile: config,
+      version,
+      force,
+      ...(nodeName === undefined ? {} : { nodeName }),
+    });
+    print(removed.length === 0 ? "nothing of Fairlead is on this node" : `removed: ${removed.join(", ")}`);
+  });
+
 const output = (): Option =>
   new Option("-o, --output <form>", "table for people, json for programs").choices(["table", "json"]).default("table");
 const socket = (): Option => new Option("--socket <path>", "the agent's read-only socket").default(statusSocketDefault);
@@ -44,14 +63,72 @@ interface ReadOptions {
   output: "table" | "json";
 }
 
-program
-  .command("status")
-  .description("what the agent of this node serves and how its loops do")
+interface ClusterOptions extends ClusterFlags {
+  output: "table" | "json";
+}
+
+/** What every word about the cluster takes. */
+const inCluster = (command: Command): Command =>
+  command
+    .option("--kubeconfig <file>", "the cluster's kubeconfig; else KUBECONFIG, else ~/.kube/config")
+    .option("--context <name>", "one of its contexts; else its current one")
+    .addOption(output());
+
+/** Runs a word about the cluster, and ends the connections whatever came of it. */
+async function withCluster(flags: ClusterFlags, work: (cluster: OpenCluster) => Promise<void>): Promise<void> {
+  const { openCluster } = await import("./cli/cluster/open.ts");
+  const cluster = await openCluster(flags, version);
+  try {
+    await work(cluster);
+  } finally {
+    await cluster.kube.close();
+  }
+}
+
+inCluster(program.command("status"))
+  .description(
+    "the whole cluster where a kubeconfig is at hand, exit code 1 where something is bad; else the agent of this node",
+  )
+  .option("--cluster", "the cluster, and nothing else")
+  .option("--lease <name>", "the controller's Lease, where its configuration names another", "fairlead-controller")
+  .option("--node", "the agent of this node, and nothing else")
+  .option("--socket <path>", `the same, at another socket than ${statusSocketDefault}`)
+  .action(async (options: ClusterOptions & { lease: string; cluster?: boolean; node?: boolean; socket?: string }) => {
+    const { chooseSubject, wordOnOther } = await import("./cli/subject.ts");
+    const subject = chooseSubject(options);
+    const other = wordOnOther(options, subject, statusSocketDefault);
+    if (subject === "node") {
+      const { showStatus } = await import("./cli/status.ts");
+      return print(await showStatus({ socket: options.socket ?? statusSocketDefault, output: options.output, other }));
+    }
+    const { showClusterStatus } = await import("./cli/cluster-status.ts");
+    return withCluster(options, async (cluster) => {
+      const { text, well } = await showClusterStatus(cluster, { output: options.output, leaseName: options.lease });
+      print(other === undefined || options.output === "json" ? text : `${text}\n\n${other}`);
+      if (!well) process.exitCode = 1;
+    });
+  });
+
+inCluster(program.command("nodes"))
+  .description("every node of the cluster: addresses, blocks, pods, and what is wrong with it")
+  .action(async (options: ClusterOptions) => {
+    const { showNodes } = await import("./cli/nodes.ts");
+    await withCluster(options, async (cluster) => print(await showNodes(cluster, { output: options.output })));
+  });
+
+inCluster(program.command("route <from> <to>"))
+  .description(
+    "every hop between two pods, nodes or addresses, and the object behind each; exit code 1 where there is no way",
+  )
+  .option("-n, --namespace <name>", "where pods are looked for that are named without their namespace; else everywhere")
   .addOption(socket())
-  .addOption(output())
-  .action(async (options: ReadOptions) => {
-    const { showStatus } = await import("./cli/status.ts");
-    print(await showStatus(options));
+  .action(async (from: string, to: string, options: ClusterOptions & { namespace?: string; socket: string }) => {
+    const { showRoute } = await import("./cli/route.ts");
+    await withCluster(options, async (cluster) => {
+      const { text, well } = await showRoute(cluster, { ...options, from, to });
+      print(text);
+      if (!well) process.exitCode = 1;
+    });
   });
 
 program

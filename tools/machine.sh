@@ -88,6 +88,7 @@ missing_packages() {
   need libc6-dev c_headers
   need musl-tools musl_compiler
   need make have make
+  need openssl have openssl
   need ca-certificates ca_bundle
   if [ "$1" = image ]; then
     need binutils have strip

@@ -11,7 +11,7 @@ import type { AuditedNode } from "./node.ts";
 
 /** `agent`: how the node's agent is, or how it ended. */
 export function auditedNode(layout: NodeLayout, agent: AuditedNode["agent"]): AuditedNode {
-  const { directory, netns, blocks, routes, addresses } = layout;
+  const { directory, netns, blocks, routes, addresses, kubeconfig } = layout;
   return {
     netnsPath: netnsPath(netns),
     paths: {
@@ -22,6 +22,7 @@ export function auditedNode(layout: NodeLayout, agent: AuditedNode["agent"]): Au
     },
     blocks: Object.values(blocks),
     routes,
+    inCluster: kubeconfig !== undefined,
     uplink: { name: "eth0", addresses },
     agent,
     known: readSandboxes(directory).flatMap(({ list, containerId, result }) =>

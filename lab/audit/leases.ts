@@ -14,14 +14,16 @@ const coolMs = 60_000;
 const freeWithinMs = 10_000;
 
 /** The facts that the agent keeps beside attachments; another one is something that this audit does not know yet. */
-const knownFacts = new Set(["bootId", "node"]);
+const knownFacts = ["bootId", "node"];
+/** What it keeps in a cluster beside these. */
+const clusterFacts = ["nodeUid", "blocks"];
 
 export function compareLeases(node: AuditedNode, { journal, bootId, nowMs }: Seen): Difference[] {
   if (typeof journal === "string") return [];
   return [
     ...leaseDifferences(node, journal),
     ...coolingDifferences(node, journal, nowMs),
-    ...factDifferences(journal, bootId),
+    ...factDifferences(node, journal, bootId),
   ];
 }
 
@@ -93,13 +95,18 @@ function neverGiven(block: Cidr): Ip[] {
   ];
 }
 
-function factDifferences({ facts }: Journal, bootId: string): Difference[] {
+function factDifferences({ inCluster = false, blocks }: AuditedNode, { facts }: Journal, bootId: string): Difference[] {
   const held = facts.get("bootId");
+  const known = inCluster ? [...knownFacts, ...clusterFacts] : knownFacts;
+  const kept = facts.get("blocks") ?? "none";
   return [
     ...(held === bootId ? [] : [differs(`the state file is of boot ${held ?? "unknown"}, the machine of ${bootId}`)]),
     ...[...facts.keys()]
-      .filter((name) => !knownFacts.has(name))
+      .filter((name) => !known.includes(name))
       .map((name) => differs(`the state file holds a fact "${name}" that the audit does not know`)),
+    ...(inCluster && kept !== blocks.join(" ")
+      ? [differs(`the state file keeps the blocks ${kept}, the node has ${blocks.join(" ")}`)]
+      : []),
   ];
 }
 

@@ -12,6 +12,8 @@ export interface AuditedNode {
   paths: AgentPaths;
   blocks: readonly Cidr[];
   routes: readonly { to: Cidr; via: Ip }[];
+  /** Its blocks are the cluster's to give: then the state file holds them, and uid of the Node that got them. */
+  inCluster?: boolean;
   /** The link that leads out, and its address of each family: the source of what the node sends to pods. */
   uplink: { name: string; addresses: { readonly 4?: Ip; readonly 6?: Ip } };
   /** "stopped" in order, so that only its state and the pods' network are there; "killed" leaves sockets and a log behind. */

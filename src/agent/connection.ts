@@ -177,7 +177,8 @@ export async function listen(server: Pick<Server, "listen" | "once" | "off">, pa
   }
 }
 
-function answers(path: string): Promise<boolean> {
+/** True where somebody listens on the unix socket at `path`. */
+export function answers(path: string): Promise<boolean> {
   return new Promise((done) => {
     const socket = connect(path);
     const end = (alive: boolean): void => {

@@ -9,6 +9,7 @@ import type { Pool } from "../ipam/pool.ts";
 import type { Kernel } from "../kernel/contract.ts";
 import type { FeatureReport } from "../kernel/features.ts";
 import type { AgentConfig } from "./config.ts";
+import type { Cluster } from "./cluster/cluster.ts";
 import { missingDropIns } from "./drop-ins.ts";
 import type { KeptMasquerade } from "./masquerade.ts";
 import { hostLinkPrefix, doomedGroup, reapingGroup } from "./plan.ts";
@@ -33,6 +34,8 @@ export interface DiagnoseDeps {
   loops: () => LoopStatus[];
   obstacles: () => readonly Obstacle[];
   masquerade: KeptMasquerade["status"];
+  /** Absent outside Kubernetes. */
+  cluster?: Pick<Cluster, "caches" | "faults">;
   features: () => Promise<FeatureReport[]>;
   /** The built shim, which the installed one must equal. */
   shim: string;
@@ -52,6 +55,7 @@ export async function diagnose(deps: DiagnoseDeps): Promise<Finding[]> {
     ["uplink", lookAtUplink],
     ["forwarding", lookAtObstacles],
     ["masquerade", lookAtMasquerade],
+    ["cluster", lookAtCluster],
     ["connections", lookAtConnections],
     ["links", lookAtLinks],
     ["plugin", lookAtPlugin],
@@ -146,6 +150,40 @@ function lookAtObstacles({ obstacles }: DiagnoseDeps): Finding[] {
     cure,
   }));
   return orOk(problems, "forwarding", "no chain of another program drops forwarded packets by its policy");
+}
+
+function lookAtCluster({ cluster }: DiagnoseDeps): Finding[] {
+  if (cluster === undefined) return [];
+  const name = "cluster";
+  const silent = cluster.caches().filter(({ failures }) => failures > 0);
+  const problems = [
+    ...silent.map(({ kind, lastError = "no answer" }): Finding => ({
+      name,
+      state: "warn",
+      says: `cannot follow ${kind}: ${lastError}; pods go on with what is known`,
+      cure: "see that this node reaches the API server, and that the agent's rights are those of deploy/",
+    })),
+    ...cluster.caches().flatMap(({ kind, unreadable }): Finding[] =>
+      unreadable === 0
+        ? []
+        : [
+            {
+              name,
+              state: "warn",
+              says: `${unreadable} objects of kind ${kind} cannot be read`,
+              cure: "see the agent's log for their names; are agent and CRDs of one version?",
+            },
+          ],
+    ),
+    ...cluster.faults().map(({ message }): Finding => ({
+      name,
+      state: "bad",
+      says: message,
+      cure: "give the node an address on this segment, or its block to no other node",
+    })),
+  ];
+  const followed = cluster.caches().map(({ kind, objects }) => `${objects} ${kind}`);
+  return orOk(problems, name, `follows ${followed.join(", ")}`);
 }
 
 function lookAtMasquerade({ masquerade }: DiagnoseDeps): Finding[] {

@@ -56,6 +56,11 @@ export async function syncDropIns(etc: string, wanted: boolean): Promise<void> {
   }
 }
 
+/** Paths of those that an agent has written. */
+export function ownDropIns(etc: string): string[] {
+  return dropIns.map(({ file }) => join(etc, file)).filter(isOurs);
+}
+
 /** Those that should be there and are not, with what they are for. */
 export function missingDropIns(etc: string): { file: string; why: string }[] {
   return dropIns

@@ -14,6 +14,7 @@ import { type AgentConfig, agentConfigSchemaFor, hasIpv6 } from "./config.ts";
 import { type Probes, serveProbes } from "./probes.ts";
 import { serve } from "./serve.ts";
 import { statusSocket } from "./status.ts";
+import { uninstall } from "./uninstall.ts";
 
 export interface RunOptions {
   configFile: string;
@@ -23,17 +24,8 @@ export interface RunOptions {
 }
 
 /** Runs `fairlead agent`: reads the file, prints what it understood, serves until SIGTERM or SIGINT. */
-export async function runAgent({ configFile, version, nodeName }: RunOptions): Promise<void> {
-  const text = await readFile(configFile, "utf8").catch((cause: unknown) => {
-    throw new Fault("bad-config", `cannot read the configuration ${configFile}`, { cause });
-  });
-  const config = parseConfig(agentConfigSchemaFor(nodeName), text, configFile);
-  if (nodeName !== undefined && config.node.name !== nodeName) {
-    throw new Fault(
-      "bad-config",
-      `${configFile} says node.name ${config.node.name}, --node-name says ${nodeName}; leave one of them out`,
-    );
-  }
+export async function runAgent({ version, ...given }: RunOptions): Promise<void> {
+  const config = await readConfig(given);
   const log = createLog("fairlead-agent", { level: config.log.level });
   log.info({ version, config }, "configuration");
   const stop = new AbortController();
@@ -63,6 +55,33 @@ export async function runAgent({ configFile, version, nodeName }: RunOptions): P
     await kube?.close();
     await probes?.stop();
   }
+}
+
+/** Runs `fairlead uninstall`; gives what was removed. @throws Fault as `uninstall` */
+export async function runUninstall({ force, version, ...given }: RunOptions & { force: boolean }): Promise<string[]> {
+  const config = await readConfig(given);
+  const log = createLog("fairlead-uninstall", { level: config.log.level });
+  log.debug({ version }, "uninstalling");
+  const kernel = openKernel({ log });
+  try {
+    return await uninstall({ config, kernel, log, force });
+  } finally {
+    kernel.close();
+  }
+}
+
+async function readConfig({ configFile, nodeName }: Omit<RunOptions, "version">): Promise<AgentConfig> {
+  const text = await readFile(configFile, "utf8").catch((cause: unknown) => {
+    throw new Fault("bad-config", `cannot read the configuration ${configFile}`, { cause });
+  });
+  const config = parseConfig(agentConfigSchemaFor(nodeName), text, configFile);
+  if (nodeName !== undefined && config.node.name !== nodeName) {
+    throw new Fault(
+      "bad-config",
+      `${configFile} says node.name ${config.node.name}, --node-name says ${nodeName}; leave one of them out`,
+    );
+  }
+  return config;
 }
 
 /** @throws Fault "machine-unfit": the first thing that this machine lacks, and what to do; what comes after often hangs on it. */

@@ -6,7 +6,8 @@ import { attachmentKey, type AttachmentId, type Wire, type Wired } from "../ipam
 import type { GuardEntry, Op, Netns, Route, Rule } from "../kernel/contract.ts";
 import { routeProtocol } from "../kernel/contract.ts";
 import { type Cidr, cidrFamily, hostCidr, parseCidr } from "../net/cidr.ts";
-import { addressBits, type Ip, ipFamily, parseIp } from "../net/ip.ts";
+import { gateways } from "../net/gateways.ts";
+import { addressBits, type Ip, ipFamily } from "../net/ip.ts";
 import { linkLocalOf, localMac } from "../net/mac.ts";
 import { present } from "../base/assert.ts";
 
@@ -18,12 +19,6 @@ export const openGroup = 100;
 export const doomedGroup = 99;
 /** Link group of the links in the removal under way: never more than one batch. */
 export const reapingGroup = 98;
-
-/** The pod's next hops: addresses that no network uses, answered by permanent neighbours instead of ARP or discovery. */
-export const gateways: { 4: Ip; 6: Ip } = {
-  4: present(parseIp("169.254.1.1"), "gateway"),
-  6: present(parseIp("fe80::1"), "gateway"),
-};
 
 const everything: { 4: Cidr; 6: Cidr } = {
   4: present(parseCidr("0.0.0.0/0"), "default route"),

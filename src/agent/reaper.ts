@@ -61,16 +61,21 @@ export function startReaper(deps: ReaperDeps, signal: AbortSignal, onPass: (pass
  * cooled. Connections are forgotten once more at the end of cooling: whoever still sent to the address meanwhile has made new ones.
  */
 export async function reap({ kernel, pool, log }: ReaperDeps): Promise<void> {
-  for (let batch = 0; batch < batchesMax; batch += 1) {
-    const reaped = await reapBatch(kernel, log);
-    if (reaped === 0) break;
-  }
+  await reapLinks(kernel, log);
   const dead = pool.dead();
   await forget(dead, kernel);
   pool.cleaned(dead);
   const cooled = pool.cooled();
   await forget(cooled, kernel);
   pool.free(cooled);
+}
+
+/** Removes every doomed link; what one pass cannot do is left for the next. */
+export async function reapLinks(kernel: Kernel, log: Log): Promise<void> {
+  for (let batch = 0; batch < batchesMax; batch += 1) {
+    const reaped = await reapBatch(kernel, log);
+    if (reaped === 0) break;
+  }
 }
 
 async function forget(addresses: readonly Ip[], { conntrack }: Kernel): Promise<void> {

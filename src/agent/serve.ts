@@ -8,6 +8,7 @@ import { within } from "../base/pause.ts";
 import type { Pool } from "../ipam/pool.ts";
 import type { Kernel } from "../kernel/contract.ts";
 import { probeMachine } from "../kernel/features.ts";
+import type { Cluster } from "./cluster/cluster.ts";
 import { backgroundLoops, hostDeps, masqueradeOf, putInPlace, releasesDeps } from "./background.ts";
 import { hasIpv6 } from "./config.ts";
 import { listenForShims } from "./connection.ts";
@@ -100,6 +101,7 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
       const sockets = await listen(options, deps, {
         obstacles: obstacles.found,
         masquerade: masquerade.status,
+        cluster,
         onReopened: () => trigger("releases"),
         loopStop,
         onPass,
@@ -181,6 +183,7 @@ function reportPasses(metrics: Metrics, log: Log): (pass: LoopPass) => void {
 interface Around {
   obstacles: () => readonly Obstacle[];
   masquerade: KeptMasquerade["status"];
+  cluster: Cluster | undefined;
   onReopened: () => void;
   loopStop: AbortController;
   onPass: (pass: LoopPass) => void;
@@ -190,7 +193,7 @@ interface Around {
 function listen(
   options: AgentOptions,
   deps: CallDeps,
-  { obstacles, masquerade, onReopened, loopStop, onPass }: Around,
+  { obstacles, masquerade, cluster, onReopened, loopStop, onPass }: Around,
 ): Promise<Sockets> {
   const { config, kernel, log, door, version, shim } = options;
   const { socket } = config.paths;
@@ -206,6 +209,7 @@ function listen(
     metrics: deps.metrics,
     kernelCalls: () => kernel.callsUnderWay(),
     masquerade,
+    caches: () => cluster?.caches() ?? [],
     diagnose: () =>
       diagnose({
         ...deps,
@@ -213,6 +217,7 @@ function listen(
         shim,
         obstacles,
         masquerade,
+        ...(cluster === undefined ? {} : { cluster }),
         features: () => probeMachine({ ipv6: hasIpv6(deps.pool.blocks()) }),
       }),
   };

@@ -48,6 +48,7 @@ async function stand(t: TestContext): Promise<Stand> {
     metrics: createMetrics(),
     kernelCalls: () => ({ route: 0, nftables: 0, removal: 0 }),
     masquerade: () => undefined,
+    caches: () => [{ kind: "Pod", objects: 3, lists: 1, watches: 1, events: 0, unreadable: 0, failures: 2 }],
     diagnose: async () => [],
   });
   t.after(async () => {
@@ -86,6 +87,8 @@ test("gauges are what is so when they are asked for", async (t) => {
   pool.release(testAttachment({ containerId: "a" }), { cool: true });
   loops.push(loop("guard", 2));
   const { body } = await ask("/metrics");
+  assert.match(body, /^fairlead_kube_objects\{kind="Pod"\} 3$/m);
+  assert.match(body, /^fairlead_kube_watch_failures\{kind="Pod"\} 2$/m);
   for (const line of [
     'fairlead_leases{family="4",state="live"} 1',
     'fairlead_leases{family="4",state="cooling"} 1',

@@ -6,6 +6,7 @@ import { describe } from "../base/fault.ts";
 import type { LoopStatus } from "../base/loop.ts";
 import type { Metrics, Reading } from "../base/metrics.ts";
 import type { Pool } from "../ipam/pool.ts";
+import type { CacheStatus } from "../kube/contract.ts";
 import { listen, prepareSocketPath, type StopListening } from "./connection.ts";
 import type { KernelLane } from "../kernel/contract.ts";
 import type { Finding } from "./diagnose.ts";
@@ -27,6 +28,8 @@ export interface StatusDeps {
   metrics: Metrics;
   kernelCalls: () => Readonly<Record<KernelLane, number>>;
   masquerade: KeptMasquerade["status"];
+  /** Nothing outside Kubernetes. */
+  caches: () => readonly CacheStatus[];
   diagnose: () => Promise<Finding[]>;
 }
 
@@ -122,7 +125,7 @@ async function metricsText(deps: StatusDeps): Promise<Answer> {
 }
 
 /** The gauges, as they are now. */
-function* readings({ pool, loops, gateDepth, kernelCalls, masquerade }: StatusDeps): Generator<Reading> {
+function* readings({ pool, loops, gateDepth, kernelCalls, masquerade, caches }: StatusDeps): Generator<Reading> {
   for (const { family, total, live, cooling } of pool.usage()) {
     yield ["fairlead_leases", [String(family), "live"], live];
     yield ["fairlead_leases", [String(family), "cooling"], cooling];
@@ -131,6 +134,10 @@ function* readings({ pool, loops, gateDepth, kernelCalls, masquerade }: StatusDe
   for (const [state, count] of Object.entries(attachmentCounts(pool))) yield ["fairlead_attachments", [state], count];
   for (const [state, count] of Object.entries(gateDepth())) yield ["fairlead_cni_calls", [state], count];
   for (const [lane, count] of Object.entries(kernelCalls())) yield ["fairlead_kernel_calls", [lane], count];
+  for (const { kind, objects, failures } of caches()) {
+    yield ["fairlead_kube_objects", [kind], objects];
+    yield ["fairlead_kube_watch_failures", [kind], failures];
+  }
   const masqueraded = masquerade();
   if (masqueraded !== undefined) yield ["fairlead_masquerade_file", [masqueraded.file], 1];
   if (masqueraded?.plan !== undefined) {

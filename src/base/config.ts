@@ -13,8 +13,10 @@ const aliasesMax = 10;
 /** Problems listed in one message; the rest is counted. */
 const problemsShownMax = 20;
 
-/** What a container's environment says beside the configuration file: where Kubernetes puts the address of its API. */
-export function environment(name: "KUBERNETES_SERVICE_HOST" | "KUBERNETES_SERVICE_PORT"): string | undefined {
+/** What we take from the environment: where Kubernetes puts the address of its API in a container, and where a person's kubeconfig is. */
+export function environment(
+  name: "KUBERNETES_SERVICE_HOST" | "KUBERNETES_SERVICE_PORT" | "KUBECONFIG" | "HOME",
+): string | undefined {
   return process.env[name];
 }
 

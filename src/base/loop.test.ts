@@ -40,6 +40,27 @@ test("a pass runs at once, and again when quiet for maxMs", () =>
     assert.equal(count, 2);
   }));
 
+test("how long a quiet loop waits is asked after each pass", () =>
+  passes(async (tick, stop) => {
+    let count = 0;
+    const quietMs = [1000, 50, 1000];
+    const maxMs = (): number => quietMs.shift() ?? 1000;
+    startLoop({ ...bounds, maxMs, signal: stop.signal, sync: async () => void (count += 1) });
+    await settle();
+    for (const [ms, passed] of [
+      [10, 1],
+      [990, 2],
+      [10, 2],
+      [40, 3],
+      [10, 3],
+      [989, 3],
+      [1, 4],
+    ] as const) {
+      await tick(ms);
+      assert.equal(count, passed);
+    }
+  }));
+
 test("triggers within minMs become one pass", () =>
   passes(async (tick, stop) => {
     let count = 0;

@@ -70,6 +70,12 @@ export const metricTable = {
     ["family"],
     "Ranges towards which pods keep their own addresses, those within others left out. None where masquerade is off.",
   ),
+  fairlead_kube_objects: metric("gauge", ["kind"], "Objects of the Kubernetes API that are followed, by kind."),
+  fairlead_kube_watch_failures: metric(
+    "gauge",
+    ["kind"],
+    "Failures in a row of following a kind; 0 while its watch runs. What is known stays meanwhile.",
+  ),
   fairlead_node_blocks: metric(
     "gauge",
     ["range", "state"],

@@ -1,13 +1,24 @@
 // `fairlead status`: one node at a glance.
 
+import { Fault, isFault } from "../base/fault.ts";
 import { formatTable } from "../base/table.ts";
 import { askAgent } from "./agent-client.ts";
 import { readAnswer, statusAnswer, waitingAnswer } from "./answers.ts";
 import { formatAge } from "./age.ts";
 
+export interface NodeStatusOptions {
+  socket: string;
+  output: "table" | "json";
+  /** Said where no agent is there: what else could have been meant. */
+  other?: string | undefined;
+}
+
 /** Gives the text to print. @throws Fault where no agent answers. */
-export async function showStatus({ socket, output }: { socket: string; output: "table" | "json" }): Promise<string> {
-  const answer = await askAgent(socket, "/status");
+export async function showStatus({ socket, output, other }: NodeStatusOptions): Promise<string> {
+  const answer = await askAgent(socket, "/status").catch((error: unknown) => {
+    if (!isFault(error, "not-found") || other === undefined) throw error;
+    throw new Fault("not-found", `${error.message}; ${other}`);
+  });
   if (output === "json") return JSON.stringify(answer, null, 2);
   const waiting = waitingAnswer.safeParse(answer);
   if (waiting.success) {

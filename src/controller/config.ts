@@ -3,6 +3,7 @@
 import { z } from "zod";
 import { type Cidr, cidrFamily, cidrPrefix, cidrsOverlap, parseCidr } from "../net/cidr.ts";
 import { parseIp } from "../net/ip.ts";
+import { kubernetesKeys } from "../kube/config.ts";
 import { blockPrefixDefault, blockSizeProblem } from "../ipam/node-blocks.ts";
 
 /** Ranges that are no node's: services in each family, and what else lies inside a range. */
@@ -49,23 +50,16 @@ const ranges = z
     });
   });
 
-const absolutePath = z.string().startsWith("/", "must be an absolute path").max(4000);
-
 /** The schema of `fairlead controller --config FILE`. */
 export const controllerConfigSchema = z
   .strictObject({
-    kubernetes: z
-      .strictObject({
-        server: z.url({ protocol: /^https?$/, error: "must be a URL such as https://10.0.0.1:6443" }).exactOptional(),
-        kubeconfig: absolutePath.exactOptional(),
-      })
-      .prefault({}),
+    kubernetes: kubernetesKeys.prefault({}),
     assign: z.enum(["fairlead", "cluster"], 'must be "fairlead" or "cluster"'),
     ranges: ranges.default([]),
     serviceRanges: z.array(cidr).max(serviceRangesMax).default([]),
     lease: z
       .strictObject({
-        namespace: objectName.default("kube-system"),
+        namespace: objectName.default("fairlead-system"),
         name: objectName.default("fairlead-controller"),
         durationMs: z.int().min(5000, "must be at least 5000").max(120_000).default(15_000),
       })

@@ -1,13 +1,11 @@
 // `fairlead controller`: reads its configuration, finds the API server, and serves until it is told to stop.
 
 import { readFile } from "node:fs/promises";
-import { environment, parseConfig } from "../base/config.ts";
+import { parseConfig } from "../base/config.ts";
 import { Fault } from "../base/fault.ts";
 import { createLog } from "../base/log.ts";
-import { inCluster, type KubeAddress } from "../kube/address.ts";
-import { connect } from "../kube/connect.ts";
-import { fromKubeconfig } from "../kube/kubeconfig.ts";
-import { type ControllerConfig, controllerConfigSchema } from "./config.ts";
+import { openKube } from "../kube/open.ts";
+import { controllerConfigSchema } from "./config.ts";
 import { serve } from "./serve.ts";
 
 /** Runs `fairlead controller`: reads the file, prints what it understood, serves until SIGTERM or SIGINT. */
@@ -20,20 +18,10 @@ export async function runController({ configFile, version }: { configFile: strin
   log.info({ version, config }, "configuration");
   const stop = new AbortController();
   for (const name of ["SIGTERM", "SIGINT"] as const) process.once(name, () => stop.abort(name));
-  const kube = connect({ address: addressOf(config), userAgent: `fairlead-controller/${version}`, log });
+  const kube = openKube(config.kubernetes, { userAgent: `fairlead-controller/${version}`, log });
   try {
     await serve({ config, kube, log, version, signal: stop.signal });
   } finally {
     await kube.close();
   }
-}
-
-function addressOf({ kubernetes: { server, kubeconfig } }: ControllerConfig): KubeAddress {
-  const given = server === undefined ? {} : { server };
-  if (kubeconfig !== undefined) return fromKubeconfig({ file: kubeconfig, ...given });
-  return inCluster({
-    ...given,
-    serviceHost: environment("KUBERNETES_SERVICE_HOST"),
-    servicePort: environment("KUBERNETES_SERVICE_PORT"),
-  });
 }

@@ -62,6 +62,9 @@ const podSchema = z.object({
     .prefault({}),
 });
 
+/** On the API server's image of a static pod: the uid by which its kubelet and runtime know it. */
+export const mirrorAnnotation = "kubernetes.io/config.mirror";
+
 export type Pod = z.output<typeof podSchema>;
 export const pods = defineKind({ group: "", version: "v1", kind: "Pod", plural: "pods", namespaced: true }, podSchema);
 

@@ -51,7 +51,7 @@ export interface KubeconfigOptions {
 /**
  * The address that a kubeconfig file gives.
  * @throws Fault "bad-config" naming the file and the key: missing, wrong, or one that this reader does not follow (exec, auth-provider,
- *   username, as, proxy-url)
+ *   username, as, proxy-url); the latter are in `data.unfollowed`
  */
 export function fromKubeconfig(options: KubeconfigOptions): KubeAddress {
   const { file } = options;
@@ -128,5 +128,6 @@ function checked<S extends z.ZodType>(schema: S, value: unknown, at: string): z.
         ? `${issue.keys.slice(0, 8).map(quote).join(", ")} is not followed here; give a certificate, token or tokenFile`
         : `${issue.path.join(".")}: ${issue.message}`,
     );
-  throw new Fault("bad-config", `${at}: ${problems.join("; ")}`);
+  const unfollowed = parsed.error.issues.flatMap((issue) => (issue.code === "unrecognized_keys" ? issue.keys : []));
+  throw new Fault("bad-config", `${at}: ${problems.join("; ")}`, { data: { unfollowed } });
 }

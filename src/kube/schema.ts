@@ -79,5 +79,22 @@ export function defineKind<S extends z.ZodType<KubeObject>>(
   names: Omit<Kind<z.output<S>>, "parse">,
   schema: S,
 ): Kind<z.output<S>> {
-  return { ...names, parse: (raw) => schema.parse(raw) };
+  return {
+    ...names,
+    parse: (raw) => {
+      const read = schema.safeParse(raw);
+      return read.success ? read.data : schema.parse(withoutNulls(raw));
+    },
+  };
+}
+
+/** Servers write null for what is absent: times of conditions and events, lists. Seldom, so only what fails pays for it. */
+function withoutNulls(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutNulls);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([, member]) => member !== null)
+      .map(([key, member]) => [key, withoutNulls(member)]),
+  );
 }

@@ -9,8 +9,9 @@ import type { Lab } from "../../lab/record.ts";
 import { all, until } from "../../lab/waiting.ts";
 import { referencePath } from "../reference/programs.ts";
 import { type ControlPlane, startControlPlane } from "./control-plane.ts";
+import { dnsObjects } from "./dns.ts";
 import { imageNames, makeImages } from "./images.ts";
-import { installFairlead } from "./network-fairlead.ts";
+import { imageFile, installFairlead } from "./network-fairlead.ts";
 import { installPtp, routeBlocks } from "./network-ptp.ts";
 import { closeRegistries, type ClusterNode, makeNode } from "./node.ts";
 import type { ProxyMode } from "./node-config.ts";
@@ -26,6 +27,8 @@ export interface KubernetesOptions {
   proxyMode?: ProxyMode;
   /** Whether Kubernetes itself gives each node its blocks; else the network has to. */
   allocateNodeCidrs?: boolean;
+  /** Whether pods find a resolver. */
+  dns?: boolean;
   podsMax?: number;
   /** Told what was done, for people who wait. */
   onStep?: (step: string) => void;
@@ -57,11 +60,13 @@ export async function startKubernetes(lab: Lab, asked: KubernetesOptions): Promi
     families: [4, 6] as readonly Family[],
     proxyMode: "nftables" as const,
     allocateNodeCidrs: true,
+    dns: asked.network !== "none",
     ...rest,
   };
   const { families, proxyMode, allocateNodeCidrs } = options;
   const plan = planKubernetes({ lab: lab.name, nodes: options.nodes, families });
-  const [images] = await all([makeImages(lab.env), makeMachines(lab, plan.layout)]);
+  const [made] = await all([makeImages(lab.env), makeMachines(lab, plan.layout)]);
+  const images = options.network === "fairlead" ? [...made, imageFile] : made;
   onStep("machines and images are there");
   const plane = await startControlPlane(lab, plan, { controllers: true, allocateNodeCidrs });
   onStep("the API server is ready");
@@ -100,13 +105,20 @@ export async function startKubernetes(lab: Lab, asked: KubernetesOptions): Promi
   await installNetwork(cluster);
   if (options.network !== "none") await cluster.untilNodesReady();
   onStep("nodes are Ready");
+  if (options.dns) await installDns(cluster);
   return cluster;
+}
+
+/** Pods that look names up before CoreDNS runs have to try again, as everywhere: it is not waited for. */
+async function installDns({ plane, options }: KubernetesCluster): Promise<void> {
+  const list = { apiVersion: "v1", kind: "List", items: dnsObjects(options.families) };
+  await plane.kubectl(["apply", "-f", "-"], { input: JSON.stringify(list) });
 }
 
 async function installNetwork(cluster: KubernetesCluster): Promise<void> {
   const { lab, plan, plane, nodes, options } = cluster;
   const { network, allocateNodeCidrs, families } = options;
-  if (network === "fairlead") await installFairlead(plane, nodes);
+  if (network === "fairlead") await installFairlead(plane);
   if (network === "none" && !allocateNodeCidrs) return;
   const blocks = await untilBlocks(plane, nodes, families.length);
   const routed = nodes.map(({ layout, name }) => ({ layout, blocks: present(blocks.get(name), `blocks of ${name}`) }));
@@ -116,13 +128,16 @@ async function installNetwork(cluster: KubernetesCluster): Promise<void> {
   await all(machines.map((machine) => routeBlocks(lab, machine, routed)));
 }
 
+const conditionSchema = z.object({
+  type: z.string(),
+  status: z.string(),
+  message: z.string().default(""),
+});
 const nodeSchema = z.object({
   metadata: z.object({ name: z.string() }),
   spec: z.object({ podCIDRs: z.array(z.string()).default([]) }),
   status: z.object({
-    conditions: z
-      .array(z.object({ type: z.string(), status: z.string(), message: z.string().default("") }))
-      .default([]),
+    conditions: z.array(conditionSchema).default([]),
   }),
 });
 export type SeenNode = z.output<typeof nodeSchema>;

@@ -1,7 +1,7 @@
 // The command lines of the control plane's programs: pure.
 
 import { unreachable } from "../../src/base/assert.ts";
-import type { Authority, KeyPair } from "./certificates.ts";
+import type { Authority, KeyPair } from "../../lab/certificates.ts";
 import { apiPort, type ClusterPlan, mainAddress, perFamily, podRanges, serviceRanges } from "./plan.ts";
 
 export type Component = "etcd" | "kube-apiserver" | "kube-controller-manager" | "kube-scheduler";

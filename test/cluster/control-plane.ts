@@ -14,7 +14,7 @@ import { makeMachines } from "../../lab/machines.ts";
 import { createLab, type Lab } from "../../lab/record.ts";
 import { all, until } from "../../lab/waiting.ts";
 import { startWarden } from "../../lab/warden.ts";
-import { type Authority, type KeyPair, makeAuthority, makeTokenKeys } from "./certificates.ts";
+import { type Authority, type KeyPair, makeAuthority, makeTokenKeys } from "../../lab/certificates.ts";
 import { type Component, componentArguments, type ControlFiles } from "./control-flags.ts";
 import { apiPort, apiServiceAddresses, type ClusterPlan, mainAddress, planKubernetes, urlHost } from "./plan.ts";
 import { upstreamPath } from "./upstream.ts";
@@ -139,7 +139,7 @@ export async function startControlPlane(
     name: "door",
     netns,
     program: process.execPath,
-    args: [fileURLToPath(new URL("door.ts", import.meta.url)), socket, host, String(apiPort)],
+    args: [fileURLToPath(new URL("../../lab/door.ts", import.meta.url)), socket, host, String(apiPort)],
     logFile: `${directory}/log/door.log`,
     tellsReady: true,
   });

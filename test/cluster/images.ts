@@ -20,7 +20,7 @@ const tools = ["bash", "curl", "dash", "dig", "getent", "ip", "nc.openbsd", "pin
 const toolFolders = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"];
 /** Small programs that busybox stands in for. */
 const applets =
-  "cat cp date env false head hostname id ls mkdir mount mv nslookup printf rm sed sleep sync tail tee test timeout touch true wc wget";
+  "cat cp date env false head hostname id kill ls mkdir mount mv nslookup printf rm sed sleep sync tail tee test timeout touch true wc wget";
 
 const imageDirectory = `${upstreamPath}/images`;
 const pauseSource = fileURLToPath(new URL("pause.c", import.meta.url));

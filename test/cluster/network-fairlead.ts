@@ -3,9 +3,7 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Fault } from "../../src/base/fault.ts";
-import { all } from "../../lab/waiting.ts";
 import type { ControlPlane } from "./control-plane.ts";
-import type { ClusterNode } from "./node.ts";
 
 /** What a user applies. */
 export const manifest = fileURLToPath(new URL("../../deploy/fairlead.yaml", import.meta.url));
@@ -19,10 +17,9 @@ export function reasonAgainstFairlead(): string | undefined {
   return undefined;
 }
 
-/** Imports the image on every node and applies the manifests; does not wait for the agents. */
-export async function installFairlead(plane: ControlPlane, nodes: readonly ClusterNode[]): Promise<void> {
+/** Applies the manifests; the nodes have the image already. Does not wait for the agents. @throws Fault "lab-failed" */
+export async function installFairlead(plane: ControlPlane): Promise<void> {
   const reason = reasonAgainstFairlead();
   if (reason !== undefined) throw new Fault("lab-failed", `Fairlead cannot be installed: ${reason}`);
-  await all(nodes.map((node) => node.importImage(imageFile)));
   await plane.kubectl(["apply", `--filename=${manifest}`]);
 }

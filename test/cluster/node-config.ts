@@ -2,7 +2,7 @@
 
 import { stringify } from "yaml";
 import type { Family } from "../../lab/layout.ts";
-import type { KeyPair } from "./certificates.ts";
+import type { KeyPair } from "../../lab/certificates.ts";
 import { clusterDomain, dnsServiceAddresses, perFamily, podRanges } from "./plan.ts";
 
 /** Folders of a node, as every kubelet and runtime has them by default. */

@@ -12,7 +12,7 @@ import { parseProcessId } from "../../lab/process.ts";
 import type { Lab } from "../../lab/record.ts";
 import { recordOf } from "../../lab/status.ts";
 import { all, until } from "../../lab/waiting.ts";
-import type { Authority } from "./certificates.ts";
+import type { Authority } from "../../lab/certificates.ts";
 import {
   closedRegistry,
   containerdConfig,

@@ -10,6 +10,7 @@ import type { Family } from "../../lab/layout.ts";
 import { readJson } from "../../lab/json.ts";
 import { until } from "../../lab/waiting.ts";
 import type { KubernetesCluster } from "./cluster.ts";
+import type { KubectlOptions } from "./control-plane.ts";
 import type { KubeObject } from "./objects.ts";
 import { urlHost } from "./plan.ts";
 
@@ -43,15 +44,15 @@ export interface Scene {
   readonly cluster: KubernetesCluster;
   apply(...objects: readonly KubeObject[]): Promise<void>;
   /** kubectl in this namespace. */
-  kubectl(args: readonly string[], options?: { timeoutMs?: number }): Promise<string>;
+  kubectl(args: readonly string[], options?: KubectlOptions): Promise<string>;
   /** The pods with the label app=APP, or all; sorted by name. */
   pods(app?: string): Promise<SeenPod[]>;
   /** Settles when there are `count` such pods and all are Ready; gives them. */
   untilReady(count: number, app?: string, withinMs?: number): Promise<SeenPod[]>;
   /** Settles when there is no such pod any more. */
   untilGone(app?: string): Promise<void>;
-  /** Runs a program in a pod and gives its stdout. @throws Fault "lab-failed" with what it said */
-  run(pod: string, program: string, args: readonly string[]): Promise<string>;
+  /** Runs a program in a pod, with `input` on its stdin, and gives its stdout. @throws Fault "lab-failed" with what it said */
+  run(pod: string, program: string, args: readonly string[], input?: string): Promise<string>;
   /** The field that a JSONPath names. */
   field(object: string, path: string): Promise<string>;
 }
@@ -102,7 +103,10 @@ export async function makeScene(cluster: KubernetesCluster, t: TestContext, name
         withinMs: goneWithinMs,
         everyMs: 250,
       }),
-    run: (podName, program, args) => kubectl(["exec", podName, "--", program, ...args]),
+    run: (podName, program, args, input) => {
+      const options = input === undefined ? [] : ["--stdin"];
+      return kubectl(["exec", ...options, podName, "--", program, ...args], input === undefined ? {} : { input });
+    },
     field: async (object, path) => kubectl(["get", object, `--output=jsonpath=${path}`]),
   };
 }
@@ -143,22 +147,13 @@ export async function askFromPod(scene: Scene, podName: string, urls: readonly s
   return answers(await scene.run(podName, "curl", curlArguments(urls)), urls);
 }
 
+/** Each question on a connection of its own. `--globoff`: the brackets of IPv6 addresses are no patterns. */
 export function curlArguments(urls: readonly string[]): string[] {
-  // --globoff: the brackets of IPv6 addresses are no patterns.
-  return [
-    "--globoff",
-    "--silent",
-    "--show-error",
-    "--fail",
-    "--fail-early",
-    "--max-time",
-    "5",
-    "--write-out",
-    "\\n",
-    ...urls,
-  ];
+  const options = "--globoff --silent --show-error --fail --fail-early --max-time 5 --write-out \\n".split(" ");
+  return [...options, "--header", "Connection: close", ...urls];
 }
 
+/** The answers to `urls` that curl printed, one a line. */
 export function answers(text: string, urls: readonly string[]): string[] {
   const lines = text.split("\n").slice(0, -1);
   if (lines.length !== urls.length)

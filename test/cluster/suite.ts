@@ -10,9 +10,14 @@ import { type KubernetesCluster, type KubernetesOptions, startKubernetes } from 
 import { reasonAgainstFairlead } from "./network-fairlead.ts";
 import { buildUpstream } from "./upstream.ts";
 
+/** What a kubelet takes by default. */
+export const crowdCount = 110;
+
 /** Adds tests that run on the cluster that `cluster` gives. */
 export type Part = (cluster: () => KubernetesCluster) => void;
 
+/** A full node, and what the cluster itself and tests before it have there. */
+const podsMax = crowdCount + 20;
 const startWithinMs = 180_000;
 const endWithinMs = 60_000;
 
@@ -30,7 +35,7 @@ export function onCluster(title: string, options: KubernetesOptions, parts: read
     const warden = startWarden(lab);
     before(
       async () => {
-        cluster = await startKubernetes(lab, options);
+        cluster = await startKubernetes(lab, { podsMax, ...options });
       },
       { timeout: startWithinMs },
     );

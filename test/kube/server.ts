@@ -2,6 +2,7 @@
 
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
+import type { Socket } from "node:net";
 import type { TlsOptions } from "node:tls";
 import { createStore, type Place, type Store, type Stored } from "./store.ts";
 import { serveWatch, type WatchWhim } from "./watch.ts";
@@ -33,6 +34,10 @@ export interface TestServer {
   seen: Seen[];
   /** Asked for each request; may be changed while the server runs. */
   whim: (seen: Seen) => Whim | undefined;
+  /** Told of each connection, after its TLS. */
+  onSocket: (socket: Socket) => void;
+  /** Breaks every connection there is. */
+  breakAll(): void;
   stop(): Promise<void>;
 }
 
@@ -56,11 +61,14 @@ export async function startServer({
     store,
     seen: [],
     whim: whim ?? (() => undefined),
+    onSocket: () => undefined,
+    breakAll: () => http.closeAllConnections(),
     stop: async () => {
       http.closeAllConnections();
       await new Promise((done) => http.close(done));
     },
   };
+  http.on(tls === undefined ? "connection" : "secureConnection", (socket: Socket) => server.onSocket(socket));
   return server;
 }
 

@@ -7,7 +7,7 @@ import { playSeed } from "./soak.ts";
 /** More by `SOAK_SEEDS`; the first by `SOAK_FROM`, to play one story again. */
 const seeds = Number(process.env["SOAK_SEEDS"] ?? "200");
 const from = Number(process.env["SOAK_FROM"] ?? "1");
-const atOnce = 20;
+const atOnce = 12;
 
 test(`${seeds} stories of a troubled server end with the cache as the server is`, async () => {
   const whims = new Map<string, number>();

@@ -19,13 +19,15 @@ const pauseMaxMs = 12;
 /** A story is over after so many requests of the client, however fast the machine is, or so many changes. */
 const requestsMin = 6;
 const requestsMore = 20;
-const stepsMax = 150;
+const stepsMax = 80;
+/** How often a condition may be waited for in vain: a machine that is busy with other things takes its time. */
+const waitsMax = 3;
 
 /** Times of the client, scaled down so that a story is over in a moment. */
 const limits = (chance: Chance): Partial<Limits> => ({
-  callMs: 150,
+  callMs: 1000,
   retryAfterMaxMs: 5,
-  watchIdleMs: 120,
+  watchIdleMs: 600,
   watchLivedMs: 60,
   retryMs: 2,
   retryMaxMs: 20,
@@ -68,7 +70,13 @@ export async function playSeed(seed: number): Promise<Told> {
     }
     server.whim = () => undefined;
     const truth = (): unknown => contents(server.store.objects(collection));
-    await until(`seed ${seed}: the cache agrees with the server`, () => sameJson(contents(cache.all()), truth()));
+    for (let wait = 1; !sameJson(contents(cache.all()), truth()); wait += 1) {
+      await until("the cache agrees with the server", () => sameJson(contents(cache.all()), truth())).catch((cause) => {
+        if (wait < waitsMax) return;
+        const last = server.seen.slice(-3).map(({ path, query }) => `${path}?${query.toString()}`);
+        throw new Error(`seed ${seed}: ${JSON.stringify({ status: cache.status(), last })}`, { cause });
+      });
+    }
     assert.ok(cache.synced(), `seed ${seed}: agrees without a list`);
     assert.deepEqual(
       story.contents(),
@@ -84,17 +92,26 @@ export async function playSeed(seed: number): Promise<Told> {
   }
 }
 
-/** Hears what a cache tells and holds what follows from it; a change that does not follow from those before is an error. */
-function createStory(): { hear: (change: CacheChange<ConfigMap>) => void; contents: () => unknown } {
+interface Story {
+  hear: (change: CacheChange<ConfigMap>) => void;
+  contents: () => unknown;
+  /** What was told and does not follow from what was told before: a cache goes on when its listener throws, so it is kept here. */
+  wrong: readonly string[];
+}
+
+/** Hears what a cache tells and holds what follows from it. */
+function createStory(): Story {
   const objects = new Map<string, ConfigMap>();
+  const wrong: string[] = [];
   return {
+    wrong,
     hear: ({ before, after }) => {
       const { name } = (after ?? before)?.metadata ?? { name: "" };
-      assert.equal(objects.get(name), before, `${name}: told as changed from what it was not`);
-      assert.ok(before !== undefined || after !== undefined, "told that nothing changed");
+      if (objects.get(name) !== before) wrong.push(`${name}: told as changed from what it was not`);
+      if (before === after) wrong.push(`${name}: told as changed, and is the same`);
       if (before !== undefined && after !== undefined && before.metadata.uid === after.metadata.uid) {
-        const [from, to] = [before, after].map(({ metadata }) => Number(metadata.resourceVersion));
-        assert.ok((to ?? 0) > (from ?? 0), `${name}: went back from ${from} to ${to}`);
+        const [from = 0, to = 0] = [before, after].map(({ metadata }) => Number(metadata.resourceVersion));
+        if (to <= from) wrong.push(`${name}: went back from ${from} to ${to}`);
       }
       if (after === undefined) objects.delete(name);
       else objects.set(name, after);
@@ -139,9 +156,9 @@ function drawWhim(chance: Chance, { query }: Seen): Whim {
     { answer: 503, headers: { "retry-after": "0" } },
     { answer: 410 },
     { drop: "before" },
-    { stall: "before" },
   ];
-  if (chance.is(30)) return chance.pick(refusals);
+  if (chance.is(4)) return { stall: "before" };
+  if (chance.is(26)) return chance.pick(refusals);
   if (query.get("watch") !== "1") {
     return chance.pick<Whim>([
       { cut: chance.below(100) / 100 },

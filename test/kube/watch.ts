@@ -11,7 +11,7 @@ export interface WatchWhim {
    */
   end?: "in order" | "broken" | "silent" | "half a line" | "expired" | "garbage" | "half closed";
   after?: number;
-  /** Cuts what is sent into pieces of up to 80 bytes, wherever that is. */
+  /** Cuts what is sent into pieces of up to 120 bytes, wherever that is. */
   cut?: Chance;
   /** Every so many events a bookmark follows. */
   bookmarkEvery?: number;
@@ -108,7 +108,7 @@ function createOutput(response: ServerResponse, cut: Chance | undefined): Output
   const text = (all: string): void => {
     let rest = Buffer.from(all);
     while (rest.length > 0) {
-      const len = cut === undefined ? rest.length : 1 + cut.below(80);
+      const len = cut === undefined ? rest.length : 1 + cut.below(120);
       push(rest.subarray(0, len));
       rest = rest.subarray(len);
     }

@@ -36,7 +36,7 @@ export interface Cluster {
   ways: (near: readonly Cidr[], own: Blocks) => Ways;
   /** uid of this agent's Node; undefined until the API server has told. */
   nodeUid: () => string | undefined;
-  /** Settles when the own Node is known, when the API server could not be asked, or after `withinMs`. */
+  /** Settles when the API server has said which Node this is, if any, when it could not be asked, or after `withinMs`. */
   firstWord: (withinMs: number) => Promise<void>;
   /** Calls back with each change; one listener at a time. */
   listen: (onChange: (change: ClusterChange) => void) => void;
@@ -93,7 +93,7 @@ export function joinCluster(options: ClusterOptions): Cluster {
       if (before?.metadata.uid !== after?.metadata.uid) changed("pods");
     },
   });
-  const ownEndpoints = kube.follow(nodeEndpoints, { signal, fieldSelector: `metadata.name=${nodeName}` });
+  const ownEndpoints = kube.follow(nodeEndpoints, { ...follow, fieldSelector: `metadata.name=${nodeName}` });
 
   const node = (): Node | undefined => self.get({ name: nodeName });
   const nodeUid = (): string | undefined => node()?.metadata.uid;
@@ -137,7 +137,7 @@ export function joinCluster(options: ClusterOptions): Cluster {
     reporting,
     firstWord: async (withinMs) => {
       const endMs = performance.now() + withinMs;
-      const heard = (): boolean => nodeUid() !== undefined || self.status().failures > 0;
+      const heard = (): boolean => self.synced() || self.status().failures > 0;
       while (!heard() && performance.now() < endMs && !signal.aborted) {
         await pause(lookMs, signal, (wake) => {
           listener = wake;

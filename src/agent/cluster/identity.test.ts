@@ -26,7 +26,12 @@ const pod = (uid: string, part: { node?: string; mirrorOf?: string } = {}): Pod 
 const unreachable = new Fault("kube-unreachable", "no answer");
 
 /** Admits a sandbox where the cache holds one pod and the server answers with another; gives the questions asked, or throws. */
-async function admit(sandbox: Partial<SandboxPod>, cached: Pod | undefined, server: Pod | Fault): Promise<number> {
+async function admit(
+  sandbox: Partial<SandboxPod>,
+  cached: Pod | undefined,
+  server: Pod | Fault,
+  failures = 0,
+): Promise<number> {
   let asked = 0;
   const get = async (): Promise<Pod> => {
     asked += 1;
@@ -38,7 +43,10 @@ async function admit(sandbox: Partial<SandboxPod>, cached: Pod | undefined, serv
     {
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the one call that admission makes
       kube: { get } as Partial<Kube> as Kube,
-      cache: { get: () => cached },
+      cache: {
+        get: () => cached,
+        status: () => ({ kind: "Pod", objects: 0, lists: 1, watches: 1, events: 0, unreadable: 0, failures }),
+      },
       nodeName: "a",
       log: silentLog(),
       signal: new AbortController().signal,
@@ -75,6 +83,10 @@ void test("a pod that is bound to another node is refused", async () => {
 void test("a pod that the server does not know yet, or any in an outage, is attached", async () => {
   assert.equal(await admit({}, undefined, new Fault("kube-not-found", "none")), 1);
   assert.equal(await admit({ uid: "u2" }, pod("u1"), unreachable), 1);
+});
+
+void test("while the API server is known not to answer, it is not asked", async () => {
+  assert.equal(await admit({}, undefined, unreachable, 1), 0);
 });
 
 void test("endpoints carry the API server's uid: the mirror's for a static pod, as soon as there is one", () => {

@@ -4,10 +4,7 @@ import { Fault, isFault } from "../../base/fault.ts";
 import type { Log } from "../../base/log.ts";
 import type { Attachment } from "../../ipam/store.ts";
 import type { Cache, Kube } from "../../kube/contract.ts";
-import { type Pod, pods } from "../../kube/core-objects.ts";
-
-/** On the API server's image of a static pod: the uid by which kubelet and runtime know it. */
-const mirrorAnnotation = "kubernetes.io/config.mirror";
+import { mirrorAnnotation, type Pod, pods } from "../../kube/core-objects.ts";
 
 /** Longest that an ADD waits for the API server's word on a pod that the cache does not know. */
 export const askWithinMs = 2_000;
@@ -21,7 +18,7 @@ export function isPodOf({ uid }: SandboxPod, pod: Pod): boolean {
 
 export interface IdentityDeps {
   kube: Kube;
-  cache: Pick<Cache<Pod>, "get">;
+  cache: Pick<Cache<Pod>, "get" | "status">;
   nodeName: string;
   log: Log;
   signal: AbortSignal;
@@ -36,6 +33,12 @@ export async function admitPod(sandbox: SandboxPod, deps: IdentityDeps): Promise
   const { namespace, name } = sandbox;
   const cached = deps.cache.get({ namespace, name });
   if (cached !== undefined && isPodOf(sandbox, cached)) return;
+  // In an outage every ADD would wait for nothing.
+  const { failures, lastError } = deps.cache.status();
+  if (failures > 0) {
+    deps.log.warn({ pod: `${namespace}/${name}`, error: lastError }, "attached on the runtime's word alone");
+    return;
+  }
   const pod = await ask(sandbox, deps);
   if (pod === undefined) return;
   if (!isPodOf(sandbox, pod)) {

@@ -25,6 +25,8 @@ export const nftMessage = {
   getRule: message(7),
   deleteRule: message(8),
   newSet: message(9),
+  getSet: message(10),
+  deleteSet: message(11),
   newElements: message(12),
   getElements: message(13),
   deleteElements: message(14),

@@ -76,9 +76,11 @@ type Kinds = typeof expressionAttributes;
 /** One step of the kernel's rule machine. */
 export type Expression = { [Name in keyof Kinds]: { name: Name } & AttributeValues<Kinds[Name]> }[keyof Kinds];
 
-/** An anonymous set that a rule brings along; within its batch it is known by `id`. */
+/** A set that keeps what it holds: within its batch it is known by `id`. */
 export interface ConstantSet {
   id: number;
+  /** Absent where a rule brings it along. */
+  name?: string;
   field: Field;
   interval: boolean;
   elements: readonly ConstantElement[];

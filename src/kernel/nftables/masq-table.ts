@@ -1,11 +1,15 @@
 // Masquerade as a ruleset: connections from this node's pods to elsewhere leave with the node's address.
 
+import { hash } from "node:crypto";
 import { assert } from "../../base/assert.ts";
 import { type Cidr, cidrFamily } from "../../net/cidr.ts";
 import { type MasqueradePlan, type PortRange, masqueradePortRangesMax, masqueradeRangesMax } from "../contract.ts";
-import type { Rule, Table } from "./ruleset.ts";
+import type { ConstantNamedSet, Rule, Table } from "./ruleset.ts";
 
 export const masqTableName = "fairlead-masq";
+
+/** Digits of a set's content in its name. What it holds is compared besides. */
+const setHashLen = 10;
 
 /**
  * The table for `plan`. Of all nat chains of one hook the first that translates decides, the rest are not asked. Ours comes after
@@ -13,6 +17,8 @@ export const masqTableName = "fairlead-masq";
  * ports) it translates itself and takes its mark off; nothing is translated twice.
  */
 export function masqTable({ from, keep, ports, randomFully }: MasqueradePlan): Table {
+  const pods = [rangesOf("pods4", "ip saddr", from), rangesOf("pods6", "ip6 saddr", from)];
+  const kept = [rangesOf("kept4", "ip daddr", keep), rangesOf("kept6", "ip6 daddr", keep)];
   assert(
     from.length + keep.length <= masqueradeRangesMax,
     `at most ${masqueradeRangesMax} ranges in a masquerade plan`,
@@ -22,21 +28,18 @@ export function masqTable({ from, keep, ports, randomFully }: MasqueradePlan): T
     comment: "Fairlead masquerade",
     counters: [],
     sets: [],
+    constants: [...pods, ...kept].filter(({ oneOf }) => oneOf.length > 0),
     chains: [
       {
         name: "postrouting",
         hook: { type: "nat", on: "postrouting", priority: "srcnat + 10" },
-        rules: [
-          ...matching("ip saddr", ofFamily(from, 4), { jump: "leaving" }),
-          ...matching("ip6 saddr", ofFamily(from, 6), { jump: "leaving" }),
-        ],
+        rules: pods.flatMap((set) => matching(set, { jump: "leaving" })),
       },
       {
         name: "leaving",
         rules: [
           [{ match: "fib daddr type", is: "local" }, { verdict: "return" }],
-          ...matching("ip daddr", ofFamily(keep, 4), { verdict: "return" }),
-          ...matching("ip6 daddr", ofFamily(keep, 6), { verdict: "return" }),
+          ...kept.flatMap((set) => matching(set, { verdict: "return" })),
           ...portRules(ports, randomFully),
           [{ masquerade: { fullyRandom: randomFully } }],
         ],
@@ -45,17 +48,17 @@ export function masqTable({ from, keep, ports, randomFully }: MasqueradePlan): T
   };
 }
 
+type AddressField = "ip saddr" | "ip daddr" | "ip6 saddr" | "ip6 daddr";
+
 /** In one order whatever order they come in, so that equal plans are equal tables. */
-function ofFamily(ranges: readonly Cidr[], family: 4 | 6): Cidr[] {
-  return [...new Set(ranges)].filter((range) => cidrFamily(range) === family).sort();
+function rangesOf(kind: string, key: AddressField, ranges: readonly Cidr[]): ConstantNamedSet {
+  const family = key.startsWith("ip6") ? 6 : 4;
+  const oneOf = [...new Set(ranges)].filter((range) => cidrFamily(range) === family).sort();
+  return { name: `${kind}_${hash("sha256", oneOf.join(" ")).slice(0, setHashLen)}`, key, oneOf };
 }
 
-function matching(
-  match: "ip saddr" | "ip daddr" | "ip6 saddr" | "ip6 daddr",
-  oneOf: Cidr[],
-  then: Rule[number],
-): Rule[] {
-  return oneOf.length === 0 ? [] : [[{ match, oneOf }, then]];
+function matching({ name, key, oneOf }: ConstantNamedSet, then: Rule[number]): Rule[] {
+  return oneOf.length === 0 ? [] : [[{ match: [key], inSet: name }, then]];
 }
 
 /** Each range takes its share of what the ranges before it have left, so that every port is as likely as any other. */

@@ -4,27 +4,55 @@ import { isDeepStrictEqual } from "node:util";
 import type { Masquerade, MasqueradePlan } from "../contract.ts";
 import { type ChannelOptions, createChannel } from "./channel.ts";
 import { masqTable, masqTableName } from "./masq-table.ts";
-import { deleteTable, newTable } from "./messages.ts";
-import { type TableImage, frameOf, tableImage } from "./table-image.ts";
-import { readGeneration, readTable } from "./table-read.ts";
+import { deleteSet, deleteTable, newTable } from "./messages.ts";
+import { type TableImage, type TableShape, frameOf, tableImage } from "./table-image.ts";
+import { readConstants, readGeneration, readTable } from "./table-read.ts";
 import { changedMeanwhile, createTurns } from "./turns.ts";
 
 const whose = "the masquerade table";
+
+interface Found {
+  generation: number;
+  shape: TableShape;
+  /** What each set holds. */
+  sets: ReadonlyMap<string, ReadonlySet<string>>;
+}
 
 /** The masquerade of the namespace behind `call`. Faults: see `createTurns`, and "kernel-refused" with the kernel's words. */
 export function createMasquerade(options: ChannelOptions): Masquerade {
   const channel = createChannel(options);
   const takeTurn = createTurns(whose);
 
-  async function ensure({ shape, load, refill }: TableImage, isLastTry: boolean): Promise<boolean> {
-    // Loading asks for no generation: a program that commits all the time cannot keep us away.
-    const found = isLastTry ? undefined : await readTable(channel, masqTableName);
-    if (found === undefined || !isDeepStrictEqual(frameOf(found.shape), frameOf(shape))) {
-      await channel.commit("load the masquerade", load);
+  async function read(): Promise<Found | undefined> {
+    const table = await readTable(channel, masqTableName);
+    return table && { ...table, sets: await readConstants(channel, masqTableName) };
+  }
+
+  /** Asks for no generation: a program that commits all the time cannot keep us away. */
+  async function load({ frame, constants, refill }: TableImage): Promise<void> {
+    await channel.commit("load the masquerade", [...frame, ...constants.flatMap(({ make }) => make)]);
+    await channel.commit("fill the masquerade", refill);
+  }
+
+  /** Sets first, rules in a batch behind them (see ConstantNamedSet); the rules of a plan come at once, into chains that stay. */
+  async function ensure(image: TableImage, isLastTry: boolean): Promise<boolean> {
+    let found = isLastTry ? undefined : await read();
+    if (found === undefined || !isSound(found, image)) {
+      await load(image);
       return true;
     }
-    if (!isDeepStrictEqual(found.shape, shape)) {
-      await channel.commit("change the masquerade", refill, found.generation);
+    const { sets } = found;
+    const missing = image.constants.filter(({ name }) => !sets.has(name));
+    if (missing.length > 0) {
+      const made = missing.flatMap(({ make }) => make);
+      await channel.commit("add ranges to the masquerade", made, found.generation);
+      found = await read();
+      if (found === undefined || !isSound(found, image)) throw changedMeanwhile(whose);
+    }
+    const unwanted = [...found.sets.keys()].filter((name) => !image.constants.some((set) => set.name === name));
+    if (unwanted.length > 0 || !isDeepStrictEqual(found.shape, image.shape)) {
+      const ends = unwanted.map((name) => deleteSet(masqTableName, name));
+      await channel.commit("change the masquerade", [...image.refill, ...ends], found.generation);
       return true;
     }
     if ((await readGeneration(channel)) !== found.generation) throw changedMeanwhile(whose);
@@ -40,4 +68,15 @@ export function createMasquerade(options: ChannelOptions): Masquerade {
     prune: () =>
       takeTurn(() => channel.commit("remove the masquerade", [newTable(masqTableName), deleteTable(masqTableName)])),
   };
+}
+
+/** All but rules is as it should be, and of the sets those that are there. */
+function isSound({ shape, sets }: Found, image: TableImage): boolean {
+  return (
+    isDeepStrictEqual(frameOf(shape), frameOf(image.shape)) &&
+    image.constants.every(({ name, elements }) => {
+      const held = sets.get(name);
+      return held === undefined || isDeepStrictEqual(held, elements);
+    })
+  );
 }

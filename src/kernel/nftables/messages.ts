@@ -64,7 +64,7 @@ const objectAttributes = defineAttributes({
 });
 
 const setDescription = defineAttributes({ size: { id: 1, kind: "be32" } });
-const setAttributes = defineAttributes({
+export const setAttributes = defineAttributes({
   table: { id: 1, kind: "string" },
   name: { id: 2, kind: "string" },
   flags: { id: 3, kind: "be32" },
@@ -110,6 +110,11 @@ export function newTable(name: string, userData?: Uint8Array): Request {
   return attributesMessage(nftMessage.newTable, messageFlag.create, tableAttributes, { name, flags: 0, userData });
 }
 
+/** Deletes a set that no rule refers to. */
+export function deleteSet(table: string, name: string): Request {
+  return attributesMessage(nftMessage.deleteSet, 0, setAttributes, { table, name });
+}
+
 export function deleteTable(name: string): Request {
   return attributesMessage(nftMessage.deleteTable, 0, tableAttributes, { name });
 }
@@ -136,12 +141,13 @@ export function newSet(table: string, { name, key }: NamedSet, id: number): Requ
   return attributesMessage(nftMessage.newSet, messageFlag.create, setAttributes, values);
 }
 
-/** Makes an anonymous set and fills it; it lives and dies with the rule that follows. */
-export function newConstantSet(table: string, { id, field, interval, elements }: ConstantSet): Request[] {
+/** Makes a constant set and fills it; one without a name lives and dies with the rule that follows. */
+export function newConstantSet(table: string, { id, name, field, interval, elements }: ConstantSet): Request[] {
+  const set = name ?? anonymousSetName;
   const values = {
     table,
-    name: anonymousSetName,
-    flags: setFlag.anonymous | setFlag.constant | (interval ? setFlag.interval : 0),
+    name: set,
+    flags: (name === undefined ? setFlag.anonymous : 0) | setFlag.constant | (interval ? setFlag.interval : 0),
     keyType: field.type,
     keyLen: field.lengthBytes,
     id,
@@ -158,7 +164,7 @@ export function newConstantSet(table: string, { id, field, interval, elements }:
     ...chunks(list).map((part) =>
       attributesMessage(nftMessage.newElements, messageFlag.create, elementsAttributes, {
         table,
-        set: anonymousSetName,
+        set,
         setId: id,
         elements: part,
       }),

@@ -18,7 +18,8 @@ import {
   newTable,
   userDataEntry,
 } from "./messages.ts";
-import type { Chain, Rule, Table } from "./ruleset.ts";
+import { constantElements, fields } from "./fields.ts";
+import type { Chain, ConstantNamedSet, Rule, Table } from "./ruleset.ts";
 
 /**
  * What tells one table from another: the tag of its frame (all but the rules), and of each rule in its chain. The kernel never changes a rule,
@@ -43,13 +44,28 @@ export interface ChainShape {
 export interface TableImage {
   name: string;
   shape: TableShape;
-  /** One batch makes the table anew, whatever there was; its named sets are empty. */
+  /** One batch makes the table anew, whatever there was, but for constants and what may come with them only: the rules. */
+  frame: readonly Request[];
+  constants: readonly ConstantImage[];
+  /** One batch makes the table anew, whatever there was; its named sets are empty. For a table without constants. */
   load: readonly Request[];
   /**
    * One batch makes the rules anew where the frame is right. A packet sees the old rules or the new ones, never a chain without: so
    * it goes where NAT is concerned, which looks at the first packet of a connection alone.
    */
   refill: readonly Request[];
+}
+
+/** A constant set, and the texts of what it holds (`elementText`). */
+export interface ConstantImage {
+  name: string;
+  make: readonly Request[];
+  elements: ReadonlySet<string>;
+}
+
+/** An element as a text, equal for equal ones. */
+export function elementText(key: Uint8Array, intervalEnd: boolean): string {
+  return `${intervalEnd ? "end " : ""}${Buffer.from(key).toString("hex")}`;
 }
 
 /** The shape without rules: where two of them are equal, `refill` is enough. */
@@ -77,6 +93,12 @@ export function tableImage(table: Table): TableImage {
   // The bytes are hashed and not the value: so a release that encodes the same value otherwise replaces the table too.
   const tag = tagOf([newTable(table.name, comment), ...base]);
   const userData = Buffer.concat([comment, userDataEntry(userDataType.ourTag, tag)]);
+  const frame = [
+    newTable(table.name), // so that the deletion finds one
+    deleteTable(table.name),
+    newTable(table.name, userData),
+    ...base,
+  ];
   return {
     name: table.name,
     shape: {
@@ -84,13 +106,9 @@ export function tableImage(table: Table): TableImage {
       flags: 0,
       chains: chains.map(({ chain, rules }) => chainShape(chain, rules)).toSorted(byName),
     },
-    load: [
-      newTable(table.name), // so that the deletion finds one
-      deleteTable(table.name),
-      newTable(table.name, userData),
-      ...base,
-      ...rules,
-    ],
+    frame,
+    constants: (table.constants ?? []).map((set) => constantImage(table.name, set, setIds)),
+    load: [...frame, ...rules],
     refill: [flushRules(table.name), ...rules],
   };
 }
@@ -98,6 +116,16 @@ export function tableImage(table: Table): TableImage {
 /** The order of chains in a shape. */
 export function byName(a: ChainShape, b: ChainShape): number {
   return a.name < b.name ? -1 : 1;
+}
+
+function constantImage(table: string, { name, key, oneOf }: ConstantNamedSet, setIds: SetIds): ConstantImage {
+  const field = fields[key];
+  const { interval, elements } = constantElements(field, oneOf);
+  return {
+    name,
+    make: newConstantSet(table, { id: setIds.of(name), name, field, interval, elements }),
+    elements: new Set(elements.map((element) => elementText(element.key, element.intervalEnd))),
+  };
 }
 
 interface EncodedRule {
@@ -125,8 +153,9 @@ function tagOf(messages: readonly Request[]): Buffer {
   return createHash("sha256").update(written(writer)).digest().subarray(0, tagLenBytes);
 }
 
-function numberSets({ sets }: Table): SetIds {
-  const ids = new Map(sets.map(({ name }, index) => [name, index + 1]));
-  let last = sets.length;
+function numberSets({ sets, constants = [] }: Table): SetIds {
+  const names = [...sets, ...constants].map(({ name }) => name);
+  const ids = new Map(names.map((name, index) => [name, index + 1]));
+  let last = names.length;
   return { of: (name) => present(ids.get(name), `the set ${name}`), next: () => (last += 1) };
 }

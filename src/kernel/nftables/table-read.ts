@@ -1,7 +1,7 @@
 // Reads a table back from the kernel: its shape, and the keys in its named sets.
 
 import { isFault } from "../../base/fault.ts";
-import { nftMessage, userDataType } from "./constants.ts";
+import { elementIntervalEnd, nftMessage, setFlag, userDataType } from "./constants.ts";
 import type { Channel } from "./channel.ts";
 import {
   attributesMessage,
@@ -9,10 +9,11 @@ import {
   elementsAttributes,
   generationAttributes,
   ruleAttributes,
+  setAttributes,
   tableAttributes,
   userDataValue,
 } from "./messages.ts";
-import { type ChainShape, type TableShape, byName } from "./table-image.ts";
+import { type ChainShape, type TableShape, byName, elementText } from "./table-image.ts";
 
 /** What the kernel said, and the generation of the namespace's rulesets before it was asked. */
 export interface TableReading {
@@ -43,12 +44,37 @@ export async function readTable(channel: Channel, name: string): Promise<TableRe
 
 /** The keys of a named set; none where table or set is missing. */
 export async function readKeys(channel: Channel, table: string, set: string): Promise<Uint8Array[]> {
+  const question = attributesMessage(nftMessage.getElements, 0, elementsAttributes, { table, set });
+  const answers = await unlessMissing(channel.dump(`read set ${table} ${set}`, question, elementsAttributes), []);
+  return answers.flatMap(({ elements = [] }) => elements.flatMap(({ key }) => key?.value ?? []));
+}
+
+/** The sets of a table that have a name, each with the texts of what it holds; none where the table is missing. */
+export async function readConstants(channel: Channel, table: string): Promise<Map<string, ReadonlySet<string>>> {
+  const question = attributesMessage(nftMessage.getSet, 0, setAttributes, { table });
+  const sets = await unlessMissing(channel.dump(`read the sets of ${table}`, question, setAttributes), []);
+  const held = new Map<string, ReadonlySet<string>>();
+  for (const { name = "", flags = 0 } of sets) {
+    if ((flags & setFlag.anonymous) === 0) held.set(name, new Set(await readElements(channel, table, name)));
+  }
+  return held;
+}
+
+async function readElements(channel: Channel, table: string, set: string): Promise<string[]> {
+  const question = attributesMessage(nftMessage.getElements, 0, elementsAttributes, { table, set });
+  const answers = await unlessMissing(channel.dump(`read set ${table} ${set}`, question, elementsAttributes), []);
+  return answers.flatMap(({ elements = [] }) =>
+    elements.map(({ key, flags = 0 }) =>
+      elementText(key?.value ?? Buffer.alloc(0), (flags & elementIntervalEnd) !== 0),
+    ),
+  );
+}
+
+async function unlessMissing<T>(reading: Promise<T>, instead: T): Promise<T> {
   try {
-    const question = attributesMessage(nftMessage.getElements, 0, elementsAttributes, { table, set });
-    const answers = await channel.dump(`read set ${table} ${set}`, question, elementsAttributes);
-    return answers.flatMap(({ elements = [] }) => elements.flatMap(({ key }) => key?.value ?? []));
+    return await reading;
   } catch (error) {
-    if (isFault(error, "kernel-missing")) return [];
+    if (isFault(error, "kernel-missing")) return instead;
     throw error;
   }
 }

@@ -2,8 +2,8 @@
 
 import { generateKeyPairSync } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { execOk } from "../../lab/exec.ts";
-import type { Lab } from "../../lab/record.ts";
+import { execOk } from "./exec.ts";
+import type { Lab } from "./record.ts";
 
 /** The cluster lives for hours, but may be looked at on the next day. */
 const validDays = 30;

@@ -1,0 +1,12 @@
+# For those who build with Docker or its like: the same tree as make image, by the same script.
+FROM node:26-bookworm AS build
+WORKDIR /src
+COPY . .
+RUN tools/machine.sh image && tools/machine.sh modules && make -s -C native && tools/image.sh tree
+
+FROM scratch
+COPY --from=build /src/build/image/base/ /
+COPY --from=build /src/build/image/app/ /
+ENV PATH=/usr/bin
+WORKDIR /
+ENTRYPOINT ["/usr/bin/fairlead"]

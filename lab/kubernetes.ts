@@ -1,0 +1,291 @@
+// Kubernetes around a lab's nodes: the small API server, Fairlead's controller, and what a kubelet tells of nodes and pods.
+
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { parseAllDocuments, stringify } from "yaml";
+import { z } from "zod";
+import { present } from "../src/base/assert.ts";
+import { Fault } from "../src/base/fault.ts";
+import { type Cidr, cidrContains, cidrBase, cidrFamily, parseCidr } from "../src/net/cidr.ts";
+import { type Api, createApi } from "./api.ts";
+import { makeAuthority } from "./certificates.ts";
+import { type Daemon, startDaemon } from "./daemon.ts";
+import type { Addresses, ClusterLayout, Family, NodeLayout } from "./layout.ts";
+import type { Lab } from "./record.ts";
+import { all, until } from "./waiting.ts";
+
+/** Who cuts the blocks: Fairlead's controller, or the lab in the part of the cluster's own one. */
+export type Assign = "fairlead" | "cluster";
+
+/** Node blocks are cut from here. */
+export const podRanges = { 4: "10.4.0.0/16", 6: "fd00:10:4::/48" } as const;
+
+const apiPort = 6443;
+const readyWithinMs = 20_000;
+const placedWithinMs = 20_000;
+const stopWithinMs = 10_000;
+
+const crds = fileURLToPath(new URL("../deploy/crds.yaml", import.meta.url));
+const serverProgram = fileURLToPath(new URL("kube/main.ts", import.meta.url));
+const doorProgram = fileURLToPath(new URL("door.ts", import.meta.url));
+const fairlead = fileURLToPath(new URL("../bin/fairlead", import.meta.url));
+
+/** What is known of a pod's attachments by the API server. */
+export interface Published {
+  pod: string;
+  uid: string;
+  addresses: string[];
+}
+
+export interface Kubernetes {
+  /** Makes a Node of each machine; gives the layout with the blocks and ways that it has then, and each agent's kubeconfig. */
+  register(): Promise<ClusterLayout>;
+  /** Binds a new pod to a node, as the scheduler does; gives its uid. */
+  bindPod(name: string, node: string, hostNetwork: boolean): Promise<string>;
+  /** Tells that the pod runs, as its kubelet does. */
+  podRuns(name: string, addresses: Addresses): Promise<void>;
+  /** Tells that nothing of the pod is left: the object goes. */
+  podGone(name: string): Promise<void>;
+  /** What the node's agent has published. */
+  published(node: string): Promise<Published[]>;
+  controller: { start(): Promise<void>; stop(): Promise<void>; kill(): Promise<void> };
+  /** One that hangs accepts connections and answers nobody until it is woken; one that is killed has its objects when it starts again. */
+  apiServer: { hang(): void; wake(): void; kill(): Promise<void>; start(): Promise<void> };
+}
+
+export interface KubernetesOptions {
+  assign: Assign;
+  /** The `fairlead` whose controller runs; that of this project if absent. */
+  program?: string | undefined;
+}
+
+/** Starts API server and controller in the machine `layout.control`, which is there already. */
+export async function startKubernetes(
+  lab: Lab,
+  layout: ClusterLayout,
+  { assign, program = fairlead }: KubernetesOptions,
+): Promise<Kubernetes> {
+  const control = present(layout.control, "a machine for the control plane");
+  const { directory, netns } = control;
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const host = present(control.addresses[4] ?? control.addresses[6], "address of the control plane");
+  const server = `https://${host.includes(":") ? `[${host}]` : host}:${apiPort}`;
+  const authority = await makeAuthority(lab, `${directory}/pki`);
+  const [serving, admin] = await Promise.all([
+    authority.issue("server", { user: "api", serves: ["DNS:localhost", `IP:${host}`] }),
+    authority.issue("admin", { user: "admin", group: "system:masters" }),
+  ]);
+
+  const settings = `${directory}/api.json`;
+  const tls = { cert: serving.certificate, key: serving.key, clientCa: authority.certificate };
+  writeFileSync(settings, JSON.stringify({ host, port: apiPort, tls, file: `${directory}/objects.jsonl` }), {
+    mode: 0o600,
+  });
+  const socket = `${directory}/api.sock`;
+  const startServer = (): Promise<Daemon> =>
+    startNode(lab, { name: "api server", netns, directory, args: [serverProgram, settings] });
+  let [apiDaemon] = await all([
+    startServer(),
+    startNode(lab, { name: "door", netns, directory, args: [doorProgram, socket, host, String(apiPort)] }),
+  ]);
+  const api = createApi({ socket, serverName: "localhost", authority: authority.certificate, client: admin });
+  await applyCrds(api);
+
+  const controllerConfig = `${directory}/controller.yaml`;
+  writeFileSync(
+    controllerConfig,
+    controllerText({
+      kubeconfig: await authority.kubeconfig("controller", { user: "fairlead-controller" }, server),
+      assign,
+      families: layout.families,
+    }),
+    { mode: 0o600 },
+  );
+  let controller: Daemon | undefined;
+  const startController = async (): Promise<void> => {
+    if (controller?.alive() === true) throw new Fault("lab-failed", "the controller runs already");
+    controller = await startDaemon(lab, {
+      name: "controller",
+      netns,
+      program,
+      args: ["controller", "--config", controllerConfig],
+      logFile: `${directory}/controller.log`,
+    });
+  };
+  await startController();
+
+  return {
+    register: async () => {
+      await all(layout.nodes.map((node) => api.must("POST", "/api/v1/nodes", nodeObject(node, assign))));
+      const blocks = await blocksOf(api, layout);
+      const kubeconfigs = await all(
+        layout.nodes.map(({ name }) => authority.kubeconfig(name, { user: `fairlead-agent:${name}` }, server)),
+      );
+      return placed(layout, blocks, kubeconfigs);
+    },
+    ...podCalls(api),
+    controller: {
+      start: startController,
+      stop: async () => {
+        const how = await present(controller, "controller").end(stopWithinMs);
+        if (how !== 0) throw new Fault("lab-failed", `the controller did not stop in order but ended with ${how}`);
+      },
+      kill: async () => void (await present(controller, "controller").end(0)),
+    },
+    apiServer: {
+      hang: () => void process.kill(apiDaemon.id.pid, "SIGSTOP"),
+      wake: () => void process.kill(apiDaemon.id.pid, "SIGCONT"),
+      kill: async () => void (await apiDaemon.end(0)),
+      start: async () => {
+        apiDaemon = await startServer();
+      },
+    },
+  };
+}
+
+interface NodeProgram {
+  name: string;
+  netns: string;
+  directory: string;
+  args: readonly string[];
+}
+
+/** Starts a program of the lab itself, and waits until it says that it is ready. */
+async function startNode(lab: Lab, { name, netns, directory, args }: NodeProgram): Promise<Daemon> {
+  const logFile = `${directory}/${name.replaceAll(" ", "-")}.log`;
+  const daemon = await startDaemon(lab, {
+    name,
+    netns,
+    program: process.execPath,
+    args: ["--disable-warning=ExperimentalWarning", ...args],
+    logFile,
+    tellsReady: true,
+  });
+  await daemon.untilReady(readyWithinMs);
+  return daemon;
+}
+
+async function applyCrds(api: Api): Promise<void> {
+  for (const document of parseAllDocuments(readFileSync(crds, "utf8"))) {
+    const object = z.looseObject({}).safeParse(document.toJS());
+    if (!object.success) continue;
+    await api.must("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", object.data);
+  }
+}
+
+function controllerText(options: { kubeconfig: string; assign: Assign; families: readonly Family[] }): string {
+  const { kubeconfig, assign, families } = options;
+  return stringify({
+    kubernetes: { kubeconfig },
+    assign,
+    ranges: families.map((family) => ({ cidr: podRanges[family], blockPrefix: family === 4 ? 24 : 64 })),
+    lease: { namespace: "default", name: "fairlead-controller" },
+  });
+}
+
+/** As a kubelet registers its machine; where the cluster cuts the blocks, those of the layout are its. */
+function nodeObject({ name, addresses, blocks }: NodeLayout, assign: Assign): object {
+  const podCIDRs = Object.values(blocks);
+  return {
+    metadata: { name },
+    spec: assign === "cluster" ? { podCIDR: podCIDRs[0], podCIDRs } : {},
+    status: {
+      capacity: { pods: "110" },
+      addresses: [
+        ...Object.values(addresses).map((address) => ({ type: "InternalIP", address })),
+        { type: "Hostname", address: name },
+      ],
+    },
+  };
+}
+
+const nodeList = z.object({
+  items: z.array(
+    z.object({
+      metadata: z.object({ name: z.string() }),
+      spec: z.object({ podCIDRs: z.array(z.string()).default([]) }).prefault({}),
+    }),
+  ),
+});
+
+type BlocksByNode = ReadonlyMap<string, Partial<Record<Family, Cidr>>>;
+
+/** Waits until every node has a block of each family; each is one of the range, and no other node's. */
+async function blocksOf(api: Api, { nodes, families }: ClusterLayout): Promise<BlocksByNode> {
+  const found = new Map<string, Partial<Record<Family, Cidr>>>();
+  await until(
+    async () => {
+      const { items } = nodeList.parse(await api.must("GET", "/api/v1/nodes"));
+      for (const { metadata, spec } of items) {
+        const blocks = spec.podCIDRs.map((text) => present(parseCidr(text), `block ${text} of ${metadata.name}`));
+        found.set(metadata.name, Object.fromEntries(blocks.map((block) => [cidrFamily(block), block])));
+      }
+      const without = nodes.find(({ name }) => families.some((family) => found.get(name)?.[family] === undefined));
+      return without === undefined ? undefined : `${without.name} has no block of each family`;
+    },
+    { what: "node blocks", withinMs: placedWithinMs, everyMs: 50 },
+  );
+  const given = [...found.values()].flatMap((blocks) => Object.values(blocks));
+  if (new Set(given).size !== given.length)
+    throw new Fault("lab-failed", `two nodes have one block: ${given.join(" ")}`);
+  for (const block of given) {
+    const range = present(parseCidr(podRanges[cidrFamily(block)]), "range");
+    if (!cidrContains(range, cidrBase(block))) throw new Fault("lab-failed", `block ${block} is not of ${range}`);
+  }
+  return found;
+}
+
+/** The layout as it is now: with every node's blocks, and each node's ways to those of the others. */
+function placed(layout: ClusterLayout, blocks: BlocksByNode, kubeconfigs: readonly string[]): ClusterLayout {
+  const nodes = layout.nodes.map((node, index) => ({
+    ...node,
+    kubeconfig: present(kubeconfigs[index], "kubeconfig"),
+    blocks: blocks.get(node.name) ?? {},
+  }));
+  const ways = (name: string): NodeLayout["routes"] =>
+    nodes
+      .filter((other) => other.name !== name)
+      .flatMap((other) =>
+        layout.families.map((family) => ({
+          to: present(other.blocks[family], "block"),
+          via: present(other.addresses[family], "address"),
+        })),
+      );
+  return { ...layout, nodes: nodes.map((node) => ({ ...node, routes: ways(node.name) })) };
+}
+
+const podsPath = "/api/v1/namespaces/default/pods";
+const withUid = z.object({ metadata: z.object({ uid: z.string() }) });
+const endpointsSchema = z.object({
+  endpoints: z.array(z.object({ name: z.string(), uid: z.string(), addresses: z.array(z.string()) })),
+});
+
+/** What scheduler and kubelets tell of pods, and what agents tell of them. */
+function podCalls(api: Api): Pick<Kubernetes, "bindPod" | "podRuns" | "podGone" | "published"> {
+  return {
+    bindPod: async (name, node, hostNetwork) => {
+      const object = {
+        metadata: { name, namespace: "default" },
+        spec: { nodeName: node, hostNetwork, containers: [{ name: "main", image: "lab" }] },
+      };
+      return withUid.parse(await api.must("POST", podsPath, object)).metadata.uid;
+    },
+    podRuns: async (name, addresses) => {
+      const podIPs = Object.values(addresses).map((ip) => ({ ip }));
+      const status = { phase: "Running", podIP: podIPs[0]?.ip, podIPs };
+      await api.must("PATCH", `${podsPath}/${name}/status`, { status }, "application/merge-patch+json");
+    },
+    podGone: async (name) => {
+      await api.must("DELETE", `${podsPath}/${name}`, {
+        kind: "DeleteOptions",
+        apiVersion: "v1",
+        gracePeriodSeconds: 0,
+      });
+    },
+    published: async (node) => {
+      const { status, body } = await api.ask("GET", `/apis/fairlead.dev/v1alpha1/nodeendpoints/${node}`);
+      if (status === 404) return [];
+      return endpointsSchema.parse(body).endpoints.map(({ name, uid, addresses }) => ({ pod: name, uid, addresses }));
+    },
+  };
+}

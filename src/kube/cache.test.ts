@@ -1,0 +1,249 @@
+// Caches: what they hold and tell through relists, duplicates, unreadable objects and outages, and how they begin again.
+
+import assert from "node:assert/strict";
+import { type TestContext, test } from "node:test";
+import { startPair } from "../../test/kube/client.ts";
+import type { TestServer } from "../../test/kube/server.ts";
+import { until } from "../../test/until.ts";
+import type { Cache, Kube, Selection } from "./contract.ts";
+import { type ConfigMap, configMaps } from "./core-objects.ts";
+import type { Limits } from "./limits.ts";
+
+const collection = "/api/v1/configmaps";
+const quick: Partial<Limits> = { retryMs: 2, retryMaxMs: 20, watchLivedMs: 60, callMs: 500 };
+
+interface Following {
+  server: TestServer;
+  kube: Kube;
+  cache: Cache<ConfigMap>;
+  /** What was told: "+name", "~name", "-name", "synced". */
+  told: string[];
+  stop: AbortController;
+}
+
+async function startFollowing(
+  t: TestContext,
+  {
+    before = () => undefined,
+    limits = {},
+    selection = {},
+    onChange = () => undefined,
+  }: {
+    before?: (server: TestServer) => void;
+    limits?: Partial<Limits>;
+    selection?: Selection;
+    onChange?: () => void;
+  } = {},
+): Promise<Following> {
+  const { server, kube } = await startPair(t, { limits: { ...quick, ...limits } });
+  before(server);
+  const told: string[] = [];
+  const stop = new AbortController();
+  const cache = kube.follow(configMaps, {
+    ...selection,
+    signal: stop.signal,
+    onChange: ({ before, after }) => {
+      const name = (after ?? before)?.metadata.name ?? "";
+      told.push(`${before === undefined ? "+" : after === undefined ? "-" : "~"}${name}`);
+      if (cache.get({ name, namespace: "default" }) !== after) told.push("before the cache holds it");
+      onChange();
+    },
+    onSynced: () => told.push("synced"),
+  });
+  t.after(async () => {
+    stop.abort();
+    await cache.done;
+  });
+  return { server, kube, cache, told, stop };
+}
+
+const put = ({ store }: TestServer, name: string, data: Record<string, unknown> = { a: "1" }): unknown =>
+  store.put(collection, { metadata: { name, namespace: "default" }, data });
+const remove = ({ store }: TestServer, name: string): unknown => store.remove(collection, "default", name);
+const whole = async ({ cache, stop }: Following): Promise<void> => cache.whenSynced(10_000, stop.signal);
+/** A watch of the newest version runs. */
+const watching = ({ cache }: Following): Promise<void> =>
+  until("it watches", () => cache.status().failures === 0 && cache.status().watches > 0);
+
+test("a list is told, then synced, then each change in order", async (t) => {
+  const following = await startFollowing(t, { before: (server) => put(server, "a") });
+  const { server, cache, told } = following;
+  assert.equal(cache.synced(), false);
+  assert.equal(cache.silentMs(), Infinity);
+  await whole(following);
+  assert.deepEqual(told, ["+a", "synced"]);
+  put(server, "b");
+  put(server, "a", { a: "2" });
+  remove(server, "b");
+  await until("all is told", () => told.length === 5);
+  assert.deepEqual(told.slice(2), ["+b", "~a", "-b"]);
+  assert.deepEqual(
+    cache.all().map(({ data }) => data),
+    [{ a: "2" }],
+  );
+  assert.ok(cache.silentMs() < 10_000);
+  assert.deepEqual(cache.status(), {
+    kind: "ConfigMap",
+    objects: 1,
+    lists: 1,
+    watches: 1,
+    events: 3,
+    unreadable: 0,
+    failures: 0,
+  });
+});
+
+test("after an outage that the server has forgotten, what vanished is told as gone, first", async (t) => {
+  const following = await startFollowing(t, {
+    before: (server) => ["a", "b", "c"].forEach((name) => put(server, name)),
+  });
+  const { server, cache, told } = following;
+  await whole(following);
+  await watching(following);
+  let out = true;
+  server.whim = () => (out ? { drop: "before" } : undefined);
+  server.breakAll();
+  await until("it has noticed", () => cache.status().failures > 0);
+  assert.equal(cache.all().length, 3, "an outage empties nothing");
+  remove(server, "b");
+  put(server, "d");
+  put(server, "c", { a: "2" });
+  server.store.compact();
+  out = false;
+  await until("it is whole again", () => told.filter((what) => what === "synced").length === 2);
+  assert.deepEqual(told.slice(4), ["-b", "~c", "+d", "synced"], "and what is the same is not told");
+  assert.equal(cache.status().lists, 2);
+});
+
+test("an outage that the server remembers costs no list: the watch goes on from the last version, bookmarks too", async (t) => {
+  const following = await startFollowing(t);
+  const { server, cache, told } = following;
+  await whole(following);
+  server.whim = ({ query }) =>
+    query.get("watch") === "1" ? { watch: { end: "broken", after: 1, bookmarkEvery: 1 } } : undefined;
+  server.breakAll();
+  for (let round = 1; round <= 3; round += 1) {
+    put(server, `n${round}`);
+    await until("it is told", () => told.length === 1 + round);
+    server.store.compact();
+  }
+  assert.equal(cache.status().lists, 1);
+  const bookmarked = server.store.version();
+  server.store.put("/api/v1/secrets", { metadata: { name: "other" } });
+  assert.ok(server.store.version() > bookmarked);
+  await until("it goes on", () => Number(server.seen.at(-1)?.query.get("resourceVersion")) === bookmarked);
+});
+
+test("what cannot be read is left out and its older version stays, until it is gone or another", async (t) => {
+  const following = await startFollowing(t, {
+    before: (server) => {
+      put(server, "a");
+      put(server, "bad", { a: 7 });
+    },
+  });
+  const { server, cache, told } = following;
+  await whole(following);
+  assert.deepEqual(told, ["+a", "synced"]);
+  assert.equal(cache.status().unreadable, 1);
+  put(server, "a", { a: 8 });
+  put(server, "b");
+  await until("later news comes", () => told.at(-1) === "+b");
+  assert.deepEqual(cache.get({ name: "a", namespace: "default" })?.data, { a: "1" }, "as it was last read");
+  assert.equal(cache.status().unreadable, 2);
+  put(server, "a", { a: "9" });
+  await until("it can be read again", () => told.at(-1) === "~a");
+  assert.equal(cache.status().unreadable, 1);
+  put(server, "a", { a: 10 });
+  remove(server, "a");
+  await until("it is gone", () => told.at(-1) === "-a");
+  remove(server, "bad");
+  put(server, "c");
+  await until("nothing is told of what was never held", () => told.at(-1) === "+c");
+  assert.equal(cache.status().unreadable, 0);
+});
+
+test("a namesake that cannot be read proves the other gone, in a relist as well", async (t) => {
+  const following = await startFollowing(t, { before: (server) => ["a", "b"].forEach((name) => put(server, name)) });
+  const { server, told } = following;
+  await whole(following);
+  await watching(following);
+  let out = true;
+  server.whim = () => (out ? { drop: "before" } : undefined);
+  server.breakAll();
+  remove(server, "a");
+  put(server, "a", { a: 7 });
+  put(server, "b", { a: 7 });
+  server.store.compact();
+  out = false;
+  await until("it is whole again", () => told.filter((what) => what === "synced").length === 2);
+  assert.deepEqual(told.slice(3), ["-a", "synced"], "b is the same object, of a version that cannot be read");
+});
+
+test("a server that forgets at once, ends at once or refuses is asked ever more seldom", async (t) => {
+  for (const whim of [
+    { answer: 410 },
+    { answer: 403 },
+    { answer: 500 },
+    { watch: { end: "in order", after: 0 } },
+  ] as const) {
+    const following = await startFollowing(t, { limits: { retryMs: 40, retryMaxMs: 10_000 } });
+    following.server.whim = ({ query }) => (query.get("watch") === "1" ? whim : undefined);
+    const startedMs = performance.now();
+    await until("four failures", () => following.cache.status().failures >= 4);
+    // Waits of at least half of 40, 80 and 160 ms lie between the first failure and the fourth.
+    assert.ok(performance.now() - startedMs >= 140, `${JSON.stringify(whim)}: ${performance.now() - startedMs} ms`);
+    assert.ok(following.server.seen.length <= 12);
+    following.stop.abort();
+  }
+});
+
+test("a watch that told something, or lasted, lets the waits begin anew", async (t) => {
+  const following = await startFollowing(t, { limits: { retryMs: 1 } });
+  const { server, cache } = following;
+  await whole(following);
+  let answering = true;
+  server.whim = ({ query }) => (query.get("watch") === "1" && !answering ? { drop: "before" } : undefined);
+  answering = false;
+  server.breakAll();
+  await until("five failures", () => cache.status().failures >= 5);
+  answering = true;
+  await watching(following);
+  put(server, "a");
+  await until("told", () => cache.all().length === 1);
+  answering = false;
+  server.breakAll();
+  await until("failed again", () => cache.status().failures > 0);
+  assert.ok(cache.status().failures < 5, String(cache.status().failures));
+});
+
+test("a listener that throws does not stop the cache", async (t) => {
+  const following = await startFollowing(t, {
+    before: (server) => put(server, "a"),
+    onChange: () => {
+      throw new Error("a bug of the listener");
+    },
+  });
+  await whole(following);
+  put(following.server, "b");
+  await until("both are told", () => following.told.includes("+b"));
+  assert.equal(following.cache.status().lists, 1);
+});
+
+test("who waits in vain is told why; and the following ends with its signal, or with the client", async (t) => {
+  const { server, kube } = await startPair(t, { limits: quick });
+  server.whim = () => ({ answer: 403, body: { kind: "Status", code: 403, reason: "Forbidden", message: "not you" } });
+  const stop = new AbortController();
+  const cache = kube.follow(configMaps, { signal: stop.signal });
+  await assert.rejects(cache.whenSynced(100, stop.signal), {
+    code: "kube-unreachable",
+    message: /configmaps.*not you/,
+  });
+  const waiting = cache.whenSynced(60_000, stop.signal);
+  stop.abort();
+  await assert.rejects(waiting, { code: "kube-unreachable" });
+  await cache.done;
+  const other = kube.follow(configMaps, { signal: new AbortController().signal });
+  await kube.close();
+  await other.done;
+  assert.equal(other.synced(), false);
+});

@@ -1,0 +1,49 @@
+// A leader's term: over at its deadline for everybody who asks, also before timers run.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { until } from "../../test/until.ts";
+import { startTerm } from "./term.ts";
+import { linkSignals } from "./time-limit.ts";
+
+/** Keeps the event loop from turning until that time. */
+function stall(untilMs: number): void {
+  while (performance.now() < untilMs);
+}
+
+test("a term aborts by itself at its deadline, and not before the deadline that it was given later", async () => {
+  const startedMs = performance.now();
+  const term = startTerm(startedMs + 60);
+  assert.ok(term.extend(startedMs + 150));
+  let abortedMs = 0;
+  term.signal.addEventListener("abort", () => (abortedMs = performance.now()));
+  await until("it is over", () => abortedMs > 0);
+  assert.ok(abortedMs >= startedMs + 150, `over after ${abortedMs - startedMs} ms`);
+  assert.match(String(term.signal.reason), /could not be renewed in time/);
+});
+
+test("who wakes from a stall finds the term over at once, and no late renewal brings it back", async () => {
+  const startedMs = performance.now();
+  const term = startTerm(startedMs + 30);
+  let told = 0;
+  term.signal.addEventListener("abort", () => (told += 1));
+  await Promise.resolve();
+  stall(startedMs + 40);
+  // Nothing has run in between: no timer, no turn of the event loop.
+  assert.equal(term.extend(startedMs + 60_000), false);
+  assert.equal(term.signal.aborted, true);
+  assert.throws(() => term.signal.throwIfAborted(), /could not be renewed/);
+  assert.equal(told, 1);
+  assert.equal(linkSignals([term.signal]).controller.signal.aborted, true, "and so do the client's calls");
+});
+
+test("a term that is ended stays so, with the first reason", () => {
+  const term = startTerm(performance.now() + 60_000);
+  assert.equal(term.signal.aborted, false);
+  assert.doesNotThrow(() => term.signal.throwIfAborted());
+  term.end("first");
+  term.end("second");
+  assert.equal(term.signal.aborted, true);
+  assert.match(String(term.signal.reason), /first/);
+  assert.equal(term.extend(performance.now() + 60_000), false);
+});

@@ -1,0 +1,26 @@
+// Which tests a network has to pass in a real cluster: all of them once, and with the other proxy mode those that it can change.
+
+import { crowdTests } from "./crowd.ts";
+import { hostNetworkTests } from "./host-network.ts";
+import { meshTests } from "./mesh.ts";
+import { nameTests } from "./names.ts";
+import { probeTests } from "./probes.ts";
+import { serviceTests } from "./services.ts";
+import type { Part } from "./suite.ts";
+import { upheavalTests } from "./upheaval.ts";
+import { workloadTests } from "./workloads.ts";
+
+/** Everything, the quick ones first. */
+export const allParts: readonly Part[] = [
+  meshTests,
+  hostNetworkTests,
+  serviceTests,
+  nameTests,
+  probeTests,
+  workloadTests,
+  crowdTests,
+  upheavalTests,
+];
+
+/** What kube-proxy has a hand in. */
+export const proxyParts: readonly Part[] = [hostNetworkTests, serviceTests, nameTests];

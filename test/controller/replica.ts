@@ -1,0 +1,128 @@
+// A replica of the controller that a test steers: its passes are made one by one, whoever holds the lease, and its caches can be frozen.
+
+import { followAll } from "../../src/controller/caches.ts";
+import type { Caches, ControllerDeps } from "../../src/controller/deps.ts";
+import { createReporter } from "../../src/controller/events.ts";
+import { syncNetworkUnavailable } from "../../src/controller/network-unavailable.ts";
+import { syncNodeBlocks } from "../../src/controller/node-blocks.ts";
+import { createSweep } from "../../src/controller/sweep.ts";
+import { silentLog } from "../../src/base/log.ts";
+import { connect } from "../../src/kube/connect.ts";
+import type { Cache, KubeObject } from "../../src/kube/contract.ts";
+import { until } from "../until.ts";
+import { createLife, crossedKube, type Life } from "./crossing.ts";
+import { createWorld, type World, type WorldConfig } from "./world.ts";
+
+export interface Replica {
+  /** Settles when its caches hold what the server holds. */
+  catchUp(): Promise<void>;
+  /** Those of its caches that are named (all without a name) stay as they are from now on; with `false` they live again. */
+  freeze(on?: boolean, ...caches: (keyof Caches)[]): void;
+  /** One pass of each loop. @throws what a loop threw */
+  pass(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Starts a replica on the world's server. Its clock stands where `world.nowMs` says. */
+export async function startReplica(world: World, life: Life): Promise<Replica> {
+  const stop = new AbortController();
+  const plain = connect({ address: { server: world.server.url }, userAgent: "replica" });
+  const live = followAll(plain, () => {}, stop.signal);
+  const frozen = {
+    nodes: freezable(live.nodes),
+    networks: freezable(live.networks),
+    endpoints: freezable(live.endpoints),
+    ledgers: freezable(live.ledgers),
+  };
+  const caches: Caches = {
+    nodes: frozen.nodes.cache,
+    networks: frozen.networks.cache,
+    endpoints: frozen.endpoints.cache,
+    ledgers: frozen.ledgers.cache,
+  };
+  const kube = crossedKube(plain, life.cross);
+  const log = silentLog();
+  const now = (): number => world.nowMs;
+  const deps: ControllerDeps = {
+    kube,
+    caches,
+    config: world.config,
+    events: createReporter({ kube, log, instance: "replica", now }),
+    log,
+    now,
+    uptime: now,
+  };
+  const sweep = createSweep(deps);
+  // A leader whose term is over and who does not look: no write of it is stopped by a signal.
+  const { signal } = new AbortController();
+  const replica: Replica = {
+    catchUp: () => until("a replica's caches hold what the server holds", () => isCaughtUp(world, live)),
+    freeze: (on = true, ...names) => {
+      const all = ["nodes", "networks", "endpoints", "ledgers"] as const;
+      for (const name of names.length > 0 ? names : all) frozen[name].freeze(on);
+    },
+    pass: async () => {
+      const passes = [
+        () => syncNodeBlocks(deps, signal),
+        () => syncNetworkUnavailable(deps, signal),
+        () => sweep.sync(signal),
+      ];
+      const failures: unknown[] = [];
+      for (const pass of passes) await pass().catch((error: unknown) => failures.push(error));
+      if (failures.length > 0) throw failures[0];
+    },
+    close: async () => {
+      stop.abort();
+      await Promise.all(Object.values(live).map((cache) => cache.done));
+      await plain.close();
+    },
+  };
+  await replica.catchUp();
+  return replica;
+}
+
+/** The cache, which `freeze` lets stand as it is. */
+function freezable<T extends KubeObject>(cache: Cache<T>): { cache: Cache<T>; freeze(on: boolean): void } {
+  let frozen: readonly T[] | undefined;
+  const all = (): readonly T[] => frozen ?? cache.all();
+  return {
+    cache: { ...cache, all, get: ({ name }) => all().find(({ metadata }) => metadata.name === name) },
+    freeze: (on) => void (frozen = on ? (frozen ?? [...cache.all()]) : undefined),
+  };
+}
+
+function isCaughtUp({ server }: World, caches: Caches): boolean {
+  const pairs: [string, Cache<KubeObject>][] = [
+    ["/nodes", caches.nodes],
+    ["fairlead.dev/nodenetworks", caches.networks],
+    ["fairlead.dev/nodeendpoints", caches.endpoints],
+    ["fairlead.dev/blockledgers", caches.ledgers],
+  ];
+  return pairs.every(([shelf, cache]) => {
+    const stored = server.store.list(shelf) ?? [];
+    const known = new Set(cache.all().map(({ metadata }) => `${metadata.name} ${metadata.resourceVersion ?? ""}`));
+    return (
+      cache.synced() &&
+      stored.length === known.size &&
+      stored.every(({ key, version }) => known.has(`${key} ${version}`))
+    );
+  });
+}
+
+/** A world with one replica that leads; both are closed in the end. */
+export async function withLeader(
+  config: WorldConfig,
+  work: (world: World, leader: Replica) => Promise<void>,
+): Promise<void> {
+  const world = await createWorld(config);
+  try {
+    const leader = await startReplica(world, createLife());
+    try {
+      await work(world, leader);
+    } finally {
+      await leader.close();
+    }
+  } finally {
+    await world.close();
+  }
+}
