@@ -1,5 +1,6 @@
 // What every API server does that Fairlead's programs talk to: run on the real one and on the lab's alike. Where they differ, the lab's is wrong.
 
+import { testCallers } from "./kube-callers.contract.ts";
 import { testCustomKinds, testCustomObjects } from "./kube-crd.contract.ts";
 import { testDeletion } from "./kube-delete.contract.ts";
 import { testLists } from "./kube-list.contract.ts";
@@ -8,8 +9,11 @@ import { testPatches } from "./kube-patch.contract.ts";
 import { testWatches } from "./kube-watch.contract.ts";
 import type { Wire } from "./kube-wire.ts";
 
-/** Registers the suite. `wire` gives the connection, as an administrator; it is asked for within tests only. */
-export function testKubeApi(name: string, wire: () => Wire): void {
+/**
+ * Registers the suite. `wire` gives the connection of an administrator, `as` a new one with a bearer token and no other
+ * credential; both are asked for within tests only.
+ */
+export function testKubeApi(name: string, wire: () => Wire, as: (token: string) => Wire): void {
   testObjects(name, wire);
   testBuiltInKinds(name, wire);
   testPatches(name, wire);
@@ -18,4 +22,5 @@ export function testKubeApi(name: string, wire: () => Wire): void {
   testWatches(name, wire);
   testCustomKinds(name, wire);
   testCustomObjects(name, wire);
+  testCallers(name, wire, as);
 }

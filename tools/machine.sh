@@ -106,6 +106,7 @@ missing_packages() {
     need strace have strace
     need iptables have iptables
     need jq have jq
+    need kubernetes-client have kubectl
     need python3 have python3
   fi
   if [ "$1" = cluster ]; then

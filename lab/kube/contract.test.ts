@@ -19,4 +19,8 @@ after(async () => {
   await server?.close();
 });
 
-testKubeApi("lab", () => present(wire, "a connection"));
+testKubeApi(
+  "lab",
+  () => present(wire, "a connection"),
+  (token) => openWire({ url: present(server, "a server").url, token }),
+);

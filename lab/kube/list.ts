@@ -2,6 +2,7 @@
 
 import { type Resource, apiVersionOf, shelfOf } from "./resource.ts";
 import {
+  type FieldEquals,
   type SelectableFields,
   type Selector,
   everything,
@@ -15,6 +16,8 @@ import { parseJson, numberAt, textAt } from "./value.ts";
 export interface Selection {
   namespace: string | undefined;
   matches: Selector;
+  /** Implied by `matches`. */
+  equals?: FieldEquals | undefined;
 }
 
 export interface Page {
@@ -29,10 +32,14 @@ export interface Page {
 export function readSelection(query: URLSearchParams, resource: Resource, namespace: string | undefined): Selection {
   const byLabel = parseLabelSelector(query.get("labelSelector") ?? "");
   const fields: SelectableFields = resource.fields;
-  const byField = parseFieldSelector(query.get("fieldSelector") ?? "", fields, resource.namespaced);
-  if (byLabel === everything) return { namespace, matches: byField };
+  const { matches: byField, equals } = parseFieldSelector(
+    query.get("fieldSelector") ?? "",
+    fields,
+    resource.namespaced,
+  );
+  if (byLabel === everything) return { namespace, matches: byField, equals };
   if (byField === everything) return { namespace, matches: byLabel };
-  return { namespace, matches: (object) => byLabel(object) && byField(object) };
+  return { namespace, matches: (object) => byField(object) && byLabel(object), equals };
 }
 
 export const selects = ({ namespace, matches }: Selection, { key, object }: Stored): boolean =>

@@ -65,6 +65,7 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
     if (stopping) return;
     stopping = true;
     control?.close();
+    control?.closeAllConnections();
     void server.close();
   });
 }

@@ -117,16 +117,33 @@ const ownFields: SelectableFields = {
   "metadata.namespace": (object) => textAt(object, "metadata", "namespace") ?? "",
 };
 
+/** A field that must have one value: a watch that asks for it is told only of what has it, or had it. */
+export interface FieldEquals {
+  path: string;
+  read: (object: JsonObject) => string;
+  value: string;
+}
+
+export interface FieldSelector {
+  matches: Selector;
+  /** One of the fields that must be equal, where there is one. */
+  equals?: FieldEquals;
+}
+
 /** @throws Refusal 400 where it is no field selector, or names a field that objects of the kind are not selected on */
-export function parseFieldSelector(text: string, fields: SelectableFields, namespaced: boolean): Selector {
-  if (text === "") return everything;
+export function parseFieldSelector(text: string, fields: SelectableFields, namespaced: boolean): FieldSelector {
+  if (text === "") return { matches: everything };
   const terms = text.split(",").map((term) => {
     const match = /^([^=!]+)(!=|==|=)(.*)$/.exec(term);
     if (match === null) throw badRequest(`invalid selector: '${text}'; can't understand '${term}'`);
     const [, path = "", operator, value = ""] = match;
     const known = path === "metadata.namespace" && !namespaced ? undefined : (fields[path] ?? ownFields[path]);
     if (known === undefined) throw badRequest(`field label not supported: ${path}`);
-    return { known, wanted: operator !== "!=", value: value.replaceAll(/\\([\\,=])/g, "$1") };
+    return { path, known, wanted: operator !== "!=", value: value.replaceAll(/\\([\\,=])/g, "$1") };
   });
-  return (object) => terms.every(({ known, wanted, value }) => (known(object) === value) === wanted);
+  const matches: Selector = (object) => terms.every(({ known, wanted, value }) => (known(object) === value) === wanted);
+  const first = terms.find(({ wanted }) => wanted);
+  return first === undefined
+    ? { matches }
+    : { matches, equals: { path: first.path, read: first.known, value: first.value } };
 }

@@ -93,7 +93,7 @@ export async function watch(store: Store, wish: WatchWish, peer: WatchPeer): Pro
     }
     for (const change of store.changesSince(shelf, from) ?? []) onChange(change);
   }
-  const stop = store.subscribe(shelf, onChange);
+  const stop = store.subscribe(shelf, onChange, selection.equals);
   try {
     const endMs = performance.now() + timeoutMs;
     for (let leftMs = timeoutMs; leftMs > 0 && !peer.signal.aborted; leftMs = endMs - performance.now()) {

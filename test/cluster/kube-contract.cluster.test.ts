@@ -25,5 +25,9 @@ function suite(): void {
     await wire?.close();
     await plane?.close();
   });
-  testKubeApi("real", () => present(wire, "a connection"));
+  const as = (token: string): Wire => {
+    const { socket, credentials } = present(plane, "a control plane");
+    return openWire({ url: "https://localhost", socketPath: socket, tls: { ca: credentials.ca }, token });
+  };
+  testKubeApi("real", () => present(wire, "a connection"), as);
 }
