@@ -117,11 +117,11 @@ test("each refusal is a fault that names call, status and the server's words", a
 test("an answer that says when is tried again, as often as there are tries, and then told", async (t) => {
   const { server, kube } = await startPair(t, { limits: { triesMax: 3, retryAfterMaxMs: 2 } });
   server.store.put("/api/v1/configmaps", { metadata: ref });
-  const later: Whim = { answer: 429, headers: { "retry-after": "3600" } };
+  const later: Whim = { answer: 429, headers: { "retry-after": "3" } };
   server.whim = () => (server.seen.length < 3 ? later : undefined);
   const startedMs = performance.now();
   await kube.get(configMaps, ref);
-  assert.ok(performance.now() - startedMs < 5000, "an hour is not waited for");
+  assert.ok(performance.now() - startedMs < 3000, "longer than the client waits is not waited for");
   assert.equal(server.seen.length, 3);
   server.whim = () => later;
   assert.equal((await faultOf(kube.get(configMaps, ref))).code, "kube-busy");

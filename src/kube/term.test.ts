@@ -27,14 +27,23 @@ test("who wakes from a stall finds the term over at once, and no late renewal br
   const term = startTerm(startedMs + 30);
   let told = 0;
   term.signal.addEventListener("abort", () => (told += 1));
+  const late = startTerm(startedMs + 30);
   await Promise.resolve();
   stall(startedMs + 40);
   // Nothing has run in between: no timer, no turn of the event loop.
-  assert.equal(term.extend(startedMs + 60_000), false);
   assert.equal(term.signal.aborted, true);
-  assert.throws(() => term.signal.throwIfAborted(), /could not be renewed/);
+  assert.match(String(term.signal.reason), /could not be renewed/);
   assert.equal(told, 1);
-  assert.equal(linkSignals([term.signal]).controller.signal.aborted, true, "and so do the client's calls");
+  assert.equal(late.extend(startedMs + 60_000), false);
+  assert.equal(late.signal.aborted, true);
+});
+
+test("who throws by a term's signal, or calls with it, finds it over as well", () => {
+  const startedMs = performance.now();
+  const [thrown, linked] = [startTerm(startedMs + 30), startTerm(startedMs + 30)];
+  stall(startedMs + 40);
+  assert.throws(() => thrown.signal.throwIfAborted(), /could not be renewed/);
+  assert.equal(linkSignals([linked.signal]).controller.signal.aborted, true);
 });
 
 test("a term that is ended stays so, with the first reason", () => {

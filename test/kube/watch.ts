@@ -15,6 +15,8 @@ export interface WatchWhim {
   cut?: Chance;
   /** Every so many events a bookmark follows. */
   bookmarkEvery?: number;
+  /** Changes elsewhere come as bookmarks: how far this watch has got. */
+  bookmarkOthers?: boolean;
 }
 
 export function serveWatch(
@@ -38,14 +40,19 @@ export function serveWatch(
   const stop = store.onChange((change) => take(change));
   response.on("close", stop);
 
+  const bookmark = (version: string): void =>
+    out.line({ type: "BOOKMARK", object: { kind: "Any", metadata: { resourceVersion: version } } });
+
   function take({ collection, type, object }: Change): void {
-    if (over || collection !== place.collection) return;
+    if (over) return;
+    if (collection !== place.collection) {
+      if (whim.bookmarkOthers === true) bookmark(object.metadata.resourceVersion);
+      return;
+    }
     if (place.namespace !== undefined && object.metadata.namespace !== place.namespace) return;
     out.line({ type, object });
     sent += 1;
-    if (whim.bookmarkEvery !== undefined && sent % whim.bookmarkEvery === 0) {
-      out.line({ type: "BOOKMARK", object: { metadata: { resourceVersion: object.metadata.resourceVersion } } });
-    }
+    if (whim.bookmarkEvery !== undefined && sent % whim.bookmarkEvery === 0) bookmark(object.metadata.resourceVersion);
     finish(object);
   }
   function finish(last: object): void {
