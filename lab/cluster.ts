@@ -132,6 +132,11 @@ export async function startCluster(lab: Lab, plan: ClusterLayout, options: Clust
   }
 
   await makeMachines(lab, plan);
+  if (plan.outside !== undefined) {
+    const outside = newEndpoint("outside", plan.outside.netns, plan.outside.addresses);
+    machines.set(outside.name, outside);
+    await startServer(lab, outside);
+  }
   const kubernetes = plan.control === undefined ? undefined : await startKubernetes(lab, plan, { assign, program });
   const layout = (await kubernetes?.register()) ?? plan;
   await all(

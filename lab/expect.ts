@@ -89,7 +89,8 @@ function quiet(problems: string[], how: string): Verdict {
 
 type Reach = Extract<Expectation, { expect: "reach" }>;
 
-async function reach(cluster: Cluster, { pairs, protocols, families, ownAddress, not }: Reach): Promise<Verdict> {
+async function reach(cluster: Cluster, wanted: Reach): Promise<Verdict> {
+  const { pairs, protocols, families, ownAddress, seenAs, not } = wanted;
   const wished = families.filter((family) => cluster.layout.families.includes(family));
   const wishes = choosePairs(cluster, pairs).flatMap(([from, to]) =>
     wished.flatMap((family) => protocols.map((proto): Wish => ({ from, to, family, proto }))),
@@ -97,13 +98,16 @@ async function reach(cluster: Cluster, { pairs, protocols, families, ownAddress,
   if (wishes.length === 0)
     return quiet(["there is nothing to try: no such pair, or a family that this cluster does not have"], "");
   const attempts = await attempt(cluster.lab, wishes, not ? notReachTimeoutMs : reachTimeoutMs);
-  const problem = not ? unwanted : (one: Attempt) => failed(one, ownAddress);
+  const problem = not
+    ? unwanted
+    : (one: Attempt) =>
+        failed(one, ownAddress ? one.from : seenAs === undefined ? undefined : cluster.endpoint(seenAs));
   const count = wishes.length / wished.length / protocols.length;
   const exchanges = `${count} pair${count === 1 ? "" : "s"} by ${protocols.join(", ")} over ${wished.map((family) => `v${family}`).join(", ")}`;
   return {
     problems: attempts.flatMap((one) => problem(one) ?? []),
     probes: attempts.length,
-    how: ownAddress ? `${exchanges}; the target tells who called` : exchanges,
+    how: ownAddress || seenAs !== undefined ? `${exchanges}; the target tells who called` : exchanges,
   };
 }
 
@@ -118,14 +122,14 @@ function choosePairs(cluster: Cluster, pairs: Pairs): [Endpoint, Endpoint][] {
 }
 
 /** What is wrong with a try that should have succeeded. */
-function failed({ from, to, family, proto, result }: Attempt, ownAddress: boolean): string | undefined {
+function failed({ from, to, family, proto, result }: Attempt, seenAs?: Endpoint): string | undefined {
   const what = `${from.name} -> ${to.name}, ${proto} over v${family}`;
   if (!result.ok) return `${what}: ${result.error ?? "failed"}`;
   if (proto === "icmp") return undefined; // an echo reply names nobody
   if (result.name !== to.name) return `${what}: ${result.name ?? "nobody"} answered`;
-  const own = from.addresses[family];
-  if (ownAddress && result.seenFrom !== own)
-    return `${what}: seen from ${result.seenFrom ?? "nowhere"}, its own address is ${own}`;
+  const expected = seenAs?.addresses[family];
+  if (seenAs !== undefined && result.seenFrom !== expected)
+    return `${what}: seen from ${result.seenFrom ?? "nowhere"}, the address of ${seenAs.name} is ${expected}`;
   return undefined;
 }
 
@@ -161,7 +165,7 @@ async function sharedLocalhost(cluster: Cluster, names: readonly [string, string
     attempt(cluster.lab, inside, reachTimeoutMs),
     attempt(cluster.lab, outside, notReachTimeoutMs),
   ]);
-  const problems = [...tried.map((one) => failed(one, false)), ...refused.map(unwanted)];
+  const problems = [...tried.map((one) => failed(one)), ...refused.map(unwanted)];
   return {
     problems: problems.flatMap((problem) => problem ?? []),
     probes: inside.length + outside.length,

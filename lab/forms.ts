@@ -11,6 +11,7 @@ export type Action =
       nodes: number;
       families: readonly Family[];
       gateway: boolean;
+      masquerade?: true;
       blocks: BlockSize;
       /** Who cuts the blocks; absent where there is no Kubernetes. */
       assign?: Assign;
@@ -37,6 +38,8 @@ export type Expectation =
       protocols: readonly Protocol[];
       families: readonly Family[];
       ownAddress: boolean;
+      /** Whose address the target sees, where that is not the caller's own. */
+      seenAs?: string;
       not: boolean;
     }
   /** Two containers find each other at the loopback addresses; nobody else finds them there. */
@@ -80,9 +83,9 @@ const reachTail = "(?: by (?<proto>tcp|udp|icmp))?(?: over v(?<family>[46]))?";
 
 export const forms: readonly Form[] = [
   {
-    shape: "cluster routes nodes=NUMBER [family=dual|v4|v6] [gateway=yes|no] [blocks=small]",
+    shape: "cluster routes nodes=NUMBER [family=dual|v4|v6] [gateway=yes|no] [blocks=small] [masquerade=yes]",
     pattern:
-      /^cluster routes nodes=(?<nodes>\d{1,4})(?: family=(?<family>dual|v4|v6))?(?: gateway=(?<gateway>yes|no))?(?<small> blocks=small)?$/,
+      /^cluster routes nodes=(?<nodes>\d{1,4})(?: family=(?<family>dual|v4|v6))?(?: gateway=(?<gateway>yes|no))?(?<small> blocks=small)?(?<masquerade> masquerade=yes)?$/,
     read: (words) => readCluster(words),
   },
   {
@@ -139,6 +142,13 @@ export const forms: readonly Form[] = [
         ? "there is no shell here: plain words only, no quotes"
         : { do: "run", place, command: command.split(" ") },
   },
+  expectation("A reaches B [by tcp|udp|icmp] [over v4|v6] from NODE's address", {
+    words: `(?<from>NAME) reaches (?<to>NAME)${reachTail} from (?<node>NAME)'s address`,
+    read: ({ from = "", to = "", node = "", proto, family }) => ({
+      ...reach({ from, to }, { proto, family }),
+      seenAs: node,
+    }),
+  }),
   expectation("A reaches B [by tcp|udp|icmp] [over v4|v6] [from A's own address]", {
     words: `(?<from>NAME) reaches (?<to>NAME)${reachTail}(?: from (?<own>NAME)'s own address)?`,
     read: ({ from = "", to = "", proto, family, own }) => {
@@ -204,9 +214,10 @@ export const forms: readonly Form[] = [
 
 type ClusterWords = Readonly<Record<string, string | undefined>>;
 
-function readCluster({ nodes, family, gateway, small }: ClusterWords, assign?: Assign): Action | string {
+function readCluster({ nodes, family, gateway, small, masquerade }: ClusterWords, assign?: Assign): Action | string {
   const count = Number(nodes);
   if (count < 1 || count > nodesMax) return `a cluster has 1 to ${nodesMax} nodes`;
+  if (masquerade !== undefined && gateway === "no") return "masquerade needs a gateway to the machine outside";
   const families: Family[] = family === "v4" ? [4] : family === "v6" ? [6] : [4, 6];
   return {
     do: "cluster",
@@ -214,6 +225,7 @@ function readCluster({ nodes, family, gateway, small }: ClusterWords, assign?: A
     families,
     gateway: gateway !== "no",
     blocks: small === undefined ? "usual" : "small",
+    ...(masquerade === undefined ? {} : { masquerade: true }),
     ...(assign === undefined ? {} : { assign }),
   };
 }

@@ -29,6 +29,8 @@ export interface LayoutOptions {
   blocks?: BlockSize;
   /** True where there is a machine for an API server and a controller. */
   control?: boolean;
+  /** True where pods are masqueraded, and where there is a machine outside to see it. */
+  masquerade?: boolean;
 }
 
 export interface NodeLayout {
@@ -43,6 +45,16 @@ export interface NodeLayout {
   routes: readonly { to: Cidr; via: Ip }[];
   /** How its agent finds the API server; absent where its own configuration says all. */
   kubeconfig?: string;
+  /** Its agent masquerades pods. */
+  masquerade?: boolean;
+}
+
+/** A machine beyond the gateway: it knows the way to the machines on the wire, and none to pods. */
+export interface OutsideLayout {
+  netns: string;
+  addresses: Addresses;
+  /** The gateway's addresses on that side. */
+  gateway: Addresses;
 }
 
 export interface ClusterLayout {
@@ -55,6 +67,8 @@ export interface ClusterLayout {
   nodes: readonly NodeLayout[];
   /** The machine of API server and controller: 172.30.0.2 and fd00:30::2. Absent without Kubernetes. */
   control?: NodeLayout;
+  /** Only beside a gateway. */
+  outside?: OutsideLayout;
 }
 
 /**
@@ -62,7 +76,7 @@ export interface ClusterLayout {
  * @throws Fault "lab-failed" where the number of nodes is out of bounds.
  */
 export function planCluster(options: LayoutOptions): ClusterLayout {
-  const { lab, nodes, families, gateway, blocks = "usual", control = false } = options;
+  const { lab, nodes, families, gateway, blocks = "usual", control = false, masquerade = false } = options;
   if (!Number.isInteger(nodes) || nodes < 1 || nodes > nodesMax) {
     throw new Fault("lab-failed", `a lab has 1 to ${nodesMax} nodes, not ${nodes}`);
   }
@@ -83,7 +97,9 @@ export function planCluster(options: LayoutOptions): ClusterLayout {
         .flatMap((other) =>
           families.map((family) => ({ to: nodeBlock(other, family, blocks), via: nodeAddress(other, family) })),
         ),
+      ...(masquerade ? { masquerade } : {}),
     })),
+    ...(masquerade ? { outside: outsideMachine(lab, families) } : {}),
     ...(control ? { control: controlMachine(lab, families) } : {}),
   };
 }
@@ -102,6 +118,12 @@ function controlMachine(lab: string, families: readonly Family[]): NodeLayout {
     blocks: {},
     routes: [],
   };
+}
+
+function outsideMachine(lab: string, families: readonly Family[]): OutsideLayout {
+  const own = (host: number) =>
+    byFamily(families, (family) => address(family === 4 ? `203.0.113.${host}` : `2001:db8:113::${host}`));
+  return { netns: nodeNetns(lab, "outside"), addresses: own(10), gateway: own(1) };
 }
 
 /** The namespace of a node's machine. */

@@ -1,7 +1,14 @@
 // Machines as network namespaces on one segment: a bridge in a namespace of its own, so that this computer's network is never touched.
 
 import { execOk } from "./exec.ts";
-import { type ClusterLayout, type Family, machinesOf, type NodeLayout, wirePrefix } from "./layout.ts";
+import {
+  type ClusterLayout,
+  type Family,
+  machinesOf,
+  type NodeLayout,
+  type OutsideLayout,
+  wirePrefix,
+} from "./layout.ts";
 import { makeNetns } from "./netns.ts";
 import type { Lab } from "./record.ts";
 import { all } from "./waiting.ts";
@@ -14,6 +21,27 @@ export async function makeMachines(lab: Lab, layout: ClusterLayout): Promise<voi
   await all([layout.wireNetns, ...machinesOf(layout).map(({ netns }) => netns)].map((name) => makeNetns(lab, name)));
   await ipBatch(lab, layout.wireNetns, wireCommands(layout));
   await all(machinesOf(layout).map((node) => configureMachine(lab, layout, node)));
+  if (layout.outside !== undefined) await makeOutside(lab, layout.wireNetns, layout.outside);
+}
+
+/** Makes the wire's namespace a router to the machine outside. */
+async function makeOutside(lab: Lab, wireNetns: string, { netns, addresses, gateway }: OutsideLayout): Promise<void> {
+  await makeNetns(lab, netns);
+  const forwarding = ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"];
+  await execOk("sysctl", ["-qw", ...forwarding], { env: lab.env, netns: wireNetns });
+  await ipBatch(lab, wireNetns, [
+    `link add outside type veth peer name eth0 netns ${netns}`,
+    ...addressCommands(gateway, "outside"),
+    "link set outside up",
+    // Machines ask from their link-local address whether the gateway is still there: without one of its own it could not answer.
+    "address add fe80::1/64 dev wire nodad",
+  ]);
+  await ipBatch(lab, netns, [
+    "link set lo up",
+    ...addressCommands(addresses, "eth0"),
+    "link set eth0 up",
+    ...Object.values(gateway).map((via) => `route add default via ${via} dev eth0`),
+  ]);
 }
 
 /** Runs `ip` commands inside a namespace, in order; the first that fails ends it. */

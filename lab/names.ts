@@ -3,7 +3,7 @@
 import { Fault } from "../src/base/fault.ts";
 import { type Action, type Expectation, type Pairs, placeholder } from "./forms.ts";
 
-type Kind = "node" | "pod" | "hostNetwork pod" | "container";
+type Kind = "node" | "machine outside" | "pod" | "hostNetwork pod" | "container";
 
 interface Known {
   kind: Kind;
@@ -16,7 +16,7 @@ export interface Names {
   use(action: Action, place: string): void;
 }
 
-const places: readonly Kind[] = ["node", "pod", "hostNetwork pod", "container"];
+const places: readonly Kind[] = ["node", "machine outside", "pod", "hostNetwork pod", "container"];
 
 /** Begins with nothing known: the first step has to be a cluster. */
 export function createNames(): Names {
@@ -47,6 +47,7 @@ export function createNames(): Names {
         if (known.size > 0) throw wrong("there is a cluster already");
         inKubernetes = action.assign !== undefined;
         for (let node = 1; node <= action.nodes; node += 1) known.set(`node-${node}`, { kind: "node" });
+        if (action.masquerade === true) known.set("outside", { kind: "machine outside" });
         return;
       case "add pod":
         need(action.node, ["node"]);
@@ -82,6 +83,7 @@ export function createNames(): Names {
   function useExpectation(expectation: Expectation): void {
     switch (expectation.expect) {
       case "reach":
+        if (expectation.seenAs !== undefined) need(expectation.seenAs, ["node"]);
         return namedIn(expectation.pairs).forEach((name) => need(name, places));
       case "shared localhost":
         return expectation.containers.forEach((name) => need(name, ["pod", "container"]));

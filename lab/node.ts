@@ -41,6 +41,7 @@ export function createNode(lab: Lab, layout: NodeLayout, program = fairlead): La
   const configFile = `${directory}/agent.yaml`;
   const agentLog = `${directory}/agent.log`;
   writeFileSync(configFile, agentConfig(layout), { mode: 0o600 });
+  if (layout.masquerade === true) writeFileSync(masqueradeFile(layout), masqueradeRanges(layout), { mode: 0o600 });
   const runtime = createRuntime(lab, layout);
   let agent: Daemon | undefined;
   let stopped = true; // as on a node where none was ever started
@@ -89,7 +90,16 @@ export function createNode(lab: Lab, layout: NodeLayout, program = fairlead): La
   };
 }
 
-function agentConfig({ name, directory, blocks, routes, kubeconfig }: NodeLayout): string {
+const masqueradeFile = ({ directory }: NodeLayout): string => `${directory}/ip-masq-agent`;
+
+/** The ranges of pods and machines; outside is not among them. */
+function masqueradeRanges({ blocks }: NodeLayout): string {
+  const ranges = blocks[4] === undefined ? [] : ["10.0.0.0/8", "172.16.0.0/12"];
+  return stringify({ nonMasqueradeCIDRs: [...ranges, ...(blocks[6] === undefined ? [] : ["fd00::/8"])] });
+}
+
+function agentConfig(layout: NodeLayout): string {
+  const { name, directory, blocks, routes, kubeconfig, masquerade = false } = layout;
   const place =
     kubeconfig === undefined
       ? { addresses: { mode: "routes", blocks: Object.values(blocks) }, routes: [...routes] }
@@ -103,6 +113,9 @@ function agentConfig({ name, directory, blocks, routes, kubeconfig }: NodeLayout
       cniBin: `${directory}/bin`,
       etc: `${directory}/etc`,
     },
+    ...(masquerade
+      ? { masquerade: { enabled: true, configFile: masqueradeFile(layout), ipv6: blocks[6] !== undefined } }
+      : {}),
     ...place,
   });
 }

@@ -51,6 +51,10 @@ void describe("forms", () => {
       { expect: "reach", pairs: { from: "a", to: "node-2" }, ...everything, ownAddress: true },
     ],
     [
+      "a reaches b by tcp from node-2's address",
+      { expect: "reach", pairs: { from: "a", to: "b" }, ...everything, protocols: ["tcp"], seenAs: "node-2" },
+    ],
+    [
       "a does not reach b over v4",
       { expect: "reach", pairs: { from: "a", to: "b" }, ...everything, families: [4], not: true },
     ],

@@ -28,8 +28,17 @@ export function auditedNode(layout: NodeLayout, agent: AuditedNode["agent"]): Au
     known: readSandboxes(directory).flatMap(({ list, containerId, result }) =>
       result === undefined ? [] : [livingOfResult({ network: list.name, containerId, ifname: "eth0" }, result.text)],
     ),
-    foreignFiles: ["agent.yaml", "agent.log", "runtime"].map((name) => `${directory}/${name}`),
+    ...(layout.masquerade === true ? { masquerade: { pods: Object.values(blocks), kept: keptRanges(layout) } } : {}),
+    foreignFiles: ["agent.yaml", "agent.log", "runtime", "ip-masq-agent"].map((name) => `${directory}/${name}`),
   };
+}
+
+/** What the lab's file for masquerade lists (`lab/node.ts`), and link-local addresses. */
+function keptRanges({ blocks }: NodeLayout): string[] {
+  return [
+    ...(blocks[4] === undefined ? [] : ["10.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"]),
+    ...(blocks[6] === undefined ? [] : ["fd00::/8", "fe80::/10"]),
+  ];
 }
 
 /** Audits nodes at the same time; gives every difference, each with its node's name. */

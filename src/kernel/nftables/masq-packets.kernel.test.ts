@@ -283,13 +283,15 @@ void test(
   },
 );
 
-/** Opens flows as fast as it can, and counts what each address was told. */
+/** Opens flows as fast as it can until it is told to end; then says how many, and how often either address was told wrongly. */
 const flood = `
-import socket, sys
+import select, socket, sys
 outside, pod, kept, node = sys.argv[1:5]
 print("ready", flush=True)
 wrong = {outside: 0, kept: 0}
-for number in range(int(sys.argv[5])):
+number = 0
+while not select.select([sys.stdin], [], [], 0)[0]:
+    number += 1
     for to, expected in ((outside, node), (kept, pod)):
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sock.settimeout(2)
@@ -298,25 +300,25 @@ for number in range(int(sys.argv[5])):
         if sock.recv(99).decode().split()[0] != expected:
             wrong[to] += 1
         sock.close()
-print(wrong[outside], wrong[kept], flush=True)
+print(number, wrong[outside], wrong[kept], flush=True)
 `;
+
+/** Where sets came along with their rules, each change was worth some 0.05 to 0.3 wrong connections on a kernel that builds sets late. */
+const changesTried = 500;
 
 void test(
   "while the plan changes back and forth, no connection begins between two plans",
-  { timeout: 60_000 },
+  { timeout: 120_000 },
   async (t) => {
     const { pod, masquerade } = await withPlan(t);
-    const words = [at.outside[4], at.pod[4], at.kept[4], at.node[4], "6000"];
-    const { hear } = await runIn(t, pod, flood, ...words);
-    const heard: { line?: string } = {};
-    void hear().then((line) => (heard.line = line));
-    let changes = 0;
-    while (heard.line === undefined) {
+    const { say, hear } = await runIn(t, pod, flood, at.outside[4], at.pod[4], at.kept[4], at.node[4]);
+    for (let changes = 0; changes < changesTried; changes += 1) {
       const keep = [...plan.keep, ...cidrs(`100.64.${changes % 200}.0/24`)];
       assert.equal(await masquerade.ensure({ ...plan, keep }), true);
-      changes += 1;
     }
-    assert.equal(heard.line, "0 0", `after ${changes} changes`);
-    assert.ok(changes > 20, `${changes} changes`);
+    say("");
+    const [flows, ...wrong] = (await hear()).split(" ");
+    assert.deepEqual(wrong, ["0", "0"], `of ${flows} flows to each`);
+    assert.ok(Number(flows) > 500, `${flows} flows`);
   },
 );

@@ -8,9 +8,10 @@ import { parseCidr } from "../../net/cidr.ts";
 import { loadAddon } from "../addon.ts";
 import type { Masquerade, MasqueradePlan } from "../contract.ts";
 import { createSequence, splitMessages } from "../netlink/message.ts";
-import { batchMessage } from "./constants.ts";
+import { batchMessage, nftMessage, setFlag } from "./constants.ts";
 import { createMasquerade } from "./masq.ts";
 import { masqTable } from "./masq-table.ts";
+import { familyHeaderLen } from "./messages.ts";
 import { tableText } from "./ruleset.ts";
 
 const netfilterLane = 1;
@@ -113,6 +114,37 @@ void test("ranges that touch or overlap are one; nobody adds to ours, nor takes 
   for (const change of ["add", "delete"]) {
     assert.throws(() => netns.run("nft", `${change} element inet fairlead-masq ${set} { 10.4.0.0/15 }`), /busy/);
   }
+});
+
+/** Attributes of a message by number. */
+function attributes(body: Buffer): Map<number, Buffer> {
+  const found = new Map<number, Buffer>();
+  for (let at = familyHeaderLen; at < body.length;) {
+    const length = body.readUInt16LE(at);
+    found.set(body.readUInt16LE(at + 2) & 0x3fff, body.subarray(at + 4, at + length));
+    at += (length + 3) & ~3;
+  }
+  return found;
+}
+
+void test("no set of ranges comes in one batch with rules: they would find it empty", async (t) => {
+  const call = openCall(t, makeNetns(t));
+  const batches: string[] = [];
+  const watched: Call = (request) => {
+    const messages = splitMessages(request);
+    const isRanges = ({ type, body }: (typeof messages)[number]): boolean =>
+      type === nftMessage.newSet && ((attributes(body).get(3)?.readUInt32BE() ?? 0) & setFlag.interval) !== 0;
+    const parts = [
+      ...(messages.some(isRanges) ? ["ranges"] : []),
+      ...(messages.some(({ type }) => type === nftMessage.newRule) ? ["rules"] : []),
+    ];
+    if (parts.length > 0) batches.push(parts.join(" and "));
+    return call(request);
+  };
+  const masquerade = open(watched);
+  await masquerade.ensure(plan);
+  await masquerade.ensure({ ...plan, keep: plan.keep.slice(1) });
+  assert.deepEqual(batches, ["ranges", "rules", "ranges", "rules"]);
 });
 
 /** What stays where a table is changed and not made anew. */
