@@ -192,9 +192,9 @@ const broken: [title: string, part: Partial<ClusterObjects>, says: RegExp, to?: 
     "a block that two nodes have",
     {
       nodes: [...usual.nodes, aNode(3)],
-      networks: [...usual.networks, aNetwork(3, { status: { blocks: [{ cidr: "10.4.2.0/25" }] } })],
+      networks: [...usual.networks, aNetwork(3, { status: { blocks: [{ cidr: "10.4.2.0/23" }] } })],
     },
-    /block 10\.4\.2\.0\/24 of node-2 overlaps 10\.4\.2\.0\/25 of node-3/,
+    /block 10\.4\.2\.0\/24 of node-2 overlaps 10\.4\.2\.0\/23 of node-3, which goes before it/,
   ],
   [
     "a node on another segment",
@@ -247,6 +247,21 @@ for (const [title, part, says, to = "shop/db"] of broken) {
     assert.match(text, /there is NO way$/);
   });
 }
+
+void test("of blocks that overlap the agents take the wider, of equals that of the first name, and their own before all", () => {
+  const overlapping = (n: number, cidr: string, from = "web", to = "db"): string => {
+    const nodes = [...usual.nodes.filter(({ metadata }) => metadata.name !== `node-${n}`), aNode(n)];
+    const networks = [
+      ...usual.networks.filter(({ metadata }) => metadata.name !== `node-${n}`),
+      aNetwork(n, { status: { blocks: [{ cidr }] } }),
+    ];
+    return route(from, to, { nodes, networks }).ways[0]?.verdict ?? "none";
+  };
+  assert.equal(overlapping(3, "10.4.2.0/25"), "way");
+  assert.equal(overlapping(3, "10.4.2.0/24"), "way");
+  assert.equal(overlapping(0, "10.4.2.0/24"), "no-way");
+  assert.equal(overlapping(3, "10.4.2.0/25", "node-3"), "no-way");
+});
 
 void test("an agent that still has its blocks from before goes on, and a note tells it", () => {
   const report = route("web", "db", { networks: [aNetwork(1, { status: null }), aNetwork(2)] });

@@ -1,10 +1,10 @@
 // The hop from a node to the block of another, and every reason for which that route is not there: pure.
 
-import { type Cidr, cidrContains, cidrsOverlap } from "../../net/cidr.ts";
+import { type Cidr, cidrContains, cidrPrefix, cidrsOverlap } from "../../net/cidr.ts";
 import { type Ip, ipFamily } from "../../net/ip.ts";
 import { type Finding, foreign } from "../cluster/finding.ts";
 import { findingsOfNode } from "../cluster/node-findings.ts";
-import type { ClusterView } from "../cluster/view.ts";
+import type { ClusterView, OwnedBlock } from "../cluster/view.ts";
 import type { Remark } from "./place.ts";
 
 /** One step of a packet. */
@@ -27,8 +27,13 @@ export interface Piece {
 /** What keeps an agent without blocks from before from making any route. */
 const mute = new Set(["no-agent", "agent-of-earlier-node", "unanswered", "answer-of-earlier-node", "no-blocks"]);
 
+interface Ends {
+  start: string;
+  end: string;
+}
+
 /** The route to another node's block, and every reason for which the agent of `start` would not make it. */
-export function toBlock({ start, end }: { start: string; end: string }, target: Ip, view: ClusterView): Piece {
+export function toBlock({ start, end }: Ends, target: Ip, view: ClusterView): Piece {
   const owned = view.blocks.find(({ node, block }) => node === end && cidrContains(block, target));
   if (owned === undefined) {
     const hop = { at: `node ${start}`, does: `no route to ${target}`, by: `NodeNetwork ${end}: status.blocks` };
@@ -37,7 +42,7 @@ export function toBlock({ start, end }: { start: string; end: string }, target: 
   const { block } = owned;
   const via = view.network(end)?.status?.addresses.find((address) => ipFamily(address) === ipFamily(target));
   const ledger = view.ledgers.find(({ spec }) => cidrsOverlap(spec.range, block));
-  const problems = [...overlaps(end, block, view), ...told(start, block, view)];
+  const problems = [...overlaps({ start, end }, block, view), ...told(start, block, view)];
   const silent = badOf(start, view).find(({ code }) => mute.has(code));
   // An agent that has blocks from before publishes, and goes on by what it knew.
   const serves = view.endpointsOf(start)?.nodeUid === view.node(start)?.metadata.uid;
@@ -77,11 +82,16 @@ function noBlock(node: string, target: Ip, view: ClusterView): Remark {
   };
 }
 
-function overlaps(node: string, block: Cidr, view: ClusterView): Remark[] {
+/** Blocks for which the agent of `start` leaves this one out (src/agent/cluster/peers.ts): its own, wider ones, of equals that of the first name. */
+function overlaps({ start, end }: Ends, block: Cidr, view: ClusterView): Remark[] {
+  const goesBefore = (other: OwnedBlock): boolean => {
+    const wider = cidrPrefix(block) - cidrPrefix(other.block);
+    return other.node === start || wider > 0 || (wider === 0 && other.node < end);
+  };
   return view.blocks
-    .filter((other) => other.node !== node && cidrsOverlap(other.block, block))
+    .filter((other) => other.node !== end && cidrsOverlap(other.block, block) && goesBefore(other))
     .map((other) => ({
-      says: `block ${block} of ${node} overlaps ${other.block} of ${other.node}: only one of them gets routes`,
+      says: `block ${block} of ${end} overlaps ${other.block} of ${other.node}, which goes before it: ${start} has no route to it`,
       cure: "delete one of the two Nodes, and let its kubelet register anew",
     }));
 }
