@@ -70,26 +70,39 @@ void test("a delayed call is late, and one of another user is not", async (t) =>
   assert.ok(late >= 290 && own < 290, `${own} and ${late} ms`);
 });
 
-void test("a server that hangs answers all that waited, and a stalled watch tells all that it missed", async (t) => {
+/** True where nothing was told until a call by another connection, begun afterwards, was answered. */
+const isSilent = async (told: Promise<unknown>, call: () => Promise<unknown>): Promise<boolean> =>
+  Promise.race([told.then(() => false), call().then(() => true)]);
+
+void test("a server that hangs answers all that waited, and tells its watches what they missed", async (t) => {
   const { server, wire } = await started(t);
   const watching = await wire.watch(`${configMaps}?watch=1`);
   t.after(() => watching.close());
-  server.pause();
-  let answered = false;
-  const waits = create(wire, "a").then((reply) => {
-    answered = true;
-    return reply.status;
-  });
-  await until("the call is under way", () => server.connections() >= 2);
-  assert.equal(answered, false);
-  server.stallWatches();
-  server.resume();
-  assert.equal(await waits, 201);
   const told = watching.nextChange();
-  assert.equal(
-    await Promise.race([told.then(() => "told"), wire.call("GET", configMaps).then(() => "silent")]),
-    "silent",
-  );
+  server.pause();
+  const waits = create(wire, "late");
+  await until("the call is under way", () => server.connections() >= 2);
+  const sent = (): number => server.usage().reduce((sum, { bytesOut }) => sum + bytesOut, 0);
+  const before = sent();
+  server.store.put("/configmaps", "default/a", { metadata: { name: "a", namespace: "default" } });
+  assert.equal(sent(), before, "neither answer nor event has left the server");
+  server.resume();
+  assert.equal((await waits).status, 201);
+  assert.equal((await told)?.type, "ADDED");
+  assert.deepEqual(names((await wire.call("GET", configMaps)).body), ["a", "late"]);
+});
+
+void test("stalled watches are silent while calls are answered, and then tell all that they missed", async (t) => {
+  const { server, wire } = await started(t);
+  const watching = await wire.watch(`${configMaps}?watch=1`);
+  t.after(() => watching.close());
+  server.stallWatches();
+  await create(wire, "a");
+  const told = watching.nextChange();
+  assert.equal(await isSilent(told, () => wire.call("GET", configMaps)), true);
+  server.pause();
+  server.resume();
+  assert.equal(await isSilent(told, () => wire.call("GET", configMaps)), true, "still stalled");
   server.resumeWatches();
   assert.equal((await told)?.type, "ADDED");
 });

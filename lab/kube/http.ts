@@ -158,7 +158,7 @@ async function runWatch(
       settings,
       response,
       signal,
-      gate: gate.isOpen() ? watchGate : gate,
+      gates: [gate, watchGate],
       stalled: effect?.does === "stall",
       onBegun: () => usage.answered(call.caller.name, 200),
       onSent: (bytes) => usage.sent(call.caller.name, bytes),

@@ -27,8 +27,8 @@ export interface WatchRun {
   settings: WatchSettings;
   response: ServerResponse;
   signal: AbortSignal;
-  /** While shut, nothing is sent. */
-  gate: Gate;
+  /** While any is shut, nothing is sent. */
+  gates: readonly Gate[];
   /** Never sends anything. */
   stalled: boolean;
   onBegun: () => void;
@@ -55,7 +55,7 @@ export async function serveWatch(state: ApiState, call: Call, run: WatchRun): Pr
   response.end();
 }
 
-function createPeer({ response, gate, stalled, onSent, signal }: WatchRun): Pick<WatchPeer, "send"> {
+function createPeer({ response, gates, stalled, onSent, signal }: WatchRun): Pick<WatchPeer, "send"> {
   let held: Buffer[] = [];
   let heldBytes = 0;
   const write = (line: Buffer): void => {
@@ -63,16 +63,18 @@ function createPeer({ response, gate, stalled, onSent, signal }: WatchRun): Pick
     response.write(line);
     if (response.writableLength > unreadMaxBytes) response.destroy();
   };
-  const stop = gate.onOpen(() => {
+  const mayTell = (): boolean => gates.every((gate) => gate.isOpen());
+  const tellHeld = (): void => {
+    if (!mayTell()) return;
     for (const line of held) write(line);
     held = [];
     heldBytes = 0;
-  });
-  signal.addEventListener("abort", stop, { once: true });
+  };
+  for (const gate of gates) signal.addEventListener("abort", gate.onOpen(tellHeld), { once: true });
   return {
     send: (line) => {
       if (stalled || response.destroyed) return;
-      if (gate.isOpen()) return write(line);
+      if (mayTell()) return write(line);
       held.push(line);
       heldBytes += line.length;
       if (heldBytes > unreadMaxBytes) response.destroy();
