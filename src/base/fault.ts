@@ -48,7 +48,7 @@ export const faults = {
   "lab-failed": kind(113, 500),
   "pod-replaced": kind(122, 409),
   "pods-attached": kind(123, 409),
-  "node-replaced": kind(108, 500),
+  "node-replaced": kind(124, 500),
   // The Kubernetes API. Those that pass by themselves are CNI 11: an ADD that needed the API may be tried again.
   "kube-not-found": kind(116, 404),
   "kube-conflict": kind(117, 409, true),

@@ -153,12 +153,12 @@ test("11.16 an agent that cannot install says where, and ends: no runtime finds 
   const other = await startNode(t);
   other.agent.audit.expectDamage(/state\/(?:agent\.yaml|in-the-way) is there/, "written here");
   await other.agent.stop();
-  const { paths, ...config } = other.agent.config;
+  const { node, addresses, paths } = other.agent.config;
   const inTheWay = join(paths.state, "in-the-way");
   writeFileSync(inTheWay, "");
   const file = join(paths.state, "agent.yaml");
   const cniConf = join(inTheWay, "net.d");
-  writeFileSync(file, JSON.stringify({ ...config, paths: { ...paths, cniConf } }));
+  writeFileSync(file, JSON.stringify({ node, addresses, paths: { ...paths, cniConf } }));
   const program = fileURLToPath(new URL("../../bin/fairlead", import.meta.url));
   const child = spawn("ip", ["netns", "exec", other.ns.name, program, "agent", "--config", file]);
   const ended = once(child, "close");
