@@ -14,7 +14,7 @@ import { uninstall } from "./uninstall.ts";
 
 interface Served {
   agent: TestAgent;
-  uninstall: (options?: { force?: boolean; wrap?: (kernel: Kernel) => Kernel }) => Promise<string[]>;
+  uninstall: (options?: { force?: boolean; callMs?: number; wrap?: (kernel: Kernel) => Kernel }) => Promise<string[]>;
 }
 
 /** A node whose agent masquerades, has a route to another node, and has told the host's daemons of itself. */
@@ -32,8 +32,8 @@ async function serve(t: TestContext): Promise<Served> {
   t.after(() => kernel.close());
   return {
     agent,
-    uninstall: ({ force = false, wrap = (real: Kernel) => real } = {}) =>
-      uninstall({ config: agent.config, kernel: wrap(kernel), log: silentLog(), force }),
+    uninstall: ({ force = false, callMs = 50, wrap = (real: Kernel) => real } = {}) =>
+      uninstall({ config: agent.config, kernel: wrap(kernel), log: silentLog(), force, callMs }),
   };
 }
 
@@ -95,6 +95,16 @@ test("while a pod is attached nothing is changed, and the pod is named", async (
   assert.deepEqual(ofOurs(agent), before);
   await agent.start();
   pod.run("ping", "-c1", "-W1", "172.30.0.11");
+});
+
+test("a DEL that is under way writes its release down, and that goes too", async (t) => {
+  const { agent, uninstall } = await serve(t);
+  await agent.add({ netns: makeNetns(t).path });
+  await agent.stop();
+  const underWay = agent.cni("DEL", { env: { FAIRLEAD_CONNECT_MS: "400" } });
+  await uninstall({ force: true, callMs: 1500 });
+  assert.equal((await underWay).exitCode, 0);
+  assert.deepEqual(ofOurs(agent), []);
 });
 
 test("a pod whose interface is another plugin's holds it up as long as its namespace is there", async (t) => {

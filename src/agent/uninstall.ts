@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { describe, Fault, isFault } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
 import { conflistFile, pluginType } from "../cni/conflist.ts";
+import { pause } from "../base/pause.ts";
 import { openSqliteStore } from "../ipam/sqlite-store.ts";
 import { type Attachment, type AttachmentId, attachmentKey, isWired, type Store } from "../ipam/store.ts";
 import { applyAll } from "../kernel/apply.ts";
@@ -23,7 +24,12 @@ export interface UninstallOptions {
   log: Log;
   /** Pods that are attached lose their network. */
   force: boolean;
+  /** How long a plugin call may still be under way after the plugin's file is gone; tests pass their own. */
+  callMs?: number;
 }
+
+/** A DEL without an agent tries for five seconds, then writes down what is to be released (native/shim.c). */
+const callDefaultMs = 6_000;
 
 /** State file, its log and index, and what was set aside of them. */
 const stateFile = "fairlead.db";
@@ -36,7 +42,8 @@ const podsShownMax = 10;
  * @throws Fault "io-failure" where an agent runs, "pods-attached" where pods hang on us and `force` is false: nothing is changed
  *   then; "cleanup-incomplete" where something could not be removed: all the rest was
  */
-export async function uninstall({ config, kernel, log, force }: UninstallOptions): Promise<string[]> {
+export async function uninstall(options: UninstallOptions): Promise<string[]> {
+  const { config, kernel, log, force, callMs = callDefaultMs } = options;
   const { paths } = config;
   if (await answers(paths.socket)) {
     throw new Fault("io-failure", `an agent answers on ${paths.socket} and would put everything back; stop it first`);
@@ -63,6 +70,8 @@ export async function uninstall({ config, kernel, log, force }: UninstallOptions
     await step("source guard", () => removeGuard(kernel));
     await step("masquerade", () => removeMasquerade(kernel));
     await step("files for the host's daemons", () => removeDropIns(paths.etc));
+    // Without the plugin no call begins; one that had begun must have written its release before those go.
+    if (removed.some((what) => what === "plugin")) await pause(callMs, new AbortController().signal);
     await step("sockets and releases", () =>
       removeFiles([paths.socket, statusSocket(paths.socket), releasesDirectory(paths.socket)]),
     );
