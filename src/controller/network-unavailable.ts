@@ -6,6 +6,7 @@ import { nodes } from "../kube/core-objects.ts";
 import type { ControllerDeps } from "./deps.ts";
 import { each } from "./each.ts";
 import { blocksCondition } from "./node-status.ts";
+import { readNode } from "./read-node.ts";
 import { heldBlocks, type NodeView, viewOf } from "./node-view.ts";
 
 const conditionType = "NetworkUnavailable";
@@ -33,7 +34,7 @@ export async function syncNetworkUnavailable(deps: ControllerDeps, signal: Abort
   const { caches, kube, now, log } = deps;
   if (!caches.nodes.synced() || !caches.networks.synced()) return;
   await each(caches.nodes.all(), signal, async (node) => {
-    const { name, uid } = node.metadata;
+    const { name, uid = "" } = node.metadata;
     const wanted = conditionFor(viewOf(node, caches.networks.get({ name })));
     if (wanted === undefined) return;
     const before = node.status.conditions?.find(({ type }) => type === conditionType);
@@ -50,7 +51,9 @@ export async function syncNetworkUnavailable(deps: ControllerDeps, signal: Abort
       await kube.patch(nodes, { name }, { type: "strategic", body }, { subresource: "status", signal });
       log.info({ node: name, ...wanted }, `wrote ${conditionType}`);
     } catch (error) {
-      if (!isFault(error, "kube-not-found", "kube-conflict")) throw error; // it is gone, or another has come
+      // It is gone, or another of its name has come: servers call a patch with another's uid a conflict, or invalid.
+      if (isFault(error, "kube-not-found", "kube-conflict")) return;
+      if (!isFault(error, "kube-refused") || (await readNode(kube, { name, uid }, signal)) !== undefined) throw error;
     }
   });
 }

@@ -13,6 +13,7 @@ import { type Gifts, namingsOf, planGifts } from "./give.ts";
 import { cachedLedgers, type Ledger, readLedgers, writeLedger } from "./ledgers.ts";
 import { type Judgement, judge, sameStatus, statusFrom } from "./node-status.ts";
 import { type NodeView, viewOf, viewsOf } from "./node-view.ts";
+import { readNode } from "./read-node.ts";
 
 /** Tries to write one Node against others who write it too; the next pass tries again. */
 const nodeWritesMax = 3;
@@ -141,31 +142,17 @@ async function writePodCidrs(
   }
 }
 
-/** The Node from storage; undefined where that one is gone. */
-async function readNode(
-  kube: ControllerDeps["kube"],
-  { name, uid }: NodeView,
-  signal: AbortSignal,
-): Promise<Node | undefined> {
-  try {
-    const node = await kube.get(nodes, { name }, { signal });
-    return node.metadata.uid === uid ? node : undefined;
-  } catch (error) {
-    if (isFault(error, "kube-not-found")) return undefined;
-    throw error;
-  }
-}
-
 /**
  * Writes the status of the NodeNetwork where it says anything else. The Node is read from storage after the version of the NodeNetwork
  * that is written on (`fresh`, or here): so a status can never come to a NodeNetwork that the sweep has seen without its Node.
  */
 async function writeStatus(
-  { kube, now, log }: ControllerDeps,
+  deps: ControllerDeps,
   view: NodeView,
   judgement: Judgement,
   { fresh, signal }: { fresh: Node | undefined; signal: AbortSignal },
 ): Promise<void> {
+  const { kube, now, log } = deps;
   const { network, name, uid } = view;
   if (network === undefined) return;
   const status = statusFrom(view, judgement, new Date(now()).toISOString());

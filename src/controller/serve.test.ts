@@ -71,7 +71,7 @@ test("one of two leads; when it stops or dies the other goes on, and both say ho
     };
     await serveNode("a");
     const leading = await Promise.all(running.map(leads));
-    assert.equal(leading.filter((leads) => leads).length, 1);
+    assert.equal(leading.filter((one) => one).length, 1);
     for (const each of running) {
       await until("it is ready", async () => (await each.ask("/readyz")).status === 200);
       assert.deepEqual(await each.ask("/healthz"), { status: 200, body: "ok\n" });

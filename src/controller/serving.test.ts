@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { present } from "../base/assert.ts";
+import { isFault } from "../base/fault.ts";
 import { events, nodes } from "../kube/core-objects.ts";
 import { type NodeNetwork, nodeNetworks } from "../kube/objects.ts";
 import { parseCidr } from "../net/cidr.ts";
@@ -214,4 +215,29 @@ test("the condition of another program, and all the others, are left as they are
       ],
     );
     assert.deepEqual(await networkUnavailable(world, "stranger"), ["True", "NoRouteCreated"]);
+  }));
+
+test("a refused condition is a failure while that Node lives, and none where another has come under its name", () =>
+  withLeader(dual, async (world, leader) => {
+    await world.addNode("a");
+    await world.runAgent("a");
+    await settle(world, leader);
+    const body = { status: { conditions: [{ type: "NetworkUnavailable", status: "True", reason: "Other" }] } };
+    await world.kube.patch(nodes, { name: "a" }, { type: "merge", body }, { subresource: "status" });
+    await leader.catchUp();
+    // As the real server answers a patch with the uid of another Node.
+    const effect = {
+      does: "answer",
+      status: 422,
+      reason: "Invalid",
+      message: "metadata.uid: field is immutable",
+    } as const;
+    world.server.faults.add({ verb: "patch", resource: "nodes", subresource: "status", times: 2, effect });
+    await assert.rejects(leader.pass(), (error) => isFault(error, "kube-refused"));
+    leader.freeze(true, "nodes");
+    await world.removeNode("a");
+    world.server.faults.clear();
+    await world.addNode("a");
+    world.server.faults.add({ verb: "patch", resource: "nodes", subresource: "status", effect });
+    await leader.pass();
   }));

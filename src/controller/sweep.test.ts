@@ -56,18 +56,11 @@ test("what is read and then written by another cannot be written over", () =>
 
 test("no block is freed while a NodeNetwork stands that its gone Node's status may still come to", () =>
   withLeader(config, async (world, leader) => {
+    leader.freeze(true, "networks"); // it does not hear of the NodeNetwork, and so does not remove it
     await world.addNode("a");
+    await leader.catchUp();
+    await leader.pass();
     await world.runAgent("a");
-    await settle(world, leader);
-    assert.deepEqual(await given(world), [0]);
-    // It does not hear that the agent writes: so its removal of the NodeNetwork is refused, and it must not go on without.
-    leader.freeze(true, "networks");
-    await world.kube.patch(
-      nodeNetworks,
-      { name: "a" },
-      { type: "merge", body: { status: { blocks: [] } } },
-      { subresource: "status" },
-    );
     await world.removeNode("a");
     await leader.catchUp();
     await leader.pass();
@@ -99,8 +92,35 @@ test("what is given between two reads of the sweep is not freed", () =>
     try {
       await replica.pass().catch((error: unknown) => assert.ok(isFault(error, "kube-conflict"), String(error)));
       assert.ok(meddled);
+      assert.ok((await given(world)).includes(1), "what b was given stands in the ledger");
       await settle(world, other);
       await checkSettled(world);
+    } finally {
+      await replica.close();
+    }
+  }));
+
+test("what the agent of a new Node makes its own just before it is removed stays", () =>
+  withLeader(config, async (world, other) => {
+    await world.addNode("a");
+    await world.runAgent("a");
+    await settle(world, other);
+    await world.removeNode("a");
+    let meddled = false;
+    const replica = await startReplica(world, {
+      cross: async (what, call) => {
+        if (what === "DELETE nodenetworks a" && !meddled) {
+          meddled = true;
+          await world.addNode("a");
+          await world.runAgent("a");
+        }
+        return await call();
+      },
+    });
+    try {
+      await replica.pass();
+      assert.ok(meddled);
+      assert.equal((await world.kube.list(nodeNetworks)).items.length, 1);
     } finally {
       await replica.close();
     }

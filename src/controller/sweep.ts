@@ -15,6 +15,7 @@ import { clearLeftovers, type Leftovers, leftoversOf } from "./free.ts";
 import { namingsOf } from "./give.ts";
 import { cachedLedgers, type Ledger, readLedgers, writeLedger } from "./ledgers.ts";
 import { viewsOf } from "./node-view.ts";
+import { readNode } from "./read-node.ts";
 import { createSecondSight, type SecondSight } from "./second-sight.ts";
 
 /** Uids of Nodes remembered as gone; the oldest is forgotten first, which costs a pass and no more. */
@@ -110,7 +111,7 @@ async function removeOne(
   const { name, uid, resourceVersion } = metadata;
   if (uid === undefined || resourceVersion === undefined) return; // every object of a server has both
   // The cache may be old: the newest word counts, and the object must be the one that was seen.
-  if (await isAlive(deps, name, nodeUid, signal)) return;
+  if ((await readNode(deps.kube, { name, uid: nodeUid }, signal)) !== undefined) return;
   try {
     await deps.kube.remove(kind, { name }, { uid, resourceVersion, signal });
   } catch (error) {
@@ -119,16 +120,6 @@ async function removeOne(
   }
   if (kind === nodeNetworks) remember(gone, nodeUid);
   deps.log.info({ object: `${kind.kind}/${name}`, nodeUid }, "removed what a node has left behind");
-}
-
-async function isAlive({ kube }: ControllerDeps, name: string, uid: string, signal: AbortSignal): Promise<boolean> {
-  try {
-    const node = await kube.get(nodes, { name }, { signal });
-    return node.metadata.uid === uid;
-  } catch (error) {
-    if (isFault(error, "kube-not-found")) return false;
-    throw error;
-  }
 }
 
 function remember(gone: Set<string>, uid: string): void {

@@ -54,7 +54,7 @@ export const upheavals: Readonly<Record<string, (stage: Stage) => Promise<string
   },
   "n2 goes, others come, and its agent has not heard": async ({ world, settle }) => {
     await world.removeNode("n2");
-    await addMany(world, ["n5", "n6", "n7", "n8"]);
+    for (const name of ["n5", "n6", "n7", "n8"]) await world.addNode(name);
     await settle();
     await world.runGhost("n2");
     return [];

@@ -4,7 +4,7 @@ import { startApiServer, type ApiServer } from "../../lab/kube/server.ts";
 import type { ControllerConfig } from "../../src/controller/config.ts";
 import { isFault } from "../../src/base/fault.ts";
 import { connect } from "../../src/kube/connect.ts";
-import type { Kube } from "../../src/kube/contract.ts";
+import type { Kind, Kube, KubeObject } from "../../src/kube/contract.ts";
 import { type Node, nodes } from "../../src/kube/core-objects.ts";
 import { nodeEndpoints, nodeNetworks } from "../../src/kube/objects.ts";
 import { type Guard, guardBlocks } from "./guard.ts";
@@ -76,12 +76,16 @@ async function runAgent(kube: Kube, name: string): Promise<void> {
   const { metadata } = await kube.get(nodes, { name });
   const nodeUid = metadata.uid ?? "";
   const spec = { nodeUid, agentVersion: "0.1.0" };
+  await put(kube, nodeNetworks, { metadata: { name }, spec }, { spec });
+  await put(kube, nodeEndpoints, { metadata: { name }, nodeUid, endpoints: [] }, { nodeUid });
+}
+
+/** Creates the object, or brings `change` to the one that is there. */
+async function put<T extends KubeObject>(kube: Kube, kind: Kind<T>, object: T, change: object): Promise<void> {
   try {
-    await kube.create(nodeNetworks, { metadata: { name }, spec });
-    await kube.create(nodeEndpoints, { metadata: { name }, nodeUid, endpoints: [] });
+    await kube.create(kind, object);
   } catch (error) {
     if (!isFault(error, "kube-exists")) throw error;
-    await kube.patch(nodeNetworks, { name }, { type: "merge", body: { spec } });
-    await kube.patch(nodeEndpoints, { name }, { type: "merge", body: { nodeUid } });
+    await kube.patch(kind, { name: object.metadata.name }, { type: "merge", body: change });
   }
 }
