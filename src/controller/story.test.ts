@@ -5,5 +5,5 @@ import fc from "fast-check";
 import { play, stories } from "../../test/controller/story.ts";
 
 test("whoever acts in whatever order on whatever knowledge: no block twice, none lost, every node served", async () => {
-  await fc.assert(fc.asyncProperty(stories, play), { numRuns: 25, endOnFailure: true });
+  await fc.assert(fc.asyncProperty(stories, play), { numRuns: 60, endOnFailure: true });
 });
