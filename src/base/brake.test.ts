@@ -21,6 +21,12 @@ void test("a fifth goes at once, more has to be wanted again after a while, with
   assert.deepEqual(allow(["a", "b", "c"], 10), ["a", "b", "c"]);
 });
 
+void test("of few things, any number goes at once", () => {
+  const brake = createBrake({ settleMs: 1000, manyMin: 3, clock: () => 0 });
+  assert.equal(brake.allow(["a", "b"], 2).size, 2);
+  assert.equal(brake.allow(["a", "b"], 3).size, 0);
+});
+
 void test("nothing there, nothing to remove", () => {
   const brake = createBrake({ settleMs: 1000, clock: () => 0 });
   assert.equal(brake.allow([], 0).size, 0);

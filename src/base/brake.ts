@@ -6,6 +6,8 @@ export const removalShareMax = 0.2;
 export interface BrakeOptions {
   /** How long a large removal must have been wanted before it happens. */
   settleMs: number;
+  /** Where fewer things than this are there, they are never many. */
+  manyMin?: number;
   /** Ms that never go back. */
   clock: () => number;
 }
@@ -19,13 +21,13 @@ export interface Brake {
 }
 
 /** A brake for one kind of thing. */
-export function createBrake({ settleMs, clock }: BrakeOptions): Brake {
+export function createBrake({ settleMs, manyMin = 0, clock }: BrakeOptions): Brake {
   let sinceMs = new Map<string, number>();
   return {
     allow: (unwanted, heldCount) => {
       const nowMs = clock();
       sinceMs = new Map(unwanted.map((key) => [key, sinceMs.get(key) ?? nowMs]));
-      if (unwanted.length <= heldCount * removalShareMax) return new Set(unwanted);
+      if (heldCount < manyMin || unwanted.length <= heldCount * removalShareMax) return new Set(unwanted);
       return new Set(unwanted.filter((key) => nowMs - (sinceMs.get(key) ?? nowMs) >= settleMs));
     },
   };

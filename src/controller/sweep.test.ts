@@ -16,7 +16,7 @@ import type { World, WorldConfig } from "../../test/controller/world.ts";
 import { clearLeftovers, leftoversOf } from "./free.ts";
 import { namingsOf, planGifts } from "./give.ts";
 import { ledgerName, readLedgers, writeLedger } from "./ledgers.ts";
-import { createSecondSight, secondSightMs } from "./second-sight.ts";
+import { massSettleMs } from "./sweep.ts";
 
 const range = present(parseCidr("10.64.0.0/16"), "a range");
 const config: WorldConfig = { assign: "fairlead", ranges: [{ cidr: range, blockPrefix: 24 }], serviceRanges: [] };
@@ -139,21 +139,6 @@ test("nothing is removed on the word of a cache alone", () =>
     await checkSettled(world);
   }));
 
-test("many removals at once wait until they are seen again", () => {
-  let nowMs = 0;
-  const sight = createSecondSight(() => nowMs);
-  const names = Array.from({ length: 11 }, (_, at) => `n${at}`);
-  assert.equal(sight.admit(names.slice(0, 10), 50).size, 10, "a fifth is not many");
-  assert.equal(sight.admit(names, 49).size, 11, "nor is anything of less than 50");
-  const fresh = createSecondSight(() => nowMs);
-  assert.equal(fresh.admit(names, 50).size, 0);
-  nowMs += secondSightMs - 1;
-  assert.equal(fresh.admit(names, 50).size, 0);
-  fresh.admit(names.slice(1), 50); // n0 was seen alive meanwhile
-  nowMs += 1;
-  assert.deepEqual([...fresh.admit(names, 50)], names.slice(1));
-});
-
 test("when most of a cluster vanishes at once, its blocks are freed a while later, and an event says so", () =>
   withLeader(config, async (world, leader) => {
     const names = Array.from({ length: 60 }, (_, at) => `n${at}`);
@@ -169,10 +154,10 @@ test("when most of a cluster vanishes at once, its blocks are freed a while late
     assert.equal((await given(world)).length, 60);
     const told = (await world.kube.list(events)).items.map(({ reason }) => reason);
     assert.deepEqual(told, ["MassRemovalWaits"]);
-    world.nowMs += secondSightMs;
+    world.nowMs += massSettleMs;
     await settle(world, leader); // the objects go, and their blocks are seen for the first time
     assert.equal((await world.kube.list(nodeNetworks)).items.length, 20);
-    world.nowMs += secondSightMs;
+    world.nowMs += massSettleMs;
     await settle(world, leader);
     await checkSettled(world);
     assert.equal((await given(world)).length, 20);

@@ -1,5 +1,6 @@
 // The loop that removes what belonged to nodes that are gone: NodeNetworks, NodeEndpoints, and then their blocks in the ledgers.
 
+import { type Brake, createBrake } from "../base/brake.ts";
 import { present } from "../base/assert.ts";
 import { isFault } from "../base/fault.ts";
 import { type Loop, type LoopPass, startLoop } from "../base/loop.ts";
@@ -16,7 +17,11 @@ import { namingsOf } from "./give.ts";
 import { cachedLedgers, type Ledger, readLedgers, writeLedger } from "./ledgers.ts";
 import { viewsOf } from "./node-view.ts";
 import { readNode } from "./read-node.ts";
-import { createSecondSight, type SecondSight } from "./second-sight.ts";
+
+/** Of fewer nodes or blocks than this, any number may go at once. */
+const manyMin = 50;
+/** How long many must have been gone before they are believed to be. */
+export const massSettleMs = 30_000;
 
 /** Uids of Nodes remembered as gone; the oldest is forgotten first, which costs a pass and no more. */
 const goneMax = 16_384;
@@ -50,23 +55,24 @@ interface Belonging {
 
 /** Makes the sweep; it remembers between passes what it has seen doomed. */
 export function createSweep(deps: ControllerDeps): Sweep {
-  const objects = createSecondSight(deps.uptime);
-  const blocks = new Map(deps.config.ranges.map(({ cidr }) => [cidr, createSecondSight(deps.uptime)]));
+  const braked = (): Brake => createBrake({ settleMs: massSettleMs, manyMin, clock: deps.uptime });
+  const objects = braked();
+  const blocks = new Map(deps.config.ranges.map(({ cidr }) => [cidr, braked()]));
   /** Nodes that were gone when their NodeNetwork was removed: whatever of that uid comes later can no more be given a status. */
   const gone = new Set<string>();
   return {
     sync: async (signal) => {
       const { nodes: nodeCache, networks, endpoints } = deps.caches;
       if (![nodeCache, networks, endpoints].every((cache) => cache.synced())) return; // never remove before all is known
-      await removeBelongings(deps, { sight: objects, gone }, signal);
-      await freeBlocks(deps, { sights: blocks, gone }, signal);
+      await removeBelongings(deps, { brake: objects, gone }, signal);
+      await freeBlocks(deps, { brakes: blocks, gone }, signal);
     },
   };
 }
 
 async function removeBelongings(
   deps: ControllerDeps,
-  { sight, gone }: { sight: SecondSight; gone: Set<string> },
+  { brake, gone }: { brake: Brake; gone: Set<string> },
   signal: AbortSignal,
 ): Promise<void> {
   const { caches, events } = deps;
@@ -82,7 +88,7 @@ async function removeBelongings(
       metadata.deletionTimestamp === undefined && caches.nodes.get({ name: metadata.name })?.metadata.uid !== nodeUid,
   );
   const key = ({ kind, object: { metadata } }: Belonging): string => `${kind.kind}/${metadata.name}`;
-  const admitted = sight.admit(doomed.map(key), all.length);
+  const admitted = brake.allow(doomed.map(key), all.length);
   const [first] = doomed;
   if (first !== undefined && admitted.size < doomed.length) {
     const message = `${doomed.length} of ${all.length} objects of nodes have lost their Node at once; they are removed only if that is seen again`;
@@ -137,7 +143,7 @@ function remember(gone: Set<string>, uid: string): void {
  */
 async function freeBlocks(
   deps: ControllerDeps,
-  { sights, gone }: { sights: ReadonlyMap<Cidr, SecondSight>; gone: ReadonlySet<string> },
+  { brakes, gone }: { brakes: ReadonlyMap<Cidr, Brake>; gone: ReadonlySet<string> },
   signal: AbortSignal,
 ): Promise<void> {
   const { caches, kube, log } = deps;
@@ -165,19 +171,19 @@ async function freeBlocks(
   const namings = namingsOf(views, allNetworks);
   for (const ledger of ledgers) {
     const left = leftoversOf(ledger.book, views, namings);
-    const sight = present(sights.get(ledger.book.range), `a sight of ${ledger.book.range}`);
-    await freeOf(deps, { ledger, left, sight }, signal);
+    const brake = present(brakes.get(ledger.book.range), `a brake of ${ledger.book.range}`);
+    await freeOf(deps, { ledger, left, brake }, signal);
   }
 }
 
 async function freeOf(
   deps: ControllerDeps,
-  { ledger, left, sight }: { ledger: Ledger; left: Leftovers; sight: SecondSight },
+  { ledger, left, brake }: { ledger: Ledger; left: Leftovers; brake: Brake },
   signal: AbortSignal,
 ): Promise<void> {
   const { book, object } = ledger;
   const name = (block: number): string => blockCidr(book, block);
-  const admitted = sight.admit(left.unowned.map(name), givenBlocks(book).length);
+  const admitted = brake.allow(left.unowned.map(name), givenBlocks(book).length);
   const unowned = left.unowned.filter((block) => admitted.has(name(block)));
   if (unowned.length < left.unowned.length) {
     const { uid = "", name: objectName } = object.metadata;
