@@ -5,6 +5,7 @@ import { measureNodeWork } from "./node-work.ts";
 import { atMostMs, atMostMsMore, makeRow, makeValue, type Row, timesFaster, type Value } from "./report.ts";
 import { blockPods, measure, type RunResult } from "./rounds.ts";
 import { measureSoak } from "./soak.ts";
+import { simulate } from "./simulation.ts";
 import { benchLab } from "./stage.ts";
 
 export interface Figures {
@@ -25,7 +26,7 @@ interface Part {
   run(options: PartOptions): Promise<Figures>;
 }
 
-export const partNames = ["single", "load", "soak", "node"] as const;
+export const partNames = ["single", "load", "soak", "node", "cluster"] as const;
 export type PartName = (typeof partNames)[number];
 
 export const parts: Readonly<Record<PartName, Part>> = {
@@ -33,6 +34,10 @@ export const parts: Readonly<Record<PartName, Part>> = {
   load: { what: "100 pods at once, then 8 at a time for a minute", run: load },
   soak: { what: "100,000 pods one after another, 8 at a time: memory and processor time", run: soak },
   node: { what: "a node with 250 pods: its agent's start, GC; what a removed pod leaves, and how long", run: nodeWork },
+  cluster: {
+    what: "1,000 nodes and 30,000 pods in the lab's API server: controller, and what an agent asks",
+    run: largeCluster,
+  },
 };
 
 const name = benchLab;
@@ -168,5 +173,24 @@ async function nodeWork({ quick, signal }: PartOptions): Promise<Figures> {
       { name: `DEL until link and ${flows} tracked connections are gone p50`, ours: result.gone, fraction: 0.5 },
     ].map(makeRow),
     values: [],
+  };
+}
+
+async function largeCluster({ quick, signal, onStep }: PartOptions): Promise<Figures> {
+  const [nodes, podsOfNode] = quick ? [50, 5] : [1000, 30];
+  const result = await simulate({ name, nodes, podsOfNode, signal, onStep });
+  const size = `${nodes.toLocaleString("en")} nodes`;
+  return {
+    rows: [],
+    values: [
+      makeValue(`${size}: made, until the last has its blocks`, result.blocksS, "s"),
+      makeValue(`${size}: of it, until the last is made`, result.madeS, "s"),
+      makeValue(`${size}: controller memory`, result.controllerMb, "MB"),
+      makeValue(`${size}: controller processor time`, result.controllerCpuS, "s"),
+      makeValue(`${size}: requests of the controller`, result.controllerRequests, "requests"),
+      makeValue(`${size}: requests of one agent`, result.agentRequests, "requests"),
+      makeValue(`${size}: sent to one agent`, result.agentKb, "KB"),
+      makeValue(`${size}: memory of one agent`, result.agentMb, "MB"),
+    ],
   };
 }

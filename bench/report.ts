@@ -77,7 +77,7 @@ export function makeRow({ name, ours, reference = [], fraction, bar }: Measured)
 export interface Value {
   name: string;
   value: number;
-  unit: "MB" | "pairs/s";
+  unit: "MB" | "KB" | "pairs/s" | "s" | "requests";
   bar: string | null;
   ok: boolean | null;
 }

@@ -15,6 +15,8 @@ export interface ApiOptions {
   serverName: string;
   authority: string;
   client: KeyPair;
+  /** Connections that stay for the next call, at most; none if absent, so that no call meets one whose server is gone. */
+  kept?: number;
 }
 
 export interface Answer {
@@ -30,9 +32,16 @@ export interface Api {
 }
 
 /** A client of the server behind `socket`. */
-export function createApi({ socket, serverName, authority, client }: ApiOptions): Api {
+export function createApi({ socket, serverName, authority, client, kept = 0 }: ApiOptions): Api {
   const [ca, cert, key] = [authority, client.certificate, client.key].map((file) => readFileSync(file));
-  const agent = new Agent({ ca, cert, key, servername: serverName, keepAlive: false });
+  const agent = new Agent({
+    ca,
+    cert,
+    key,
+    servername: serverName,
+    keepAlive: kept > 0,
+    ...(kept > 0 ? { maxSockets: kept } : {}),
+  });
 
   const ask: Api["ask"] = (method, path, body, type = "application/json") =>
     new Promise((done, failed) => {

@@ -1,6 +1,8 @@
 // Kubernetes around a lab's nodes: the small API server, Fairlead's controller, and what a kubelet tells of nodes and pods.
 
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { request } from "node:http";
+import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { parseAllDocuments, stringify } from "yaml";
 import { z } from "zod";
@@ -10,6 +12,7 @@ import { type Cidr, cidrContains, cidrBase, cidrFamily, parseCidr } from "../src
 import { type Api, createApi } from "./api.ts";
 import { makeAuthority } from "./certificates.ts";
 import { type Daemon, startDaemon } from "./daemon.ts";
+import { readJson } from "./json.ts";
 import type { Addresses, ClusterLayout, Family, NodeLayout } from "./layout.ts";
 import type { Lab } from "./record.ts";
 import { all, until } from "./waiting.ts";
@@ -48,10 +51,24 @@ export interface Kubernetes {
   podGone(name: string): Promise<void>;
   /** What the node's agent has published. */
   published(node: string): Promise<Published[]>;
-  controller: { start(): Promise<void>; stop(): Promise<void>; kill(): Promise<void> };
+  controller: { start(): Promise<void>; stop(): Promise<void>; kill(): Promise<void>; pid(): number };
   /** One that hangs accepts connections and answers nobody until it is woken; one that is killed has its objects when it starts again. */
   apiServer: { hang(): void; wake(): void; kill(): Promise<void>; start(): Promise<void> };
+  /** An administrator's client for many calls at once. */
+  connect(atOnce: number): Api;
+  /** What each user has asked of the server since `resetUsage`. */
+  usage(): Promise<Usage[]>;
+  resetUsage(): Promise<void>;
 }
+
+const usageSchema = z.array(z.object({ user: z.string(), requests: z.number(), bytesOut: z.number() }));
+
+/** Requests of one user, and the bytes that the server sent it. */
+export type Usage = z.output<typeof usageSchema>[number];
+
+/** Users of the lab's programs. */
+export const controllerUser = "fairlead-controller";
+export const agentUser = (node: string): string => `fairlead-agent:${node}`;
 
 export interface KubernetesOptions {
   assign: Assign;
@@ -78,9 +95,8 @@ export async function startKubernetes(
 
   const settings = `${directory}/api.json`;
   const tls = { cert: serving.certificate, key: serving.key, clientCa: authority.certificate };
-  writeFileSync(settings, JSON.stringify({ host, port: apiPort, tls, file: `${directory}/objects.jsonl` }), {
-    mode: 0o600,
-  });
+  const [file, orders] = [`${directory}/objects.jsonl`, `${directory}/orders.sock`];
+  writeFileSync(settings, JSON.stringify({ host, port: apiPort, tls, file, control: orders }), { mode: 0o600 });
   const socket = `${directory}/api.sock`;
   const startServer = (): Promise<Daemon> =>
     startNode(lab, { name: "api server", netns, directory, args: [serverProgram, settings] });
@@ -88,14 +104,16 @@ export async function startKubernetes(
     startServer(),
     startNode(lab, { name: "door", netns, directory, args: [doorProgram, socket, host, String(apiPort)] }),
   ]);
-  const api = createApi({ socket, serverName: "localhost", authority: authority.certificate, client: admin });
+  const connect = (kept: number): Api =>
+    createApi({ socket, serverName: "localhost", authority: authority.certificate, client: admin, kept });
+  const api = connect(0);
   await applyCrds(api);
 
   const controllerConfig = `${directory}/controller.yaml`;
   writeFileSync(
     controllerConfig,
     controllerText({
-      kubeconfig: await authority.kubeconfig("controller", { user: "fairlead-controller" }, server),
+      kubeconfig: await authority.kubeconfig("controller", { user: controllerUser }, server),
       assign,
       families: layout.families,
     }),
@@ -119,11 +137,14 @@ export async function startKubernetes(
       await all(layout.nodes.map((node) => api.must("POST", "/api/v1/nodes", nodeObject(node, assign))));
       const blocks = await blocksOf(api, layout);
       const kubeconfigs = await all(
-        layout.nodes.map(({ name }) => authority.kubeconfig(name, { user: `fairlead-agent:${name}` }, server)),
+        layout.nodes.map(({ name }) => authority.kubeconfig(name, { user: agentUser(name) }, server)),
       );
       return placed(layout, blocks, kubeconfigs);
     },
     ...podCalls(api),
+    connect,
+    usage: async () => readJson(usageSchema, await order(orders, "usage"), "usage"),
+    resetUsage: async () => void (await order(orders, "reset-usage")),
     controller: {
       start: startController,
       stop: async () => {
@@ -131,6 +152,7 @@ export async function startKubernetes(
         if (how !== 0) throw new Fault("lab-failed", `the controller did not stop in order but ended with ${how}`);
       },
       kill: async () => void (await present(controller, "controller").end(0)),
+      pid: () => present(controller, "controller").id.pid,
     },
     apiServer: {
       hang: () => void process.kill(apiDaemon.id.pid, "SIGSTOP"),
@@ -252,6 +274,17 @@ function placed(layout: ClusterLayout, blocks: BlocksByNode, kubeconfigs: readon
         })),
       );
   return { ...layout, nodes: nodes.map((node) => ({ ...node, routes: ways(node.name) })) };
+}
+
+/** Gives an order to the API server's program (lab/kube/control.ts). */
+function order(socketPath: string, command: string): Promise<string> {
+  return new Promise((done, failed) => {
+    const fail = (cause: Error): void =>
+      failed(new Fault("lab-failed", `the API server did not follow the order ${command}`, { cause }));
+    const call = request({ socketPath, path: `/${command}`, method: "POST" }, (response) => done(text(response)));
+    call.on("error", fail);
+    call.end();
+  });
 }
 
 const podsPath = "/api/v1/namespaces/default/pods";
