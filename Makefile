@@ -67,7 +67,7 @@ mutants: setup-dev reference-if-go ## change the code in known ways and see the 
 demo: setup ## a small VPC in network namespaces, and what Fairlead does in it
 	@bin/fairlead lab demo
 
-bench: setup reference ## measure against the reference plugins, write bench/results.json (Go, root); ARGS="--only load"
+bench: setup reference upstream image ## measure against the reference plugins, write bench/results.json (Go, root); ARGS="--only load"
 	@umask 022; $(MAKE) --no-print-directory -s build/bench-spawn
 	@node_modules/.bin/node bench/main.ts $(ARGS)
 

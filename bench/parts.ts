@@ -3,6 +3,7 @@
 import { measureLoad } from "./load.ts";
 import { measureNodeWork } from "./node-work.ts";
 import { atMostMs, atMostMsMore, makeRow, makeValue, type Row, timesFaster, type Value } from "./report.ts";
+import { measurePods } from "./pods.ts";
 import { blockPods, measure, type RunResult } from "./rounds.ts";
 import { measureSoak } from "./soak.ts";
 import { simulate } from "./simulation.ts";
@@ -26,7 +27,7 @@ interface Part {
   run(options: PartOptions): Promise<Figures>;
 }
 
-export const partNames = ["single", "load", "soak", "node", "cluster"] as const;
+export const partNames = ["single", "load", "soak", "node", "cluster", "pods"] as const;
 export type PartName = (typeof partNames)[number];
 
 export const parts: Readonly<Record<PartName, Part>> = {
@@ -37,6 +38,10 @@ export const parts: Readonly<Record<PartName, Part>> = {
   cluster: {
     what: "1,000 nodes and 30,000 pods in the lab's API server: controller, and what an agent asks",
     run: largeCluster,
+  },
+  pods: {
+    what: "pods of two real clusters in turn, ours and the reference's (after make upstream image)",
+    run: realPods,
   },
 };
 
@@ -193,4 +198,17 @@ async function largeCluster({ quick, signal, onStep }: PartOptions): Promise<Fig
       makeValue(`${size}: memory of one agent`, result.agentMb, "MB"),
     ],
   };
+}
+
+async function realPods({ quick, signal, onStep }: PartOptions): Promise<Figures> {
+  const { ours, reference } = await measurePods({ name, pods: quick ? 3 : 30, signal, onStep });
+  const figures = (["running", "pingable"] as const).flatMap((key) =>
+    ([0.5, 0.99] as const).map((fraction) => ({
+      name: `pod in a real cluster, dual stack, created until ${key} p${fraction * 100}`,
+      ours: ours[key],
+      reference: reference[key],
+      fraction,
+    })),
+  );
+  return { rows: figures.map(makeRow), values: [] };
 }
