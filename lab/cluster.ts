@@ -67,13 +67,15 @@ export interface ClusterOptions {
   program?: string | undefined;
   /** Who cuts node blocks, where there is Kubernetes around the nodes (`plan.control`). */
   assign?: Assign;
+  /** See KubernetesOptions. */
+  keepsObjects?: boolean;
 }
 
 /**
  * Makes the machines of `plan` and starts an agent and an echo server on each node; on return all nodes are ready for pods.
  */
 export async function startCluster(lab: Lab, plan: ClusterLayout, options: ClusterOptions = {}): Promise<Cluster> {
-  const { program, assign = "fairlead" } = options;
+  const { program, assign = "fairlead", keepsObjects = true } = options;
   const nodes = new Map<string, LabNode>();
   const machines = new Map<string, Endpoint>();
   const pods = new Map<string, Pod>();
@@ -137,7 +139,8 @@ export async function startCluster(lab: Lab, plan: ClusterLayout, options: Clust
     machines.set(outside.name, outside);
     await startServer(lab, outside);
   }
-  const kubernetes = plan.control === undefined ? undefined : await startKubernetes(lab, plan, { assign, program });
+  const kubernetes =
+    plan.control === undefined ? undefined : await startKubernetes(lab, plan, { assign, keepsObjects, program });
   const layout = (await kubernetes?.register()) ?? plan;
   await all(
     layout.nodes.map(async (nodeLayout) => {

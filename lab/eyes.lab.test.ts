@@ -36,7 +36,7 @@ const cases: Case[] = [
       in node-1 run nft add rule ip broken way oifname eth0 masquerade
       expect a reaches c
       expect every pod reaches every pod from its own address`,
-    seen: /a -> c, tcp over v4: seen from 172\.30\.0\.11, its own address is 10\.4\.1\.\d+/,
+    seen: /a -> c, tcp over v4: seen from 172\.30\.0\.11, the address of a is 10\.4\.1\.\d+/,
   },
   {
     name: "somebody else answers",

@@ -25,7 +25,7 @@ export type Action =
   | { do: "delete again"; pod: string }
   | { do: "check pod"; pod: string }
   | { do: "controller"; change: "start" | "stop" | "kill" }
-  | { do: "api server"; change: "hang" | "wake" | "kill" | "start" }
+  | { do: "api server"; change: "hang" | "wake" | "stop" | "start" }
   | { do: "agent"; change: "start" | "stop" | "kill" | "restart"; node: string }
   /** `{v4}` and `{v6}` in a word stand for the addresses of `place`, `{NAME.v4}` for those of another. */
   | { do: "run"; place: string; command: readonly string[] }
@@ -124,7 +124,7 @@ export const forms: readonly Form[] = [
     pattern: pattern(`${change} controller`),
     read: () => ({ do: "controller", change }),
   })),
-  ...(["hang", "wake", "kill", "start"] as const).map((change): Form => ({
+  ...(["hang", "wake", "stop", "start"] as const).map((change): Form => ({
     shape: `${change} api server`,
     pattern: pattern(`${change} api server`),
     read: () => ({ do: "api server", change }),

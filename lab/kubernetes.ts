@@ -52,8 +52,8 @@ export interface Kubernetes {
   /** What the node's agent has published. */
   published(node: string): Promise<Published[]>;
   controller: { start(): Promise<void>; stop(): Promise<void>; kill(): Promise<void>; pid(): number };
-  /** One that hangs accepts connections and answers nobody until it is woken; one that is killed has its objects when it starts again. */
-  apiServer: { hang(): void; wake(): void; kill(): Promise<void>; start(): Promise<void> };
+  /** One that hangs accepts connections and answers nobody until it is woken; one that is stopped has its objects when it starts again. */
+  apiServer: { hang(): void; wake(): void; stop(): Promise<void>; start(): Promise<void> };
   /** An administrator's client for many calls at once. */
   connect(atOnce: number): Api;
   /** What each user has asked of the server since `resetUsage`. */
@@ -72,6 +72,8 @@ export const agentUser = (node: string): string => `fairlead-agent:${node}`;
 
 export interface KubernetesOptions {
   assign: Assign;
+  /** The API server's objects outlive it, in a file that is written every second; true if absent. */
+  keepsObjects?: boolean;
   /** The `fairlead` whose controller runs; that of this project if absent. */
   program?: string | undefined;
 }
@@ -80,7 +82,7 @@ export interface KubernetesOptions {
 export async function startKubernetes(
   lab: Lab,
   layout: ClusterLayout,
-  { assign, program = fairlead }: KubernetesOptions,
+  { assign, keepsObjects = true, program = fairlead }: KubernetesOptions,
 ): Promise<Kubernetes> {
   const control = present(layout.control, "a machine for the control plane");
   const { directory, netns } = control;
@@ -96,7 +98,11 @@ export async function startKubernetes(
   const settings = `${directory}/api.json`;
   const tls = { cert: serving.certificate, key: serving.key, clientCa: authority.certificate };
   const [file, orders] = [`${directory}/objects.jsonl`, `${directory}/orders.sock`];
-  writeFileSync(settings, JSON.stringify({ host, port: apiPort, tls, file, control: orders }), { mode: 0o600 });
+  writeFileSync(
+    settings,
+    JSON.stringify({ host, port: apiPort, tls, ...(keepsObjects ? { file } : {}), control: orders }),
+    { mode: 0o600 },
+  );
   const socket = `${directory}/api.sock`;
   const startServer = (): Promise<Daemon> =>
     startNode(lab, { name: "api server", netns, directory, args: [serverProgram, settings] });
@@ -157,7 +163,7 @@ export async function startKubernetes(
     apiServer: {
       hang: () => void process.kill(apiDaemon.id.pid, "SIGSTOP"),
       wake: () => void process.kill(apiDaemon.id.pid, "SIGCONT"),
-      kill: async () => void (await apiDaemon.end(0)),
+      stop: async () => void (await apiDaemon.end(stopWithinMs)),
       start: async () => {
         apiDaemon = await startServer();
       },
