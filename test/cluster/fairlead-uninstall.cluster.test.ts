@@ -115,4 +115,6 @@ function spread(name: string): object {
   return deployment(name, 4, { spec: { topologySpreadConstraints: [constraint] } });
 }
 
-onCluster("Fairlead, taken off its nodes", { network: "fairlead", proxyMode: "nftables" }, [uninstallTests]);
+onCluster("Fairlead, taken off its nodes", { network: "fairlead", proxyMode: "nftables", dns: false }, [
+  uninstallTests,
+]);
