@@ -50,7 +50,7 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
   const warden = startWarden(lab);
   try {
     const plan = planCluster({ lab: name, nodes: 2, families: [4, 6], gateway: true, control: true });
-    const cluster = await startCluster(lab, plan, { keepsObjects: false });
+    const cluster = await startCluster(lab, plan, { keepsObjects: false, blockPrefix: 26 });
     const kubernetes = present(cluster.kubernetes, "Kubernetes");
     const api = kubernetes.connect(atOnce);
     await kubernetes.resetUsage();

@@ -69,13 +69,14 @@ export interface ClusterOptions {
   assign?: Assign;
   /** See KubernetesOptions. */
   keepsObjects?: boolean;
+  blockPrefix?: number;
 }
 
 /**
  * Makes the machines of `plan` and starts an agent and an echo server on each node; on return all nodes are ready for pods.
  */
 export async function startCluster(lab: Lab, plan: ClusterLayout, options: ClusterOptions = {}): Promise<Cluster> {
-  const { program, assign = "fairlead", keepsObjects = true } = options;
+  const { program, assign = "fairlead", keepsObjects = true, blockPrefix = 24 } = options;
   const nodes = new Map<string, LabNode>();
   const machines = new Map<string, Endpoint>();
   const pods = new Map<string, Pod>();
@@ -140,7 +141,9 @@ export async function startCluster(lab: Lab, plan: ClusterLayout, options: Clust
     await startServer(lab, outside);
   }
   const kubernetes =
-    plan.control === undefined ? undefined : await startKubernetes(lab, plan, { assign, keepsObjects, program });
+    plan.control === undefined
+      ? undefined
+      : await startKubernetes(lab, plan, { assign, keepsObjects, blockPrefix, program });
   const layout = (await kubernetes?.register()) ?? plan;
   await all(
     layout.nodes.map(async (nodeLayout) => {

@@ -74,6 +74,8 @@ export interface KubernetesOptions {
   assign: Assign;
   /** The API server's objects outlive it, in a file that is written every second; true if absent. */
   keepsObjects?: boolean;
+  /** Prefix length of a node's IPv4 block; 24 if absent, which makes 256 of them. */
+  blockPrefix?: number;
   /** The `fairlead` whose controller runs; that of this project if absent. */
   program?: string | undefined;
 }
@@ -82,7 +84,7 @@ export interface KubernetesOptions {
 export async function startKubernetes(
   lab: Lab,
   layout: ClusterLayout,
-  { assign, keepsObjects = true, program = fairlead }: KubernetesOptions,
+  { assign, keepsObjects = true, blockPrefix = 24, program = fairlead }: KubernetesOptions,
 ): Promise<Kubernetes> {
   const control = present(layout.control, "a machine for the control plane");
   const { directory, netns } = control;
@@ -122,6 +124,7 @@ export async function startKubernetes(
       kubeconfig: await authority.kubeconfig("controller", { user: controllerUser }, server),
       assign,
       families: layout.families,
+      blockPrefix,
     }),
     { mode: 0o600 },
   );
@@ -201,12 +204,18 @@ async function applyCrds(api: Api): Promise<void> {
   }
 }
 
-function controllerText(options: { kubeconfig: string; assign: Assign; families: readonly Family[] }): string {
-  const { kubeconfig, assign, families } = options;
+interface ControllerWishes {
+  kubeconfig: string;
+  assign: Assign;
+  families: readonly Family[];
+  blockPrefix: number;
+}
+
+function controllerText({ kubeconfig, assign, families, blockPrefix }: ControllerWishes): string {
   return stringify({
     kubernetes: { kubeconfig },
     assign,
-    ranges: families.map((family) => ({ cidr: podRanges[family], blockPrefix: family === 4 ? 24 : 64 })),
+    ranges: families.map((family) => ({ cidr: podRanges[family], blockPrefix: family === 4 ? blockPrefix : 64 })),
     lease: { namespace: "default", name: "fairlead-controller" },
   });
 }
