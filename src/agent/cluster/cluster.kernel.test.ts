@@ -1,6 +1,7 @@
 // An agent in a cluster from its first start on: what it waits for, whom it believes, what it publishes, and what it does when its node is another.
 
 import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
 import { test, type TestContext } from "node:test";
 import { type ClusterAgent, makeClusterAgent, ownNode } from "../../../test/cluster-agent.ts";
 import { makeNetns } from "../../../test/netns.ts";
@@ -192,6 +193,10 @@ void test("a node that is made anew under its name: the agent ends, and the next
   });
   await agent.giveBlocks(["10.4.9.0/24", "fd00:10:4:9::/64"]);
   await second.serving;
+  assert.ok(
+    readdirSync(agent.config.paths.state).some((name) => name.startsWith("fairlead.db.foreign-")),
+    "the old node's state is set aside",
+  );
   assert.equal(((await agent.ask("/pods")) as unknown[]).length, 1, "the living pod is read back from its link");
   const added = await call(agent, "ADD", {
     pod: "b",
