@@ -61,6 +61,7 @@ void test("before it has blocks it tells what it waits for and takes no pod; the
   await agent.makeNode();
   await until("it waits for the controller", async () => /status\.blocks of NodeNetwork node-1/.test(await waitsFor()));
   assert.equal(agent.hasConflist(), false);
+  await until("it has written its NodeNetwork", async () => (await agent.network()) !== undefined);
   const written = await agent.network();
   assert.equal(written?.spec.agentVersion, "test");
   assert.equal(written?.metadata.ownerReferences?.[0]?.kind, "Node");
