@@ -118,7 +118,7 @@ async function installDns({ plane, options }: KubernetesCluster): Promise<void> 
 async function installNetwork(cluster: KubernetesCluster): Promise<void> {
   const { lab, plan, plane, nodes, options } = cluster;
   const { network, allocateNodeCidrs, families } = options;
-  if (network === "fairlead") await installFairlead(plane);
+  if (network === "fairlead") await installFairlead(plane, { allocateNodeCidrs, families });
   if (network === "none" && !allocateNodeCidrs) return;
   const blocks = await untilBlocks(plane, nodes, families.length);
   const routed = nodes.map(({ layout, name }) => ({ layout, blocks: present(blocks.get(name), `blocks of ${name}`) }));

@@ -1,9 +1,11 @@
 // Fairlead as the network of a test cluster: its image on every node and its manifests, exactly as a user installs it.
 
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Fault } from "../../src/base/fault.ts";
+import type { Family } from "../../lab/layout.ts";
 import type { ControlPlane } from "./control-plane.ts";
+import { podRanges } from "./plan.ts";
 
 /** What a user applies. */
 export const manifest = fileURLToPath(new URL("../../deploy/fairlead.yaml", import.meta.url));
@@ -17,9 +19,30 @@ export function reasonAgainstFairlead(): string | undefined {
   return undefined;
 }
 
+export interface FairleadOptions {
+  /** False: Kubernetes gives nodes no blocks, so Fairlead's controller has to, and its configuration is changed to say so. */
+  allocateNodeCidrs: boolean;
+  families: readonly Family[];
+}
+
 /** Applies the manifests; the nodes have the image already. Does not wait for the agents. @throws Fault "lab-failed" */
-export async function installFairlead(plane: ControlPlane): Promise<void> {
+export async function installFairlead(
+  plane: ControlPlane,
+  { allocateNodeCidrs, families }: FairleadOptions,
+): Promise<void> {
   const reason = reasonAgainstFairlead();
   if (reason !== undefined) throw new Fault("lab-failed", `Fairlead cannot be installed: ${reason}`);
-  await plane.kubectl(["apply", `--filename=${manifest}`]);
+  if (allocateNodeCidrs) await plane.kubectl(["apply", `--filename=${manifest}`]);
+  else await plane.kubectl(["apply", "--filename=-"], { input: assigning(families) });
+}
+
+/** The manifests with the change that docs/install.md tells of: the controller gives the blocks. */
+function assigning(families: readonly Family[]): string {
+  const [before, after] = ["    assign: cluster\n", "    assign: fairlead\n    ranges:\n"];
+  const text = readFileSync(manifest, "utf8");
+  if (!text.includes(before)) throw new Fault("lab-failed", `${manifest} has no line "${before.trim()}" to be changed`);
+  const ranges = families.map(
+    (family) => `      - { cidr: "${podRanges[family]}", blockPrefix: ${family === 4 ? 24 : 64} }\n`,
+  );
+  return text.replace(before, `${after}${ranges.join("")}`);
 }
