@@ -26,7 +26,7 @@ import { answer, type CallDeps, refusal, rollBack } from "./server.ts";
 import { type Releases, startReleases } from "./releases.ts";
 import { openSockets, type Sockets } from "./sockets.ts";
 import type { Place } from "./place.ts";
-import { clusterLoops, followCluster, type Station, takeStation } from "./station.ts";
+import { followCluster, type Station, takeStation } from "./station.ts";
 import { serveStatus, statusSocket } from "./status.ts";
 import { type KeptUplink, keepUplink } from "./uplink.ts";
 import { watchNode } from "./watch.ts";
@@ -41,13 +41,14 @@ export async function serve(given: AgentOptions): Promise<void> {
   const onPass = reportPasses(metrics, log);
   const stop = new AbortController();
   const options = { ...given, signal: AbortSignal.any([given.signal, stop.signal]) };
-  const station = await takeStation(options, onPass);
+  let station: Station | undefined;
   try {
+    station = await takeStation(options, onPass);
     if (station.ready) await serveFrom(station, { options, metrics, onPass, stop: (why) => stop.abort(why) });
   } finally {
     stop.abort();
-    station.store.close();
-    await station.cluster?.done;
+    await station?.cluster?.done;
+    station?.store.close();
   }
   if (stop.signal.reason instanceof Fault) throw stop.signal.reason;
   log.info("stopped");
@@ -83,7 +84,8 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
       nextLinkIndexes: createLinkIndexes(await takenIndexes(kernel, pool)),
       onDoomed: () => trigger("reaper"),
       releasesApplied: async () => releases?.applied(),
-      loops: () => [...loops.values()].map((loop) => loop.status()),
+      loops: () =>
+        [...loops.values(), ...(cluster === undefined ? [] : [cluster.reporting])].map((loop) => loop.status()),
     });
     start(startReaper(deps, loopStop.signal, onPass));
     await recover({ ...deps, bootId: await readBootId(), now });
@@ -94,7 +96,10 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
     const masquerade = masqueradeOf(options, { place, uplink, metrics });
     const parts = { options, deps, host, uplink, obstacles, masquerade };
     for (const loop of backgroundLoops(parts, loopStop.signal, onPass)) start(loop);
-    if (cluster !== undefined) for (const loop of followCluster(cluster, { pool, log, trigger, stop })) start(loop);
+    if (cluster !== undefined) {
+      const follow = { pool, log, trigger, stop, signal: loopStop.signal, onPass };
+      for (const loop of followCluster(cluster, follow)) start(loop);
+    }
     const unwatch = watchNode({ kernel, pool, uplink: uplink.current, trigger });
     try {
       if (rehearsal) await rehearse({ blocks: pool.blocks(), uplink: uplink.current(), log });
@@ -121,10 +126,7 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
     }
   } finally {
     loopStop.abort();
-    // Those that follow the cluster end with everything.
-    await Promise.all(
-      [...loops.values()].filter((loop) => !clusterLoops.has(loop.status().name)).map((loop) => loop.done),
-    );
+    await Promise.all([...loops.values()].map((loop) => loop.done));
   }
 }
 

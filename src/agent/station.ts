@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import { Fault } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
-import type { Loop, LoopPass } from "../base/loop.ts";
+import { type Loop, type LoopPass, startLoop } from "../base/loop.ts";
 import { uptimeMs } from "../base/uptime.ts";
 import type { Pool } from "../ipam/pool.ts";
 import type { Blocks } from "../ipam/store.ts";
@@ -24,9 +24,6 @@ export interface Station extends State {
   /** False where the agent was told to stop before it had blocks. */
   ready: boolean;
 }
-
-/** Loops of the cluster: they end with the agent, not with what it serves. */
-export const clusterLoops: ReadonlySet<string> = new Set(["node-network", "endpoints"]);
 
 /**
  * Opens the state of this node; in a cluster it first hears which Node this is, and then waits until that has blocks.
@@ -93,35 +90,42 @@ export interface FollowDeps {
   log: Log;
   trigger: (loop: string) => void;
   stop: (why: Fault) => void;
+  signal: AbortSignal;
+  onPass: (pass: LoopPass) => void;
 }
 
 /** From here on the pool and the routes are as the cluster says, and the cluster hears of the pool. Gives the loops that do it. */
-export function followCluster(cluster: Cluster, { pool, log, trigger, stop }: FollowDeps): Loop[] {
-  const publishing = cluster.publish(pool);
-  const servedUid = (): string | undefined => pool.facts()["nodeUid"];
-  const look = (): void => {
-    const uid = cluster.nodeUid();
-    if (uid === undefined) return;
-    if (servedUid() !== undefined && servedUid() !== uid) {
-      stop(
-        new Fault(
-          "node-replaced",
-          `this node was made anew in the cluster (uid ${uid}, served ${servedUid()}): the agent has to start again`,
-        ),
-      );
-      return;
-    }
-    const before = pool.blocks();
-    if (!adoptBlocks(cluster, pool) || before === pool.blocks()) return;
-    log.warn({ before, blocks: pool.blocks() }, "the cluster has changed this node's blocks");
-    for (const loop of ["uplink", "host", "masquerade"]) trigger(loop);
-  };
+export function followCluster(cluster: Cluster, deps: FollowDeps): Loop[] {
+  const { pool, trigger, signal, onPass } = deps;
+  const publishing = cluster.publish(pool, signal);
+  const blocks = startLoop({
+    name: "blocks",
+    minMs: 50,
+    retryMs: 500,
+    retryMaxMs: 30_000,
+    maxMs: 60_000,
+    sync: async () => followBlocks(cluster, deps),
+    signal,
+    onPass,
+  });
   cluster.listen((change) => {
-    if (change === "networks") for (const loop of ["host", "masquerade"]) trigger(loop);
-    publishing.trigger();
-    look();
+    if (change !== "endpoints") for (const loop of ["host", "masquerade"]) trigger(loop);
+    if (change !== "peers") publishing.trigger();
+    if (change === "self" || change === "all") blocks.trigger();
   });
   pool.watch(() => publishing.trigger());
-  look();
-  return [cluster.reporting, publishing];
+  return [publishing, blocks];
+}
+
+/** One pass: takes what the cluster says of this node's blocks. @throws Fault "store-failed" */
+function followBlocks(cluster: Cluster, { pool, log, trigger, stop }: FollowDeps): void {
+  const [uid, served] = [cluster.nodeUid(), pool.facts()["nodeUid"]];
+  if (uid !== undefined && served !== undefined && served !== uid) {
+    const why = `this node was made anew in the cluster (uid ${uid}, served ${served}): the agent has to start again`;
+    return stop(new Fault("node-replaced", why));
+  }
+  const before = pool.blocks();
+  if (!adoptBlocks(cluster, pool) || before === pool.blocks()) return;
+  log.warn({ before, blocks: pool.blocks() }, "the cluster has changed this node's blocks");
+  for (const loop of ["uplink", "host", "masquerade"]) trigger(loop);
 }

@@ -1,8 +1,11 @@
 // An agent in a cluster from its first start on: what it waits for, whom it believes, what it publishes, and what it does when its node is another.
 
 import assert from "node:assert/strict";
-import { readdirSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { readdirSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { test, type TestContext } from "node:test";
+import { fileURLToPath } from "node:url";
 import { type ClusterAgent, makeClusterAgent, ownNode } from "../../../test/cluster-agent.ts";
 import { makeNetns } from "../../../test/netns.ts";
 import { until } from "../../../test/until.ts";
@@ -177,6 +180,39 @@ void test("with the API server gone it starts from what it has kept, keeps its r
   await agent.api.endOutage();
   await until("published", async () => (await published(agent)).length === 1);
   assert.ok(routed());
+});
+
+void test("an agent that cannot open its state file ends, and does not go on following the cluster", async (t) => {
+  const { config, node } = await makeClusterAgent(t);
+  const { paths } = config;
+  const folder = dirname(paths.state);
+  const [configFile, kubeconfig, inTheWay] = ["agent.yaml", "kubeconfig", "in-the-way"].map((name) =>
+    join(folder, name),
+  );
+  writeFileSync(inTheWay ?? "", "");
+  writeFileSync(
+    kubeconfig ?? "",
+    JSON.stringify({
+      "current-context": "c",
+      clusters: [{ name: "c", cluster: { server: "http://127.0.0.1:9" } }],
+      contexts: [{ name: "c", context: { cluster: "c" } }],
+    }),
+  );
+  const settings = {
+    node: config.node,
+    paths: { ...paths, state: `${inTheWay}/state` },
+    addresses: { mode: "routes" },
+    kubernetes: { kubeconfig },
+  };
+  writeFileSync(configFile ?? "", JSON.stringify(settings));
+  const program = fileURLToPath(new URL("../../../bin/fairlead", import.meta.url));
+  const child = spawn("ip", ["netns", "exec", node.name, program, "agent", "--config", configFile ?? ""]);
+  t.after(() => child.kill("SIGKILL"));
+  let stderr = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr = (stderr + text).slice(-4000)));
+  await until("the agent has ended", () => child.exitCode !== null || child.signalCode !== null);
+  assert.equal(child.exitCode, 1, stderr);
+  assert.match(stderr, /in-the-way/);
 });
 
 void test("a node that is made anew under its name: the agent ends, and the next one takes nothing of the old node's blocks", async (t) => {

@@ -26,8 +26,8 @@ export interface ClusterOptions {
   onPass: (pass: LoopPass) => void;
 }
 
-/** What has changed in the cluster's view. */
-export type ClusterChange = "node" | "networks" | "pods";
+/** What has changed in the cluster's view: the own Node or NodeNetwork, those of other nodes, what the own NodeEndpoints say or should say, or anything. */
+export type ClusterChange = "self" | "peers" | "endpoints" | "all";
 
 export interface Cluster {
   /** Blocks that the controller has given to this Node; none while it has not. */
@@ -44,8 +44,8 @@ export interface Cluster {
   admit: (pod: SandboxPod) => Promise<void>;
   /** The API server has the pod on this node, or has not been heard yet. */
   podLives: (pod: SandboxPod) => boolean;
-  /** Starts to publish the attachments of the pool. */
-  publish: (pool: Pool) => Loop;
+  /** Starts to publish the attachments of the pool, until `signal` aborts. */
+  publish: (pool: Pool, signal: AbortSignal) => Loop;
   /** Keeps this node's NodeNetwork. */
   reporting: Loop;
   /** What cannot be done for this node at present. */
@@ -65,35 +65,43 @@ export function joinCluster(options: ClusterOptions): Cluster {
   const { kube, nodeName, agentVersion, log, signal, onPass } = options;
   let listener: (change: ClusterChange) => void = () => {};
   let peers: PeersSeen = { routes: [], faults: [] };
+  /** What `peers` was made of; absent where a NodeNetwork has changed since. */
+  let peersFor: string | undefined;
   const changed = (change: ClusterChange): void => {
-    reporting.trigger();
+    if (change !== "endpoints") peersFor = undefined;
+    if (change === "self" || change === "all") reporting.trigger();
     listener(change);
   };
 
-  const follow = { signal, onSynced: () => changed("networks") };
+  const follow = { signal, onSynced: () => changed("all") };
   const self = kube.follow(nodes, {
     ...follow,
     fieldSelector: `metadata.name=${nodeName}`,
     onChange: ({ before, after }) => {
       if (before?.metadata.uid !== after?.metadata.uid || before?.spec.providerID !== after?.spec.providerID) {
-        changed("node");
+        changed("self");
       }
     },
   });
   const networks = kube.follow(nodeNetworks, {
     ...follow,
     onChange: ({ before, after }) => {
-      if (!isDeepStrictEqual(before?.status, after?.status) || after?.metadata.name === nodeName) changed("networks");
+      if ((after ?? before)?.metadata.name === nodeName) changed("self");
+      else if (!isDeepStrictEqual(before?.status, after?.status)) changed("peers");
     },
   });
   const ownPods = kube.follow(pods, {
     ...follow,
     fieldSelector: `spec.nodeName=${nodeName}`,
     onChange: ({ before, after }) => {
-      if (before?.metadata.uid !== after?.metadata.uid) changed("pods");
+      if (before?.metadata.uid !== after?.metadata.uid) changed("endpoints");
     },
   });
-  const ownEndpoints = kube.follow(nodeEndpoints, { ...follow, fieldSelector: `metadata.name=${nodeName}` });
+  const ownEndpoints = kube.follow(nodeEndpoints, {
+    ...follow,
+    fieldSelector: `metadata.name=${nodeName}`,
+    onChange: () => changed("endpoints"),
+  });
 
   const node = (): Node | undefined => self.get({ name: nodeName });
   const nodeUid = (): string | undefined => node()?.metadata.uid;
@@ -120,13 +128,18 @@ export function joinCluster(options: ClusterOptions): Cluster {
   });
 
   const ways: Cluster["ways"] = (near, own) => {
+    const complete = networks.synced();
+    // Asked for by several loops, and work of many milliseconds where there are a thousand nodes.
+    const standing = `${near.join(" ")} / ${own.join(" ")}`;
+    if (standing === peersFor) return { routes: peers.routes, complete, written: false };
     const seen = peerRoutes(networks.all(), { nodeName, blocks: own, near });
+    peersFor = standing;
     if (!isDeepStrictEqual(seen.faults, peers.faults)) {
       for (const { code, message } of seen.faults) log.warn({ code }, message);
       reporting.trigger();
     }
     peers = seen;
-    return { routes: seen.routes, complete: networks.synced(), written: false };
+    return { routes: seen.routes, complete, written: false };
   };
 
   return {
@@ -152,7 +165,7 @@ export function joinCluster(options: ClusterOptions): Cluster {
       const pod = ownPods.get(sandbox);
       return !ownPods.synced() || (pod !== undefined && isPodOf(sandbox, pod));
     },
-    publish: (pool) =>
+    publish: (pool, until) =>
       startLoop({
         name: "endpoints",
         ...writing,
@@ -165,10 +178,10 @@ export function joinCluster(options: ClusterOptions): Cluster {
             name: nodeName,
             seen: () => ownEndpoints.get({ name: nodeName }),
             wanted: (held) => wantedEndpoints(held, own, publishedEndpoints(pool.all(), ownPods)),
-            signal,
+            signal: until,
           });
         },
-        signal,
+        signal: until,
         onPass,
       }),
     caches: () => [self, networks, ownPods, ownEndpoints].map((cache) => cache.status()),

@@ -2,7 +2,7 @@
 
 import { isDeepStrictEqual } from "node:util";
 import type { Node } from "../../kube/core-objects.ts";
-import { blocksOfNodeMax, faultsMax, type NodeNetwork, ourGroup, ourVersion } from "../../kube/objects.ts";
+import { blocksOfNodeMax, faultsMax, type NodeNetwork } from "../../kube/objects.ts";
 import { type Cidr, cidrFamily, cidrPrefix, cidrsOverlap } from "../../net/cidr.ts";
 import type { NodeFault } from "./peers.ts";
 
@@ -71,6 +71,3 @@ export function givenBlocks(network: NodeNetwork | undefined, nodeUid: string | 
   }
   return blocks;
 }
-
-/** For messages. */
-export const networkApi = `${ourGroup}/${ourVersion}`;

@@ -26,6 +26,8 @@ export interface Standing {
 interface Claim {
   node: string;
   block: Cidr;
+  /** The block's first address. */
+  first: bigint;
   addresses: readonly Ip[];
 }
 
@@ -38,7 +40,12 @@ export function peerRoutes(networks: readonly NodeNetwork[], standing: Standing)
   const claims = networks.flatMap(({ metadata: { name }, status }): Claim[] =>
     name === nodeName || status === undefined
       ? []
-      : status.blocks.map(({ cidr }) => ({ node: name, block: cidr, addresses: status.addresses })),
+      : status.blocks.map(({ cidr }) => ({
+          node: name,
+          block: cidr,
+          first: ipToNumber(cidrBase(cidr)),
+          addresses: status.addresses,
+        })),
   );
   const routes: NodeRoute[] = [];
   const faults: NodeFault[] = [];
@@ -77,7 +84,6 @@ export function peerRoutes(networks: readonly NodeNetwork[], standing: Standing)
 function byPlace(a: Claim, b: Claim): number {
   const families = cidrFamily(a.block) - cidrFamily(b.block);
   if (families !== 0) return families;
-  const [left, right] = [ipToNumber(cidrBase(a.block)), ipToNumber(cidrBase(b.block))];
-  if (left !== right) return left < right ? -1 : 1;
+  if (a.first !== b.first) return a.first < b.first ? -1 : 1;
   return cidrPrefix(a.block) - cidrPrefix(b.block) || (a.node < b.node ? -1 : 1);
 }
