@@ -1,9 +1,9 @@
 // Serving the pods of one node: opens what is needed in the order in which it may fail, wires loops together, and ends in order.
 
-import { describe, Fault } from "../base/fault.ts";
-import type { Log } from "../base/log.ts";
+import { Fault } from "../base/fault.ts";
 import type { Loop, LoopPass } from "../base/loop.ts";
 import { createMetrics, type Metrics } from "../base/metrics.ts";
+import { reportPasses } from "../base/passes.ts";
 import { within } from "../base/pause.ts";
 import type { Pool } from "../ipam/pool.ts";
 import type { Kernel } from "../kernel/contract.ts";
@@ -173,13 +173,6 @@ async function takenIndexes(kernel: Kernel, pool: Pool): Promise<number[]> {
     ...living,
     ...pool.all().flatMap(({ attachment: { wire } }) => (wire === undefined ? [] : [wire.hostIndex, wire.podIndex])),
   ];
-}
-
-function reportPasses(metrics: Metrics, log: Log): (pass: LoopPass) => void {
-  return (pass) => {
-    metrics.loop(pass);
-    if (!pass.ok) log.error({ loop: pass.name, error: describe(pass.error) }, "pass failed; it is tried again");
-  };
 }
 
 interface Around {

@@ -1,10 +1,13 @@
 // Two whole controllers with an election between them: what each tells, who works, and how the other takes over.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
 import { test } from "node:test";
 import { silentLog } from "../base/log.ts";
 import { present } from "../base/assert.ts";
 import { connect } from "../kube/connect.ts";
+import type { Kube } from "../kube/contract.ts";
 import { nodes } from "../kube/core-objects.ts";
 import { parseCidr } from "../net/cidr.ts";
 import { checkSettled } from "../../test/controller/settled.ts";
@@ -56,6 +59,32 @@ async function run(world: World): Promise<Running> {
 const leads = async ({ ask }: Running): Promise<boolean> => /"leads":true/.test((await ask("/status")).body);
 const served = async ({ kube }: World, name: string): Promise<boolean> =>
   (await kube.get(nodes, { name })).status.conditions?.some(({ reason }) => reason === "FairleadReady") === true;
+
+test("a controller whose status port is taken ends, and does not stand for election meanwhile", async () => {
+  const world = await createWorld({
+    ...config,
+    ranges: [{ cidr: present(parseCidr("10.64.0.0/16"), "range"), blockPrefix: 24 }],
+  });
+  const taken = createServer().listen(0, "127.0.0.1");
+  await once(taken, "listening");
+  const { port } = taken.address() as AddressInfo;
+  const kube = connect({ address: { server: world.server.url }, userAgent: "controller" });
+  let calls = 0;
+  const counted = { ...kube, get: (...args: Parameters<Kube["get"]>) => ((calls += 1), kube.get(...args)) } as Kube;
+  try {
+    const options = { kube: counted, log: silentLog(), version: "1", signal: new AbortController().signal };
+    const status = { ...config.status, port };
+    await assert.rejects(serve({ ...options, config: { ...config, status } }), new RegExp(String(port)));
+    const before = calls;
+    const endMs = performance.now() + config.lease.durationMs / 2; // it would have tried several times
+    while (performance.now() < endMs) await world.kube.list(nodes);
+    assert.equal(calls, before);
+  } finally {
+    await kube.close();
+    taken.close();
+    await world.close();
+  }
+});
 
 test("one of two leads; when it stops or dies the other goes on, and both say how they are", async () => {
   const world = await createWorld({

@@ -1,10 +1,10 @@
 // Serving a cluster: follows what it holds, stands for election, runs the loops while it leads, and ends in order.
 
 import { hostname } from "node:os";
-import { describe } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
-import type { Loop, LoopPass } from "../base/loop.ts";
+import type { Loop } from "../base/loop.ts";
 import { createMetrics, type Metrics } from "../base/metrics.ts";
+import { reportPasses } from "../base/passes.ts";
 import { uptimeMs } from "../base/uptime.ts";
 import type { Kube } from "../kube/contract.ts";
 import { type ElectionTimes, startElection } from "../kube/lease.ts";
@@ -30,8 +30,10 @@ export interface ServeOptions {
   onServing?: (port: number) => void;
 }
 
-/** Serves until `signal` aborts. */
-export async function serve({ config, kube, log, version, signal, onServing }: ServeOptions): Promise<void> {
+/** Serves until `signal` aborts. @throws Fault "machine-unfit" where its status cannot be served; it stands for no election then */
+export async function serve({ config, kube, log, version, signal: given, onServing }: ServeOptions): Promise<void> {
+  const stop = new AbortController();
+  const signal = AbortSignal.any([given, stop.signal]);
   const metrics = createMetrics();
   const instance = hostname();
   const loops = new Map<string, Loop>();
@@ -67,6 +69,8 @@ export async function serve({ config, kube, log, version, signal, onServing }: S
     await election.done;
     await status.close();
   } finally {
+    stop.abort();
+    await election.done;
     following.abort();
     await Promise.all(Object.values(caches).map((cache) => cache.done));
   }
@@ -95,11 +99,4 @@ async function lead(deps: ControllerDeps, { loops, metrics, term }: Leading): Pr
 /** A term ends while its last write can still be answered; the others wait longer than that. */
 function electionTimes(durationMs: number): ElectionTimes {
   return { leaseMs: durationMs, renewDeadlineMs: (durationMs * 2) / 3, retryMs: durationMs / 8 };
-}
-
-function reportPasses(metrics: Metrics, log: Log): (pass: LoopPass) => void {
-  return (pass) => {
-    metrics.loop(pass);
-    if (!pass.ok) log.error({ loop: pass.name, error: describe(pass.error) }, "pass failed; it is tried again");
-  };
 }
