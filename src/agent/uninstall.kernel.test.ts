@@ -6,6 +6,7 @@ import { dirname, join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { startTestAgent, type TestAgent } from "../../test/agent.ts";
 import { makeNetns } from "../../test/netns.ts";
+import { until } from "../../test/until.ts";
 import { Fault, isFault } from "../base/fault.ts";
 import { silentLog } from "../base/log.ts";
 import type { Kernel } from "../kernel/contract.ts";
@@ -128,6 +129,8 @@ test("a DEL that came without an agent needs no agent: once the pod's namespace 
   const { exitCode } = await agent.cni("DEL", { netns: pod.path });
   assert.equal(exitCode, 0);
   pod.remove();
+  // The kernel takes a namespace's links with it a moment later.
+  await until("the pod's link is gone", () => !/ fl[0-9a-f]/.test(agent.node.run("ip", "-o", "link")));
   await uninstall();
   assert.deepEqual(ofOurs(agent), []);
 });
