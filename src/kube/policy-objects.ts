@@ -1,0 +1,229 @@
+// The kinds that say who may talk to whom: Kubernetes' own, the one that AWS clusters have, and Fairlead's.
+
+import { z } from "zod";
+import { ourGroup, ourVersion } from "./objects.ts";
+import { defineKind, ip, meta, objectName, serverRule } from "./schema.ts";
+
+/** Rules of a security group in one direction. */
+export const rulesOfGroupMax = 120;
+/** Peers of one rule, and ranges of ports of one rule. */
+export const peersOfRuleMax = 64;
+export const portsOfRuleMax = 64;
+/** Networks cut out of one block. */
+export const exceptMax = 64;
+/** Security groups of one binding: the hard limit. */
+export const groupsOfBindingMax = 16;
+/** Endpoints of one slice, as EndpointSlice has it. */
+export const endpointsOfSliceMax = 100;
+/** Named ports of one endpoint. */
+const portsOfEndpointMax = 64;
+/** Longest text of a membership's selector. */
+const peerTextMax = 8192;
+
+/** What the server checks of it, it checks by itself for Kubernetes' own kinds. */
+const labelSelector = z.object({
+  matchLabels: z.record(z.string(), z.string()).exactOptional(),
+  matchExpressions: z
+    .array(
+      z.object({
+        key: z.string(),
+        operator: z.enum(["In", "NotIn", "Exists", "DoesNotExist"]),
+        values: z.array(z.string()).exactOptional(),
+      }),
+    )
+    .exactOptional(),
+});
+export type LabelSelector = z.output<typeof labelSelector>;
+
+const namespaceSchema = z.object({ metadata: meta });
+export type Namespace = z.output<typeof namespaceSchema>;
+export const namespaces = defineKind(
+  { group: "", version: "v1", kind: "Namespace", plural: "namespaces", namespaced: false },
+  namespaceSchema,
+);
+
+const serviceAccountSchema = z.object({ metadata: meta });
+export type ServiceAccount = z.output<typeof serviceAccountSchema>;
+/** Followed for their labels, which bindings select by. */
+export const serviceAccounts = defineKind(
+  { group: "", version: "v1", kind: "ServiceAccount", plural: "serviceaccounts", namespaced: true },
+  serviceAccountSchema,
+);
+
+/** `port` is a number or a name, absent: all of them. */
+const policyPort = z.object({
+  protocol: z.enum(["TCP", "UDP", "SCTP"]).exactOptional(),
+  port: z.union([z.int(), z.string()]).exactOptional(),
+  endPort: z.int().exactOptional(),
+});
+const policyPeer = z.object({
+  podSelector: labelSelector.exactOptional(),
+  namespaceSelector: labelSelector.exactOptional(),
+  ipBlock: z.object({ cidr: z.string(), except: z.array(z.string()).exactOptional() }).exactOptional(),
+});
+const networkPolicySchema = z.object({
+  metadata: meta,
+  spec: z
+    .object({
+      podSelector: labelSelector.prefault({}),
+      policyTypes: z.array(z.enum(["Ingress", "Egress"])).exactOptional(),
+      ingress: z
+        .array(z.object({ from: z.array(policyPeer).exactOptional(), ports: z.array(policyPort).exactOptional() }))
+        .exactOptional(),
+      egress: z
+        .array(z.object({ to: z.array(policyPeer).exactOptional(), ports: z.array(policyPort).exactOptional() }))
+        .exactOptional(),
+    })
+    .prefault({}),
+});
+export type NetworkPolicy = z.output<typeof networkPolicySchema>;
+export type NetworkPolicyPort = z.output<typeof policyPort>;
+export type NetworkPolicyPeer = z.output<typeof policyPeer>;
+export const networkPolicies = defineKind(
+  {
+    group: "networking.k8s.io",
+    version: "v1",
+    kind: "NetworkPolicy",
+    plural: "networkpolicies",
+    namespaced: true,
+  },
+  networkPolicySchema,
+);
+
+const groupPeer = z
+  .object({
+    cidr: z.string().max(43).exactOptional().describe("a network such as 10.0.0.0/8; 0.0.0.0/0 and ::/0 are everybody"),
+    except: z.array(z.string().max(43)).max(exceptMax).exactOptional().describe("networks cut out of cidr"),
+    securityGroup: objectName.exactOptional().describe("the members of this group, which may be the group itself"),
+    namespaceSelector: labelSelector
+      .exactOptional()
+      .describe("pods of these namespaces; {} is every namespace. Never pods on the host's network"),
+    podSelector: labelSelector.exactOptional().describe("of those namespaces these pods only"),
+  })
+  .meta(
+    serverRule(
+      "(has(self.cidr) ? 1 : 0) + (has(self.securityGroup) ? 1 : 0) + (has(self.namespaceSelector) ? 1 : 0) == 1",
+      "a peer is one of cidr, securityGroup and namespaceSelector",
+    ),
+  );
+export type GroupPeer = z.output<typeof groupPeer>;
+
+const groupRuleParts = {
+  protocol: z
+    .string()
+    .regex(/^(tcp|udp|sctp|icmp|icmpv6|[0-9]{1,3})$/)
+    .exactOptional()
+    .describe("tcp, udp, sctp, icmp, icmpv6 or the number of an IP protocol; absent: all"),
+  ports: z
+    .array(z.object({ port: z.int().min(0).max(65_535), endPort: z.int().min(0).max(65_535).exactOptional() }))
+    .max(portsOfRuleMax)
+    .exactOptional()
+    .describe("destination ports of tcp, udp and sctp; absent: all"),
+  icmp: z
+    .object({ type: z.int().min(0).max(255), code: z.int().min(0).max(255).exactOptional() })
+    .exactOptional()
+    .describe("message of icmp and icmpv6; absent: all"),
+  description: z.string().max(255).exactOptional(),
+};
+const peers = z.array(groupPeer).min(1).max(peersOfRuleMax);
+const ingressRule = z.object({ ...groupRuleParts, from: peers });
+const egressRule = z.object({ ...groupRuleParts, to: peers });
+
+export const securityGroupSchema = z.object({
+  metadata: meta,
+  spec: z.object({
+    ingress: z
+      .array(ingressRule)
+      .max(rulesOfGroupMax)
+      .exactOptional()
+      .describe("what may come to members; nothing else may"),
+    egress: z
+      .array(egressRule)
+      .max(rulesOfGroupMax)
+      .exactOptional()
+      .describe("what members may send; absent: everything, []: nothing"),
+    bindableFrom: labelSelector.describe("namespaces whose bindings may name this group; {} is every namespace"),
+    mode: z.enum(["enforce", "audit"]).exactOptional().describe("audit: what would be denied is logged and passes"),
+  }),
+});
+export type SecurityGroup = z.output<typeof securityGroupSchema>;
+export type GroupRule = z.output<typeof ingressRule> | z.output<typeof egressRule>;
+export const securityGroups = defineKind(
+  { group: ourGroup, version: ourVersion, kind: "SecurityGroup", plural: "securitygroups", namespaced: false },
+  securityGroupSchema,
+);
+
+export const securityGroupBindingSchema = z.object({
+  metadata: meta,
+  spec: z
+    .object({
+      podSelector: labelSelector.exactOptional().describe("pods of this namespace; {} is every one"),
+      serviceAccountSelector: labelSelector
+        .exactOptional()
+        .describe("pods whose service account has these labels; with podSelector, both must match"),
+      groups: z.array(objectName).min(1).max(groupsOfBindingMax).describe("names of SecurityGroups"),
+    })
+    .meta(
+      serverRule(
+        "has(self.podSelector) || has(self.serviceAccountSelector)",
+        "a binding needs podSelector or serviceAccountSelector; podSelector: {} is every pod of the namespace",
+      ),
+    ),
+});
+export type SecurityGroupBinding = z.output<typeof securityGroupBindingSchema>;
+export const securityGroupBindings = defineKind(
+  {
+    group: ourGroup,
+    version: ourVersion,
+    kind: "SecurityGroupBinding",
+    plural: "securitygroupbindings",
+    namespaced: true,
+  },
+  securityGroupBindingSchema,
+);
+
+const securityGroupPolicySchema = z.object({
+  metadata: meta,
+  spec: z
+    .object({
+      podSelector: labelSelector.exactOptional(),
+      serviceAccountSelector: labelSelector.exactOptional(),
+      securityGroups: z.object({ groupIds: z.array(z.string()).exactOptional() }).exactOptional(),
+    })
+    .prefault({}),
+});
+export type SecurityGroupPolicy = z.output<typeof securityGroupPolicySchema>;
+/** As clusters of AWS have it; a group id is the name of a SecurityGroup. */
+export const securityGroupPolicies = defineKind(
+  {
+    group: "vpcresources.k8s.aws",
+    version: "v1beta1",
+    kind: "SecurityGroupPolicy",
+    plural: "securitygrouppolicies",
+    namespaced: true,
+  },
+  securityGroupPolicySchema,
+);
+
+export const membershipSliceSchema = z.object({
+  metadata: meta,
+  membership: z.string().min(1).max(64).describe("which membership this is a part of: a hash of `peer`"),
+  peer: z.string().max(peerTextMax).describe("the selector or group that the addresses stand for"),
+  endpoints: z
+    .array(
+      z.object({
+        addresses: z.array(ip).min(1).max(2),
+        ports: z
+          .array(z.object({ name: z.string().max(63), protocol: z.string().max(4), port: z.int().min(1).max(65_535) }))
+          .max(portsOfEndpointMax)
+          .exactOptional()
+          .describe("ports that containers of the pod have given names to"),
+      }),
+    )
+    .max(endpointsOfSliceMax),
+});
+export type MembershipSlice = z.output<typeof membershipSliceSchema>;
+export const membershipSlices = defineKind(
+  { group: ourGroup, version: ourVersion, kind: "MembershipSlice", plural: "membershipslices", namespaced: false },
+  membershipSliceSchema,
+);
