@@ -16,6 +16,8 @@ import { createSliceBook } from "./slices.ts";
 
 export interface PolicySource {
   objects: () => PolicyObjects;
+  /** Another number, where `objects` may be others than before. */
+  version: () => number;
   /** As the controller tells them. */
   memberships: () => Memberships;
   /** Every kind has been heard of as a whole since the start: only then may anything be taken back. */
@@ -38,8 +40,13 @@ export interface PolicySourceOptions {
 /** Starts to follow; nothing is awaited. */
 export function followPolicy({ kube, hasGroupPolicies, signal, onChange }: PolicySourceOptions): PolicySource {
   const book = createSliceBook();
+  let version = 0;
+  const changed = (): void => {
+    version += 1;
+    onChange();
+  };
   const follow = <T extends KubeObject>(kind: Kind<T>): Cache<T> =>
-    kube.follow(kind, { signal, onSynced: onChange, onChange });
+    kube.follow(kind, { signal, onSynced: changed, onChange: changed });
   const slices = kube.follow(membershipSlices, {
     signal,
     onSynced: onChange,
@@ -67,6 +74,7 @@ export function followPolicy({ kube, hasGroupPolicies, signal, onChange }: Polic
       bindings: kinds.bindings.all(),
       groupPolicies: groupPolicies?.all() ?? [],
     }),
+    version: () => version,
     memberships: book.memberships,
     known: () => caches.every((cache) => cache.synced()),
     whenKnown: async (withinMs, until) => {
