@@ -14,7 +14,7 @@ void test("lookups decide as the rules that they are made of", () => {
   let asked = 0;
   fc.assert(
     fc.property(anyLayer, memberships, fc.array(packet, { minLength: 20, maxLength: 20 }), (made, members, packets) => {
-      const { compile, nameOf } = createCompiler();
+      const { compile, factsOf } = createCompiler();
       const subject = { egress: [], ingress: [], [made.direction]: [made] };
       const ruleset = compile({
         subjects: [{ subject, classNumber: 101 }],
@@ -24,7 +24,7 @@ void test("lookups decide as the rules that they are made of", () => {
       });
       for (const sent of packets) {
         const expected = rulesAllow(made, members, sent);
-        assert.equal(lookupAllows(ruleset, nameOf(made), sent), expected, JSON.stringify(sent));
+        assert.equal(lookupAllows(ruleset, factsOf(made).name, sent), expected, JSON.stringify(sent));
         asked += 1;
         if (expected) allowed += 1;
       }

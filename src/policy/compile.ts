@@ -19,8 +19,15 @@ export interface CompileInput {
 export interface Compiler {
   /** Nothing is done but to make the ruleset; subjects of one class must have equal layers. */
   compile: (input: CompileInput) => PolicyRuleset;
-  /** The name of the chains that this layer becomes, for those who read names in logs and counters. */
-  nameOf: (layer: Layer) => string;
+  /** What is to be known of a layer beside the ruleset. */
+  factsOf: (layer: Layer) => LayerFacts;
+}
+
+export interface LayerFacts {
+  /** Its name in the ruleset, for those who meet it in logs and counters. Layers that become the same have one name. */
+  name: string;
+  /** Ports, ranges and messages that the layer's rules name and that allow nothing, since it is too large (`layerLookupsMax`): for people to be told. */
+  leftOut: number;
 }
 
 /**
@@ -74,7 +81,11 @@ export function createCompiler(): Compiler {
     }
     return { classes, layers: chains, memberSets, blockSets, links };
   };
-  return { compile, nameOf: (layer) => layerOf(layer).chains.name };
+  const factsOf = (layer: Layer): LayerFacts => {
+    const { chains, leftOut } = layerOf(layer);
+    return { name: chains.name, leftOut };
+  };
+  return { compile, factsOf };
 }
 
 /** Of a membership that nobody has told of yet. */
