@@ -23,6 +23,7 @@ import { startReaper } from "./reaper.ts";
 import { readBootId, recover } from "./recover.ts";
 import { rehearse } from "./rehearse.ts";
 import { answer, type CallDeps, refusal, rollBack } from "./server.ts";
+import { openPolicy } from "./policy/pod-policy.ts";
 import { type Releases, startReleases } from "./releases.ts";
 import { openSockets, type Sockets } from "./sockets.ts";
 import type { Place } from "./place.ts";
@@ -79,7 +80,8 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
       pool,
       metrics,
       uplink,
-      admit: cluster?.admit ?? (async () => {}),
+      admit: cluster?.admit ?? (async () => undefined),
+      policy: openPolicy,
       podLives: cluster?.podLives ?? (() => false),
       nextLinkIndexes: createLinkIndexes(await takenIndexes(kernel, pool)),
       onDoomed: () => trigger("reaper"),
@@ -149,7 +151,7 @@ function watchedUplink(
 
 type Made = Pick<
   CallDeps,
-  "pool" | "metrics" | "admit" | "podLives" | "nextLinkIndexes" | "onDoomed" | "loops" | "releasesApplied"
+  "pool" | "policy" | "metrics" | "admit" | "podLives" | "nextLinkIndexes" | "onDoomed" | "loops" | "releasesApplied"
 > & {
   uplink: KeptUplink;
 };

@@ -7,10 +7,11 @@ import { pause } from "../../base/pause.ts";
 import type { Pool } from "../../ipam/pool.ts";
 import type { Blocks } from "../../ipam/store.ts";
 import type { CacheStatus, Kube } from "../../kube/contract.ts";
-import { type Node, nodes, pods } from "../../kube/core-objects.ts";
+import { type Node, nodes, type Pod, pods } from "../../kube/core-objects.ts";
 import { nodeEndpoints, nodeNetworks } from "../../kube/objects.ts";
 import type { Cidr } from "../../net/cidr.ts";
 import type { Ways } from "../place.ts";
+import type { FindPod } from "../policy/pod-policy.ts";
 import { publishedEndpoints, wantedEndpoints } from "./endpoints.ts";
 import { admitPod, isPodOf, type SandboxPod } from "./identity.ts";
 import { keepObject } from "./keep.ts";
@@ -41,7 +42,9 @@ export interface Cluster {
   /** Calls back with each change; one listener at a time. */
   listen: (onChange: (change: ClusterChange) => void) => void;
   /** See `admitPod`. */
-  admit: (pod: SandboxPod) => Promise<void>;
+  admit: (pod: SandboxPod) => Promise<Pod | undefined>;
+  /** The object of a sandbox's pod, as the API server has told of it last. */
+  podOf: FindPod;
   /** The API server has the pod on this node, or has not been heard yet. */
   podLives: (pod: SandboxPod) => boolean;
   /** Starts to publish the attachments of the pool, until `signal` aborts. */
@@ -107,6 +110,11 @@ export function joinCluster(options: ClusterOptions): Cluster {
   const nodeUid = (): string | undefined => node()?.metadata.uid;
   const blocks = (): Cidr[] => givenBlocks(networks.get({ name: nodeName }), nodeUid());
 
+  const podOf: FindPod = (sandbox) => {
+    const pod = ownPods.get(sandbox);
+    return pod !== undefined && isPodOf(sandbox, pod) ? pod : undefined;
+  };
+
   const reporting = startLoop({
     name: "node-network",
     ...writing,
@@ -161,10 +169,8 @@ export function joinCluster(options: ClusterOptions): Cluster {
       listener = onChange;
     },
     admit: (pod) => admitPod(pod, { kube, cache: ownPods, nodeName, log, signal }),
-    podLives: (sandbox) => {
-      const pod = ownPods.get(sandbox);
-      return !ownPods.synced() || (pod !== undefined && isPodOf(sandbox, pod));
-    },
+    podOf,
+    podLives: (sandbox) => !ownPods.synced() || podOf(sandbox) !== undefined,
     publish: (pool, until) =>
       startLoop({
         name: "endpoints",
