@@ -6,9 +6,9 @@ import type { Member, MembershipKey, Memberships, NamedPort } from "../../policy
 
 export interface SliceBook {
   /** Takes what has become of one slice. */
-  apply(change: CacheChange<MembershipSlice>): void;
+  apply: (change: CacheChange<MembershipSlice>) => void;
   /** All of them. A membership that has not changed is the same array as before. */
-  memberships(): Memberships;
+  memberships: () => Memberships;
 }
 
 /** IANA numbers of the protocols that have ports, by the names that Kubernetes gives them. */
