@@ -5,14 +5,22 @@ import type { GroupPeer, GroupRule, LabelSelector } from "../../src/kube/policy-
 import type { Ip } from "../../src/net/ip.ts";
 import type { Direction, PolicyPod } from "../../src/policy/model.ts";
 import { selects } from "./naive-parts.ts";
-import { addressesOf, type Grants, type Service, servicesWhere, type Universe } from "./naive-universe.ts";
+import {
+  addressesOf,
+  type Grants,
+  selectsNamespace,
+  type Service,
+  servicesWhere,
+  type Universe,
+} from "./naive-universe.ts";
 import type { World } from "./world.ts";
 
 /** What the groups of a pod grant it in one direction; undefined where nothing binds it to groups. */
 export function groupGrants(world: World, universe: Universe, pod: PolicyPod, direction: Direction): Grants {
   const bound = groupsBoundTo(world, pod);
   if (bound.length === 0) return undefined;
-  const groups = world.objects.groups.filter(({ metadata }) => groupsOf(world, pod).includes(metadata.name));
+  const members = groupsOf(world, pod);
+  const groups = world.objects.groups.filter(({ metadata }) => members.includes(metadata.name));
   const allowed = groups.flatMap(({ spec }) => {
     // "absent: everything, []: nothing"
     if (direction === "egress" && spec.egress === undefined)
@@ -23,7 +31,9 @@ export function groupGrants(world: World, universe: Universe, pod: PolicyPod, di
       services: servicesWhere(universe, (service) => ruleHolds(rule, service)),
     }));
   });
-  return { allowed, audit: groups.length > 0 && groups.every(({ spec }) => spec.mode === "audit") };
+  // A group that does not exist, or that may not be bound, allows nothing and is not on probation.
+  const audit = bound.every((name) => members.includes(name)) && groups.every(({ spec }) => spec.mode === "audit");
+  return { allowed, audit };
 }
 
 /** Names of groups that objects of the pod's namespace bind it to, whether or not they may. */
@@ -35,7 +45,7 @@ function groupsBoundTo({ objects }: World, pod: PolicyPod): string[] {
   const selected = (pods: LabelSelector | undefined, accounts: LabelSelector | undefined): boolean => {
     if (pods === undefined && accounts === undefined) return false;
     if (pods !== undefined && !selects(pods, pod.labels)) return false;
-    return accounts === undefined || (account !== undefined && selects(accounts, account.metadata.labels ?? {}));
+    return accounts === undefined || selects(accounts, account?.metadata.labels ?? {}); // an unknown account has no labels
   };
   const bindings = objects.bindings.map(({ metadata, spec }) => ({ metadata, spec, groups: spec.groups }));
   const policies = objects.groupPolicies.map(({ metadata, spec }) => ({
@@ -51,11 +61,9 @@ function groupsBoundTo({ objects }: World, pod: PolicyPod): string[] {
 
 /** Of these the groups that exist, and that are "bindableFrom" the pod's namespace: the pod is a member of them. */
 export function groupsOf(world: World, pod: PolicyPod): string[] {
-  const home = world.objects.namespaces.find(({ metadata }) => metadata.name === pod.namespace);
   return groupsBoundTo(world, pod).filter((name) => {
     const group = world.objects.groups.find(({ metadata }) => metadata.name === name);
-    if (group === undefined || home === undefined) return false;
-    return selects(group.spec.bindableFrom, home.metadata.labels ?? {});
+    return group !== undefined && selectsNamespace(world, group.spec.bindableFrom, pod.namespace);
   });
 }
 
@@ -66,8 +74,7 @@ function peerAddresses(world: World, universe: Universe, peer: GroupPeer): Ip[] 
   if (securityGroup !== undefined) return addressesOfPods(world, (pod) => groupsOf(world, pod).includes(securityGroup));
   if (namespaceSelector === undefined) return [];
   return addressesOfPods(world, (pod) => {
-    const home = world.objects.namespaces.find(({ metadata }) => metadata.name === pod.namespace);
-    if (home === undefined || !selects(namespaceSelector, home.metadata.labels ?? {})) return false;
+    if (!selectsNamespace(world, namespaceSelector, pod.namespace)) return false;
     return podSelector === undefined || selects(podSelector, pod.labels);
   });
 }
@@ -78,11 +85,15 @@ function addressesOfPods(world: World, wanted: (pod: PolicyPod) => boolean): Ip[
 
 const names: Readonly<Record<string, number>> = { tcp: 6, udp: 17, sctp: 132, icmp: 1, icmpv6: 58 };
 
-/** Protocol "absent: all"; "destination ports of tcp, udp and sctp; absent: all"; "message of icmp and icmpv6; absent: all". */
-function ruleHolds({ protocol, ports = [], icmp }: GroupRule, service: Service): boolean {
-  if (protocol !== undefined && service.protocol !== (names[protocol] ?? Number(protocol))) return false;
+/**
+ * Protocol "absent: all"; "destination ports of tcp, udp and sctp; absent: all"; "message of icmp and icmpv6; absent: all". The words do
+ * not say what ports or a message without their protocol are, nor an empty list of ports: such a rule allows nothing.
+ */
+function ruleHolds({ protocol, ports, icmp }: GroupRule, service: Service): boolean {
+  if (protocol === undefined) return ports === undefined && icmp === undefined;
+  if (service.protocol !== (names[protocol] ?? Number(protocol))) return false;
   const { port: asked } = service;
-  if (ports.length > 0) {
+  if (ports !== undefined) {
     if (asked === undefined) return false;
     if (!ports.some(({ port, endPort = port }) => port <= asked && asked <= endPort)) return false;
   }

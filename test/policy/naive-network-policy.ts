@@ -4,7 +4,14 @@ import type { NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort } from "../../
 import type { Ip } from "../../src/net/ip.ts";
 import type { Direction, PolicyPod } from "../../src/policy/model.ts";
 import { selects } from "./naive-parts.ts";
-import { addressesOf, type Grant, type Grants, servicesWhere, type Universe } from "./naive-universe.ts";
+import {
+  addressesOf,
+  type Grant,
+  type Grants,
+  selectsNamespace,
+  servicesWhere,
+  type Universe,
+} from "./naive-universe.ts";
 import type { World } from "./world.ts";
 
 /** What NetworkPolicies grant a pod in one direction; undefined where it is not isolated in it. */
@@ -80,11 +87,10 @@ function podsOf(
   if (ipBlock !== undefined) return []; // "if this field is set then neither of the other fields can be"
   if (podSelector === undefined && namespaceSelector === undefined) return []; // the server refuses it: a peer must be specified
   return world.pods.filter((pod) => {
-    const home = world.objects.namespaces.find(({ metadata }) => metadata.name === pod.namespace);
     const inNamespace =
       namespaceSelector === undefined
         ? pod.namespace === namespace
-        : home !== undefined && selects(namespaceSelector, home.metadata.labels ?? {});
+        : selectsNamespace(world, namespaceSelector, pod.namespace);
     return inNamespace && selects(podSelector ?? {}, pod.labels);
   });
 }

@@ -27,19 +27,26 @@ export interface Range {
   last: bigint;
 }
 
-/** The addresses of a network as it is written; bits after the prefix count for nothing, as for the API server. Unreadable: undefined. */
+/**
+ * The addresses of a network as the API server reads it: bits after the prefix and leading zeros count for nothing, and an IPv4 network
+ * can be written as one of ::ffff:0:0/96. Unreadable: undefined.
+ */
 export function readNetwork(text: string): Range | undefined {
   const parts = /^([0-9a-f.:]+)\/([0-9]{1,3})$/i.exec(text);
   if (parts === null) return undefined;
   const [, address = "", digits = ""] = parts;
   const number = readAddress(address);
-  const prefix = BigInt(digits);
-  if (number === undefined || (digits.length > 1 && digits.startsWith("0"))) return undefined;
+  if (number === undefined) return undefined;
   const bits = address.includes(":") ? 128n : 32n;
+  const prefix = BigInt(digits);
   if (prefix > bits) return undefined;
   const size = 2n ** (bits - prefix);
   const first = number - (number % size);
-  return { family: bits === 128n ? 6 : 4, first, last: first + size - 1n };
+  const last = first + size - 1n;
+  if (bits === 32n) return { family: 4, first, last };
+  const mapped = 0xffff_0000_0000n;
+  if (number < mapped || number >= mapped + 2n ** 32n) return { family: 6, first, last };
+  return prefix < 96n ? undefined : { family: 4, first: first - mapped, last: last - mapped };
 }
 
 /** An address as a number of its family. */
@@ -58,20 +65,28 @@ export function inRange({ family, first, last }: Range, place: Place): boolean {
   return family === place.family && first <= place.number && place.number <= last;
 }
 
-/** The number of an address; undefined where it is none. IPv4 with a leading zero is none, nor is a dotted tail in IPv6. */
+/** The number of an address, undefined where it is none. */
 function readAddress(text: string): bigint | undefined {
-  const numbers = text.includes(":") ? v6Groups(text) : v4Octets(text);
-  const base = text.includes(":") ? 65_536n : 256n;
-  return numbers?.reduce((sum, number) => sum * base + BigInt(number), 0n);
+  const dotted = /[0-9]+(?:\.[0-9]+)+$/.exec(text)?.[0];
+  const octets = dotted === undefined ? undefined : v4Octets(dotted);
+  if (dotted !== undefined && octets === undefined) return undefined;
+  if (!text.includes(":")) return dotted === text ? numberOf(octets, 256n) : undefined;
+  if (octets === undefined) return numberOf(v6Groups(text), 65_536n);
+  const [a = 0, b = 0, c = 0, d = 0] = octets;
+  const tail = `${(a * 256 + b).toString(16)}:${(c * 256 + d).toString(16)}`;
+  return numberOf(v6Groups(text.slice(0, -(dotted ?? "").length) + tail), 65_536n);
+}
+
+function numberOf(digits: readonly number[] | undefined, base: bigint): bigint | undefined {
+  return digits?.reduce((sum, digit) => sum * base + BigInt(digit), 0n);
 }
 
 function v4Octets(text: string): number[] | undefined {
-  const octets = text.split(".");
-  const good =
-    octets.length === 4 && octets.every((octet) => /^(0|[1-9][0-9]{0,2})$/.test(octet) && Number(octet) < 256);
-  return good ? octets.map(Number) : undefined;
+  const octets = text.split(".").map(Number);
+  return octets.length === 4 && octets.every((octet) => octet < 256) ? octets : undefined;
 }
 
+/** Without a dotted tail. */
 function v6Groups(text: string): number[] | undefined {
   const [left = "", right, ...more] = text.split("::");
   if (more.length > 0) return undefined;

@@ -1,8 +1,9 @@
 // Everything that anybody asks about in one world, and the sets of it that are granted: the naive reading enumerates instead of matching.
 
+import type { LabelSelector } from "../../src/kube/policy-objects.ts";
 import type { Ip } from "../../src/net/ip.ts";
 import type { Packet } from "../../src/policy/model.ts";
-import { inRange, type Place, placeOf, readNetwork } from "./naive-parts.ts";
+import { inRange, type Place, placeOf, readNetwork, selects } from "./naive-parts.ts";
 import { serviceOf, type World } from "./world.ts";
 
 /** All addresses and services (`serviceOf`) that anybody will ask about. */
@@ -62,4 +63,20 @@ export function addressesOf(universe: Universe, cidr: string, except: readonly s
   return [...universe.places]
     .filter(([, place]) => inRange(block, place) && !holes.some((hole) => hole !== undefined && inRange(hole, place)))
     .map(([address]) => address);
+}
+
+const nameLabel = "kubernetes.io/metadata.name";
+
+/**
+ * Of a namespace whose object is not known only the name is known, which the server makes a label of every namespace: a selector that
+ * asks for anything else is not sure to select it.
+ */
+export function selectsNamespace({ objects }: World, selector: LabelSelector, name: string): boolean {
+  const known = objects.namespaces.find(({ metadata }) => metadata.name === name);
+  if (known !== undefined) return selects(selector, known.metadata.labels ?? {});
+  const keys = [
+    ...Object.keys(selector.matchLabels ?? {}),
+    ...(selector.matchExpressions ?? []).map((expression) => expression.key),
+  ];
+  return keys.every((key) => key === nameLabel) && selects(selector, { [nameLabel]: name });
 }

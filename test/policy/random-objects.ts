@@ -52,21 +52,11 @@ const v4Far = "172.30.0.0/24 172.30.0.11/32 172.30.0.12/31 192.0.2.0/24 192.0.2.
 const v6Blocks =
   "::/0 ::/1 8000::/1 fd00::/8 fd00:10:4::/48 fd00:10:4:1::/64 fd00:10:4:1::2/127 fd00:10:4:1::2/128 fd00:10:4:2::/125";
 const v6Far = "fd00:30::/64 fd00:30::11/128 2001:db8::/32 2001:db8::8000:0:0:0/65 2001:db8::9/128";
-/** With bits after the prefix, which the API server lets pass and leaves out. */
-const loose = "10.4.1.3/24 192.0.2.9/25 fd00:10:4:1::3/64";
+/** Written as the API server lets pass: with bits after the prefix, leading zeros, IPv4 within IPv6. */
+const loose =
+  "10.4.1.3/24 192.0.2.9/25 fd00:10:4:1::3/64 010.4.1.0/024 ::ffff:10.4.1.0/120 FD00:10:4:1:0::/64 ::192.0.2.0/120";
 /** No networks at all. */
-const bad = [
-  "10.4.1.0",
-  "10.4.1.0/33",
-  "10.4.1.0/-1",
-  "10.4.1.0/08",
-  "300.4.1.0/24",
-  "fd00::/129",
-  "fd00:::/8",
-  "pods",
-  "",
-  "/8",
-];
+const bad = ["10.4.1.0", "10.4.1.0/33", "10.4.1.0/-1", "300.4.1.0/24", "fd00::/129", "fd00:::/8", "pods", "", "/8"];
 const words = (text: string): string[] => text.split(" ");
 const anyBlock = fc.oneof(
   { weight: 12, arbitrary: fc.constantFrom(...words(v4Blocks), ...words(v4Far)) },
