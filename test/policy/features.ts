@@ -81,7 +81,7 @@ export const features: Readonly<Record<string, Rewrite>> = {
     pods: world.pods.map((pod) => ({ ...pod, ports: pod.ports.map((port) => ({ ...port, protocol: 6 })) })),
   }),
   "except of an ipBlock": eachPeer((peer) => (peer.ipBlock ? { ...peer, ipBlock: { cidr: peer.ipBlock.cidr } } : peer)),
-  "except of a group": ofGroups({ peer: (peer) => ({ ...peer, except: [] }) }),
+  "except of a group": ofGroups({ peer: (peer) => (peer.except ? { ...peer, except: [] } : peer) }),
   "unreadable network": (world) => {
     const policies = eachPeer((peer) =>
       peer.ipBlock === undefined

@@ -69,8 +69,12 @@ export function groupsOf(world: World, pod: PolicyPod): string[] {
 
 /** "A peer is one of cidr, securityGroup and namespaceSelector." */
 function peerAddresses(world: World, universe: Universe, peer: GroupPeer): Ip[] {
-  const { cidr, except = [], securityGroup, namespaceSelector, podSelector } = peer;
-  if (cidr !== undefined) return addressesOf(universe, cidr, except);
+  const { cidr, except, securityGroup, namespaceSelector, podSelector } = peer;
+  if ([cidr, securityGroup, namespaceSelector].filter((part) => part !== undefined).length !== 1) return [];
+  // Parts of another kind of peer: nobody can tell what is meant, so nothing is allowed.
+  if (podSelector !== undefined && namespaceSelector === undefined) return [];
+  if (except !== undefined && cidr === undefined) return [];
+  if (cidr !== undefined) return addressesOf(universe, cidr, except ?? []);
   if (securityGroup !== undefined) return addressesOfPods(world, (pod) => groupsOf(world, pod).includes(securityGroup));
   if (namespaceSelector === undefined) return [];
   return addressesOfPods(world, (pod) => {

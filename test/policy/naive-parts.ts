@@ -10,6 +10,8 @@ export function selects(selector: LabelSelector, labels: Readonly<Record<string,
   }
   for (const { key, operator, values = [] } of selector.matchExpressions ?? []) {
     const value = labels[key];
+    // "values … must be non-empty" for In and NotIn, "must be empty" for Exists and DoesNotExist; else the whole selector is an error.
+    if ((operator === "In" || operator === "NotIn") !== values.length > 0) return false;
     const holds = {
       In: value !== undefined && values.includes(value),
       NotIn: value === undefined || !values.includes(value),

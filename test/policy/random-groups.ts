@@ -2,6 +2,8 @@
 
 import fc from "fast-check";
 import type {
+  GroupPeer,
+  GroupRule,
   LabelSelector,
   SecurityGroup,
   SecurityGroupBinding,
@@ -21,7 +23,21 @@ export const groupNames = ["web", "db", "jump", "any"] as const;
 const anyGroupName = fc.constantFrom<string>(...groupNames, ...groupNames, "unknown");
 export const accountNames = ["default", "robot"] as const;
 
+/** What the API server refuses, or what nobody can tell the meaning of. */
+const anyOddPeer = fc.constantFrom<GroupPeer[]>(
+  {},
+  { podSelector: {} },
+  { except: ["10.4.1.0/24"] },
+  { cidr: "0.0.0.0/0", securityGroup: "web" },
+  { cidr: "0.0.0.0/0", namespaceSelector: {} },
+  { securityGroup: "web", namespaceSelector: {} },
+  { cidr: "0.0.0.0/0", podSelector: {} },
+  { securityGroup: "web", podSelector: { matchLabels: { app: "a" } } },
+  { securityGroup: "web", except: ["10.4.1.0/24"] },
+  { namespaceSelector: {}, except: ["10.4.1.0/24"] },
+);
 const anyPeer = fc.oneof(
+  { weight: 1, arbitrary: anyOddPeer },
   { weight: 5, arbitrary: fc.record({ cidr: anyCidr, except: anyExcept }, { requiredKeys: ["cidr"] }) },
   { weight: 4, arbitrary: fc.record({ securityGroup: anyGroupName }) },
   {
@@ -65,6 +81,16 @@ const anyTraffic = fc.oneof(
     arbitrary: fc.record(
       { protocol: fc.constantFrom("icmp", "icmpv6", "1", "58"), icmp: anyIcmp },
       { requiredKeys: ["protocol"] },
+    ),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom<Pick<GroupRule, "protocol" | "ports" | "icmp">[]>(
+      { protocol: "tcp", icmp: { type: 8 } },
+      { protocol: "icmp", ports: [{ port: 80 }] },
+      { protocol: "47", ports: [{ port: 80 }] },
+      { icmp: { type: 8 } },
+      { icmp: { type: 8 }, ports: [{ port: 80 }] },
     ),
   },
   { weight: 1, arbitrary: fc.record({ protocol: fc.constantFrom("47", "0", "255", "300") }) },

@@ -29,9 +29,21 @@ function anySelectorOf(keys: fc.Arbitrary<string>, values: fc.Arbitrary<string>)
     values: fc.uniqueArray(values, { minLength: 1, maxLength: 2 }),
   });
   const bare = fc.record({ key: keys, operator: fc.constantFrom("Exists" as const, "DoesNotExist" as const) });
+  /** What the API server refuses in Kubernetes' own kinds. */
+  const odd = fc
+    .oneof(
+      fc.record({ key: keys, operator: fc.constantFrom("In" as const, "NotIn" as const) }),
+      fc.record({
+        key: keys,
+        operator: fc.constantFrom("Exists" as const, "DoesNotExist" as const),
+        values: fc.tuple(values),
+      }),
+    )
+    .map((expression): LabelSelector => ({ matchExpressions: [expression] }));
   const matchExpressions = fc.array(fc.oneof(listed, bare), { minLength: 1, maxLength: 2 });
   return fc.oneof(
     { weight: 3, arbitrary: fc.constant({}) },
+    { weight: 1, arbitrary: odd },
     { weight: 1, arbitrary: fc.constant<LabelSelector>({ matchLabels: {}, matchExpressions: [] }) },
     { weight: 4, arbitrary: fc.record({ matchLabels }) },
     { weight: 3, arbitrary: fc.record({ matchExpressions }) },
@@ -116,12 +128,19 @@ const anyPort = fc.oneof(
   },
 );
 
+/** What the API server refuses: it does not say whom it means. */
+const anyOddPeer = fc.constantFrom<NetworkPolicyPeer[]>(
+  {},
+  { ipBlock: { cidr: "0.0.0.0/0" }, podSelector: {} },
+  { ipBlock: { cidr: "0.0.0.0/0" }, namespaceSelector: {} },
+);
 const anyPeer = fc.oneof(
-  { weight: 4, arbitrary: fc.record({ podSelector: anyPodSelector }) },
-  { weight: 3, arbitrary: fc.record({ namespaceSelector: anyNamespaceSelector }) },
-  { weight: 4, arbitrary: fc.record({ podSelector: anyPodSelector, namespaceSelector: anyNamespaceSelector }) },
+  { weight: 1, arbitrary: anyOddPeer },
+  { weight: 8, arbitrary: fc.record({ podSelector: anyPodSelector }) },
+  { weight: 6, arbitrary: fc.record({ namespaceSelector: anyNamespaceSelector }) },
+  { weight: 8, arbitrary: fc.record({ podSelector: anyPodSelector, namespaceSelector: anyNamespaceSelector }) },
   {
-    weight: 6,
+    weight: 12,
     arbitrary: fc.record({ ipBlock: fc.record({ cidr: anyCidr, except: anyExcept }, { requiredKeys: ["cidr"] }) }),
   },
 );
