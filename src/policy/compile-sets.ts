@@ -1,6 +1,6 @@
 // The sets that compiled layers look into: their names, the members of each, and blocks merged with their exceptions cut out.
 
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { Cidr } from "../net/cidr.ts";
 import { cidrFamily } from "../net/cidr.ts";
 import { ipFamily } from "../net/ip.ts";
@@ -22,7 +22,7 @@ export function contentName(prefix: string, content: unknown): string {
 }
 
 function hashOf(content: unknown): string {
-  return createHash("sha256").update(JSON.stringify(content)).digest("hex").slice(0, hashLenDigits);
+  return hash("sha256", JSON.stringify(content)).slice(0, hashLenDigits);
 }
 
 /** The set of a membership's addresses in one family, or of what its members call `portName`. */
