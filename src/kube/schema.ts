@@ -27,7 +27,12 @@ export const meta: z.ZodType<Meta> = z.object({
  * cannot tell what they cost. The functions for addresses are those of Kubernetes 1.31.
  */
 export function serverRule(rule: string, message: string): Record<string, unknown> {
-  return { "x-kubernetes-validations": [{ rule, message }] };
+  return serverRules([rule, message]);
+}
+
+/** The same for several: each a rule and its message. */
+export function serverRules(...rules: readonly (readonly [rule: string, message: string])[]): Record<string, unknown> {
+  return { "x-kubernetes-validations": rules.map(([rule, message]) => ({ rule, message })) };
 }
 
 /** For `.meta`: entries are told apart by these keys, each combination once. Without it a list is one value. */
