@@ -2,7 +2,6 @@
 
 import { assert } from "../../base/assert.ts";
 import type { BlockSet, LayerChains, MemberSet, PolicyRuleset } from "../../policy/ruleset.ts";
-import { classNumbers, policyLimits } from "../contract.ts";
 import type { Request } from "../netlink/message.ts";
 import { userDataType } from "./constants.ts";
 import type { SetIds } from "./expressions.ts";
@@ -18,6 +17,7 @@ import {
   policyTableName,
   selfSet,
 } from "./policy-base.ts";
+import { isClass, mustBeSound } from "./policy-check.ts";
 import { blockSet, classChain, classVerdict, layerParts, memberSet } from "./policy-layers.ts";
 import type { Chain, ConstantNamedSet, NamedSet, Table, Verdict, VerdictMap } from "./ruleset.ts";
 import { newConstantSet, newSet, newVerdictMap, verdictMessages } from "./set-messages.ts";
@@ -86,7 +86,7 @@ const setImages = new WeakMap<MemberSet | BlockSet, SetImage>();
 /** @throws Fault "bug" for a ruleset that is beyond `policyLimits`, or names what is not in it */
 export function policyImage(ruleset: PolicyRuleset): PolicyImage {
   const { classes, layers, memberSets, blockSets, links } = ruleset;
-  mustFit(ruleset);
+  mustBeSound(ruleset);
   const judging = [...layers.values()].map(layerImage);
   const maps = classMapsOf(classes);
   const sets = [
@@ -258,29 +258,3 @@ function named<T>(what: string, parts: readonly (readonly [name: string, part: T
   assert(map.size === parts.length, `each ${what} of a policy ruleset has a name of its own`);
   return map;
 }
-
-function mustFit({ classes, layers, memberSets, blockSets, links }: PolicyRuleset): void {
-  const sum = (counts: number[]): number => counts.reduce((all, count) => all + count, 0);
-  const counts: Record<keyof typeof policyLimits, number> = {
-    classes: classes.size,
-    links: links.size,
-    ports: sum([...layers.values()].map(({ ports }) => ports.length)),
-    rules: sum(
-      [...layers.values()].map(({ rest, peerLists }) => sum([rest.length, peerLists.length, peerLists.flat().length])),
-    ),
-    addresses: sum([
-      ...[...memberSets.values()].map(({ elements }) => elements.length),
-      ...[...blockSets.values()].map(({ blocks }) => blocks.length),
-    ]),
-  };
-  for (const [what, max] of Object.entries(policyLimits)) {
-    const count = new Map(Object.entries(counts)).get(what) ?? 0;
-    assert(count <= max, `a policy ruleset has at most ${max} ${what}, not ${count}`);
-  }
-  for (const [group, { egress, ingress, toNode }] of classes) {
-    const isJudged = isClass(group);
-    assert(isJudged || [egress, ingress, toNode].flat().length === 0, `class ${group} is outside of what is judged`);
-  }
-}
-
-const isClass = (group: number): boolean => group >= classNumbers.first && group <= classNumbers.last;

@@ -1,16 +1,12 @@
 // Layers and classes of a policy ruleset as chains, maps and counters. Returning from a layer means that it allows.
 
 import { hash } from "node:crypto";
-import { assert } from "../../base/assert.ts";
 import { ipFamily } from "../../net/ip.ts";
 import type { Direction } from "../../policy/model.ts";
 import type { BlockSet, LayerChains, MemberElement, MemberSet, PeerTest, RestRule } from "../../policy/ruleset.ts";
 import type { FieldName, KeyValues } from "./fields.ts";
 import { audit, deny } from "./policy-base.ts";
 import type { Chain, ConstantNamedSet, NamedSet, Rule, Statement, Verdict, VerdictMap } from "./ruleset.ts";
-
-/** Names of layers and sets; what is made of them has a dot, so that nothing collides. */
-const namePattern = /^[A-Za-z][A-Za-z0-9_-]{0,63}$/;
 
 const allowed: Verdict = { verdict: "return" };
 
@@ -20,9 +16,8 @@ export interface LayerParts {
   chains: readonly Chain[];
 }
 
-/** The layer's first chain has its own name: what jumps there is judged by the layer. */
+/** The first chain has the layer's name: what is led there is judged by it. The rest has the name and a dot: so nothing collides. */
 export function layerParts({ name, direction, otherwise, ports, peerLists, rest }: LayerChains): LayerParts {
-  mustBeName(name);
   const counter = `${name}.${otherwise}`;
   const ending: Rule[] = [
     ...rest.map((rule) => restRule(rule, direction)),
@@ -34,10 +29,10 @@ export function layerParts({ name, direction, otherwise, ports, peerLists, rest 
     name: `${name}.ports`,
     key: ["meta l4proto", "th dport"],
     constant: true,
-    verdicts: ports.map(({ protocol, port, peers }) => {
-      assert(peers === "any" || peerLists[peers] !== undefined, `the layer ${name} has a list of peers ${peers}`);
-      return [[protocol, port], peers === "any" ? allowed : { goto: listed(peers) }];
-    }),
+    verdicts: ports.map(({ protocol, port, peers }) => [
+      [protocol, port],
+      peers === "any" ? allowed : { goto: listed(peers) },
+    ]),
   };
   const lists = peerLists.map((tests, index) => ({
     name: listed(index),
@@ -82,7 +77,6 @@ function hashed(names: readonly string[]): string {
 
 /** Sets of sources and of destinations are the same: the bytes of an address. */
 export function memberSet({ name, family, portName, elements }: MemberSet): Required<NamedSet> {
-  mustBeName(name);
   const address = addressField(family);
   const key = portName === undefined ? [address] : [address, ...portFields];
   return { name, key, elements: elements.map(memberValues) };
@@ -102,7 +96,6 @@ export function memberValues({ address, protocol = 0, port }: MemberElement): Ke
 }
 
 export function blockSet({ name, family, blocks }: BlockSet): ConstantNamedSet {
-  mustBeName(name);
   return { name, key: addressField(family), oneOf: blocks };
 }
 
@@ -122,8 +115,4 @@ function restRule({ protocol, ports, icmp, peer }: RestRule, direction: Directio
   }
   if (peer !== undefined) statements.push(peerTest(peer, direction));
   return [...statements, allowed];
-}
-
-function mustBeName(name: string): void {
-  assert(namePattern.test(name), `"${name}" is a name for a chain or set: letters, digits, "_" and "-", at most 64`);
 }
