@@ -10,8 +10,8 @@ import { askWhy } from "./why.ts";
 const fairlead = fileURLToPath(new URL("../bin/fairlead", import.meta.url));
 
 /** A flow that is to pass gets this long, and is tried once more with more time: a busy machine is no denial. */
-const firstTry = { timeoutMs: 5_000, bytes: 1 };
-const secondTry = { timeoutMs: 15_000, bytes: 1 };
+const firstTry = { timeoutMs: 3_000, bytes: 1 };
+const secondTry = { timeoutMs: 8_000, bytes: 1 };
 
 export interface TableVerdict {
   problems: string[];
