@@ -133,6 +133,16 @@ export function testPolicy(make: MakeKernel): void {
     assert.equal(await policy.ensure(start), false);
   });
 
+  void test("a table is prepared where there is none, and left alone where there is one", async (t) => {
+    const { policy } = (await make(t)).kernel;
+    assert.equal(await policy.prepare(), true);
+    assert.equal(await policy.prepare(), false);
+    assert.equal(await policy.ensure(emptyRuleset), false, "it judges nobody");
+    await policy.ensure(start);
+    assert.equal(await policy.prepare(), false);
+    assert.equal(await policy.ensure(start), false, "what is there stays");
+  });
+
   void test("prune removes the table, twice if asked", async (t) => {
     const { policy } = (await make(t)).kernel;
     await policy.prune();

@@ -7,6 +7,7 @@ import { reportPasses } from "../base/passes.ts";
 import { within } from "../base/pause.ts";
 import type { Pool } from "../ipam/pool.ts";
 import type { Kernel } from "../kernel/contract.ts";
+import type { Ip } from "../net/ip.ts";
 import { probeMachine } from "../kernel/features.ts";
 import type { Cluster } from "./cluster/cluster.ts";
 import { tellingCluster } from "./cluster/fit.ts";
@@ -24,7 +25,7 @@ import { startReaper } from "./reaper.ts";
 import { readBootId, recover } from "./recover.ts";
 import { rehearse } from "./rehearse.ts";
 import { answer, type CallDeps, refusal, rollBack } from "./server.ts";
-import { openPolicy } from "./policy/pod-policy.ts";
+import { type Policing, startPolicing, withoutPolicing } from "./policy/police.ts";
 import { type Releases, startReleases } from "./releases.ts";
 import { openSockets, type Sockets } from "./sockets.ts";
 import type { Place } from "./place.ts";
@@ -76,13 +77,16 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
   if (station.setAside !== undefined) metrics.repaired("state file", 1);
   const loopStop = new AbortController();
   let releases: Releases | undefined;
+  let policing: Policing | undefined;
   try {
+    policing = await policingOf(options, { station, uplink, metrics, signal: loopStop.signal, onPass });
+    for (const loop of policing.loops) start(loop);
     const deps = createDeps(options, {
       pool,
       metrics,
       uplink,
       admit: cluster?.admit ?? (async () => undefined),
-      policy: openPolicy,
+      policy: policing.policy,
       podLives: cluster?.podLives ?? (() => false),
       nextLinkIndexes: createLinkIndexes(await takenIndexes(kernel, pool)),
       onDoomed: () => trigger("reaper"),
@@ -100,7 +104,8 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
     const parts = { options, deps, host, uplink, obstacles, masquerade };
     for (const loop of backgroundLoops(parts, loopStop.signal, onPass)) start(loop);
     if (cluster !== undefined) {
-      const follow = { pool, log, trigger, stop, signal: loopStop.signal, onPass };
+      const { podsChanged } = policing;
+      const follow = { pool, log, trigger, podsChanged, stop, signal: loopStop.signal, onPass };
       for (const loop of followCluster(cluster, follow)) start(loop);
     }
     const unwatch = watchNode({ kernel, pool, uplink: uplink.current, trigger });
@@ -130,7 +135,26 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
   } finally {
     loopStop.abort();
     await Promise.all([...loops.values()].map((loop) => loop.done));
+    await policing?.done;
   }
+}
+
+interface AroundPolicy {
+  station: Station;
+  uplink: KeptUplink;
+  metrics: Metrics;
+  signal: AbortSignal;
+  onPass: (pass: LoopPass) => void;
+}
+
+function policingOf(
+  { config, kernel, kube, log }: AgentOptions,
+  { station: { pool, cluster }, uplink, metrics, signal, onPass }: AroundPolicy,
+): Promise<Policing> {
+  if (kube === undefined || cluster === undefined) return withoutPolicing({ kernel });
+  const nodeAddresses = (): Ip[] => Object.values(uplink.current().addresses);
+  const deps = { kernel, pool, nodeName: config.node.name, stateDirectory: config.paths.state, nodeAddresses };
+  return startPolicing({ ...deps, log, metrics, signal, onPass }, { kube, findPod: cluster.podOf });
 }
 
 /** The uplink, and who has to know when it changes, or lacks what the blocks need. */
