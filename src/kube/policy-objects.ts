@@ -24,7 +24,7 @@ const networkTextMax = 43;
 /** Endpoints of one slice, as EndpointSlice has it. */
 export const endpointsOfSliceMax = 100;
 /** Named ports of one endpoint. */
-const portsOfEndpointMax = 64;
+export const portsOfEndpointMax = 64;
 /** Longest text of a membership's selector. */
 const peerTextMax = 8192;
 
