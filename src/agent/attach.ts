@@ -151,8 +151,9 @@ async function make(
 
 /** What was heard of while the link was being made changes its class before ADD answers. */
 async function followPolicy(attachment: Wired, group: number, { kernel, policy }: AttachDeps): Promise<void> {
-  const now = policy.groupOf(attachment);
-  if (now !== group) await applyAll(kernel.node, [{ op: "link.set", link: attachment.wire.hostIndex, group: now }]);
+  const now = await policy.settle(attachment);
+  if (now !== undefined && now !== group)
+    await applyAll(kernel.node, [{ op: "link.set", link: attachment.wire.hostIndex, group: now }]);
 }
 
 /**

@@ -119,7 +119,7 @@ async function hostProblems(attachment: Wired, { kernel, uplink, policy }: Check
   const group = policy.groupOf(attachment);
   return [
     ...linkProblems(link, { where, mac: attachment.wire.hostMac, mtu: attachment.wire.mtu }),
-    ...(link.group === group ? [] : [`link group of ${where} is ${link.group}, not ${group}`]),
+    ...(group === undefined || link.group === group ? [] : [`link group of ${where} is ${link.group}, not ${group}`]),
     ...routeProblems(
       hostRoutes(attachment, uplink().addresses),
       routes.filter(({ table = mainTable }) => table === mainTable),

@@ -54,10 +54,10 @@ export async function repair(deps: RepairDeps): Promise<void> {
   }
 }
 
-/** The node's addresses, and the link group that is the attachment's class. */
+/** The node's addresses, and the link group that is the attachment's class, where it is known. */
 interface Around {
   sources: Uplink["addresses"];
-  group: number;
+  group: number | undefined;
 }
 
 /** What brings the node's side of an attachment back to what ADD made; nothing where its link is gone. */
@@ -98,13 +98,13 @@ export function repairOps(attachment: Wired, view: NodeView, { sources, group }:
 
 const mainTable = 254;
 
-function linkChange(attachment: Wired, link: Link, group: number): LinkChange | undefined {
+function linkChange(attachment: Wired, link: Link, group: number | undefined): LinkChange | undefined {
   const { wire } = attachment;
   const alias = hostLinkAlias(attachment);
   const change: LinkChange = {
     ...(link.up ? {} : { up: true }),
     ...(link.name === wire.hostLink ? {} : { rename: wire.hostLink }),
-    ...(link.group === group ? {} : { group }),
+    ...(group === undefined || link.group === group ? {} : { group }),
     ...(link.mtu === wire.mtu ? {} : { mtu: wire.mtu }),
     ...(link.mac === wire.hostMac ? {} : { mac: wire.hostMac }),
     ...(link.alias === alias ? {} : { alias }),

@@ -1,7 +1,7 @@
 // Spans of addresses of one family, as numbers: joining networks, cutting some out of others, and back to the fewest networks.
 
-import { type Cidr, cidrBase, cidrOf, cidrSize } from "./cidr.ts";
-import { addressBits, ipFromNumber, ipToNumber } from "./ip.ts";
+import { type Cidr, cidrAt, cidrBase, cidrSize } from "./cidr.ts";
+import { addressBits, ipToNumber } from "./ip.ts";
 
 /** From the first address to the one behind the last; never empty. The family is not in it. */
 export interface Span {
@@ -15,7 +15,8 @@ export function spanOf(network: Cidr): Span {
 }
 
 /** The same addresses in as few spans as can be, in ascending order: those that overlap or touch become one. */
-export function joinSpans(spans: readonly Span[]): Span[] {
+export function joinSpans(spans: readonly Span[]): readonly Span[] {
+  if (spans.length < 2) return spans;
   const apart: Span[] = [];
   for (const span of spans.toSorted((a, b) => (a.from < b.from ? -1 : a.from > b.from ? 1 : 0))) {
     const last = apart.at(-1);
@@ -26,7 +27,7 @@ export function joinSpans(spans: readonly Span[]): Span[] {
 }
 
 /** What of `span` is in none of `holes`, in ascending order. */
-export function cutSpans(span: Span, holes: readonly Span[]): Span[] {
+export function cutSpans(span: Span, holes: readonly Span[]): readonly Span[] {
   const left: Span[] = [];
   let { from } = span;
   for (const hole of joinSpans(holes)) {
@@ -48,7 +49,7 @@ export function spansToCidrs(family: 4 | 6, spans: readonly Span[]): Cidr[] {
       // The largest network that begins here and does not go beyond the end: at most two of each size.
       let hostBits = at === 0n ? bits : trailingZeros(at);
       while (at + (1n << BigInt(hostBits)) > end) hostBits -= 1;
-      networks.push(cidrOf(ipFromNumber(family, at), bits - hostBits));
+      networks.push(cidrAt(family, at, bits - hostBits));
       at += 1n << BigInt(hostBits);
     }
   }
@@ -64,7 +65,5 @@ export function isWhole(family: 4 | 6, [first, ...others]: readonly Span[]): boo
 
 /** How often `value`, which is not zero, can be halved. */
 function trailingZeros(value: bigint): number {
-  let count = 0;
-  for (let rest = value; (rest & 1n) === 0n; rest >>= 1n) count += 1;
-  return count;
+  return (value & -value).toString(2).length - 1;
 }

@@ -10,12 +10,18 @@ export interface PodPolicy {
    * @throws Fault "policy-unknown" where it is not known what to judge by
    */
   enter(attachment: Wired, pod: Pod | undefined): Promise<number>;
-  /** The link group that an attachment should have now; the kernel judges by it already. */
-  groupOf(id: AttachmentId): number;
+  /** Before ADD answers: settles with the link group by everything that was heard until now. */
+  settle(attachment: Wired): Promise<number | undefined>;
+  /** The link group that an attachment should have now; the kernel judges by it already. Undefined where that is not known: it stays as it is. */
+  groupOf(id: AttachmentId): number | undefined;
 }
 
 /** Where there is no policy every pod is open. */
-export const openPolicy: PodPolicy = { enter: async () => openGroup, groupOf: () => openGroup };
+export const openPolicy: PodPolicy = {
+  enter: async () => openGroup,
+  settle: async () => openGroup,
+  groupOf: () => openGroup,
+};
 
 /** The API server's object of a sandbox's pod, where it is known. */
 export type FindPod = (pod: NonNullable<Attachment["pod"]>) => Pod | undefined;
