@@ -254,7 +254,6 @@ export const securityGroupBindingSchema = z.object({
   status: z
     .object({
       observedGeneration: z.int().exactOptional(),
-      pods: z.int().min(0).describe("pods that the selectors match and that have an address"),
       refused: z
         .array(z.object({ group: objectName, reason: z.enum(["NotBindable", "Unknown"]) }))
         .max(groupsOfBindingMax)

@@ -2,18 +2,25 @@
 
 import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import { pause } from "../../base/pause.ts";
-import type { MembershipSlice } from "../../kube/policy-objects.ts";
+import { type MembershipSlice, membershipSlices } from "../../kube/policy-objects.ts";
+import type { MembershipDefinition } from "../../policy/model.ts";
+import { groupMembership } from "../../policy/membership.ts";
+import type { ReadObjects } from "../../policy/read-objects.ts";
 import type { ControllerDeps } from "../deps.ts";
+import { subjectOf } from "../events.ts";
 import { createLosses } from "./losses.ts";
 import { createNeeds } from "./needs.ts";
 import { createPolicyView } from "./policy-view.ts";
 import { createRoster } from "./roster.ts";
 import { planSlices, type SliceEndpoint, type SlicePlan } from "./slices.ts";
-import { sliceSubject, writeSlices } from "./write-slices.ts";
+import { writePolicyStatus } from "./write-status.ts";
+import { writeSlices } from "./write-slices.ts";
 
 /** What happens in this time becomes one write: at least, and at most in a cluster in which a pass takes long. */
 const gatherMinMs = 20;
 const gatherMaxMs = 500;
+/** Between two looks at the status of groups and bindings: numbers of members change with every pod. */
+export const statusEveryMs = 5_000;
 /** A full pass, and one while removals wait for their time. */
 const fullPassMs = 60_000;
 const waitingPassMs = 2_000;
@@ -56,15 +63,19 @@ export function createMembershipKeeper(deps: ControllerDeps): MembershipKeeper {
   /** By which members and which versions of its slices a membership was found to be in order. */
   let inOrder = new Map<string, { members: ReadonlyMap<string, SliceEndpoint>; versions: string }>();
   let waiting = false;
+  const followedOf = createFollowed();
+  let statusMs = -Infinity;
+  let statusDue = false;
 
   return {
-    dueMs: () => (waiting ? waitingPassMs : fullPassMs),
+    dueMs: () => (waiting || statusDue ? waitingPassMs : fullPassMs),
     sync: async (signal) => {
       if (!Object.values(caches).every((cache) => cache.synced())) return; // never remove before all is known
       const slices = Map.groupBy(caches.slices.all(), ({ membership }) => membership);
       const objects = readPolicy();
       const needs = needsOf(objects, slices.keys());
-      roster.update(objects, needs.definitions);
+      const followed = followedOf(objects, needs.definitions);
+      roster.update(objects, followed.all);
       const plans: SlicePlan[] = [];
       const stillInOrder: typeof inOrder = new Map();
       waiting = needs.waiting;
@@ -90,7 +101,37 @@ export function createMembershipKeeper(deps: ControllerDeps): MembershipKeeper {
       losses.retain(new Set(needs.definitions.map(({ key }) => key)));
       const unneeded = [...needs.unneeded].flatMap((key) => slices.get(key) ?? []);
       await writeSlices(deps, [...plans, { changed: [], made: [], emptied: unneeded }], signal);
+      const sinceStatusMs = uptime() - statusMs;
+      if (sinceStatusMs < statusEveryMs) {
+        statusDue = true;
+        return;
+      }
+      const membersOf = (group: string): number => {
+        const definition = followed.groups.get(group);
+        return definition === undefined ? 0 : roster.members(definition.key).size;
+      };
+      await writePolicyStatus(deps, objects, membersOf, signal);
+      statusMs = uptime();
+      statusDue = false;
     },
+  };
+}
+
+interface Followed {
+  /** What slices are kept of, and all security groups, whose members are counted. */
+  all: readonly MembershipDefinition[];
+  groups: ReadonlyMap<string, MembershipDefinition>;
+}
+
+/** Puts them together, anew only where something has changed. */
+function createFollowed(): (objects: ReadObjects, definitions: readonly MembershipDefinition[]) => Followed {
+  let made: (Followed & { objects: ReadObjects; definitions: readonly MembershipDefinition[] }) | undefined;
+  return (objects, definitions) => {
+    if (made?.objects === objects && made.definitions === definitions) return made;
+    const groups = new Map([...objects.groups.keys()].map((name) => [name, groupMembership(name)]));
+    const all = new Map([...groups.values(), ...definitions].map((definition) => [definition.key, definition]));
+    made = { objects, definitions, groups, all: [...all.values()] };
+    return made;
   };
 }
 
@@ -111,5 +152,5 @@ async function tellOfLoss({ events }: ControllerDeps, { held, kept, peer }: Loss
   if (first === undefined) return;
   const all = held.reduce((sum, { endpoints }) => sum + endpoints.length, 0);
   const message = `${kept.size} of ${all} members of "${peer}" are gone at once; they are taken out only if that is seen again`;
-  await events.warn(sliceSubject(first), "MassRemovalWaits", message, signal);
+  await events.warn(subjectOf(membershipSlices, first.metadata), "MassRemovalWaits", message, signal);
 }

@@ -4,15 +4,8 @@ import { describe, isFault } from "../../base/fault.ts";
 import { type MembershipSlice, membershipSlices } from "../../kube/policy-objects.ts";
 import type { ControllerDeps } from "../deps.ts";
 import { each } from "../each.ts";
-import type { Subject } from "../events.ts";
+import { subjectOf } from "../events.ts";
 import type { SlicePlan } from "./slices.ts";
-
-export const sliceSubject = ({ metadata: { name, uid = "" } }: MembershipSlice): Subject => ({
-  kind: membershipSlices.kind,
-  apiVersion: `${membershipSlices.group}/${membershipSlices.version}`,
-  name,
-  uid,
-});
 
 type WriteDeps = Pick<ControllerDeps, "kube" | "events" | "log">;
 
@@ -31,7 +24,7 @@ export async function writeSlices(deps: WriteDeps, plans: readonly SlicePlan[], 
       if (isFault(error, "kube-conflict", "kube-exists", "kube-not-found")) return;
       // What the server refuses of one slice must not slow down the others.
       if (!isFault(error, "kube-refused")) throw error;
-      await events.warn(sliceSubject(slice), "WriteRefused", describe(error), signal);
+      await events.warn(subjectOf(membershipSlices, slice.metadata), "WriteRefused", describe(error), signal);
     }
   });
   if (writes.length > 0) log.debug({ writes: writes.length }, "wrote slices of memberships");
