@@ -1,6 +1,6 @@
 // A replica of the controller that a test steers: its passes are made one by one, whoever holds the lease, and its caches can be frozen.
 
-import { followAll } from "../../src/controller/caches.ts";
+import { followAll, type LoopName } from "../../src/controller/caches.ts";
 import type { Caches, ControllerDeps } from "../../src/controller/deps.ts";
 import { createReporter } from "../../src/controller/events.ts";
 import { createMembershipKeeper } from "../../src/controller/memberships/memberships.ts";
@@ -21,6 +21,8 @@ export interface Replica {
   freeze(on?: boolean, ...caches: (keyof Caches)[]): void;
   /** One pass of each loop. @throws what a loop threw */
   pass(): Promise<void>;
+  /** One pass of that loop. */
+  passOf(loop: LoopName): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -73,20 +75,21 @@ export async function startReplica(world: World, life: Pick<Life, "cross">): Pro
   const memberships = createMembershipKeeper(deps);
   // A leader whose term is over and who does not look: no write of it is stopped by a signal.
   const { signal } = new AbortController();
+  const loops: Readonly<Record<LoopName, () => Promise<void>>> = {
+    "node-blocks": () => syncNodeBlocks(deps, signal),
+    "network-unavailable": () => syncNetworkUnavailable(deps, signal),
+    sweep: () => sweep.sync(signal),
+    memberships: () => memberships.sync(signal),
+  };
   const replica: Replica = {
     catchUp: () => until("a replica's caches hold what the server holds", () => isCaughtUp(world, live)),
     freeze: (on = true, ...names) => {
       for (const name of names.length > 0 ? names : cacheNames) frozen[name].freeze(on);
     },
+    passOf: (loop) => loops[loop](),
     pass: async () => {
-      const passes = [
-        () => syncNodeBlocks(deps, signal),
-        () => syncNetworkUnavailable(deps, signal),
-        () => sweep.sync(signal),
-        () => memberships.sync(signal),
-      ];
       const failures: unknown[] = [];
-      for (const pass of passes) await pass().catch((error: unknown) => failures.push(error));
+      for (const pass of Object.values(loops)) await pass().catch((error: unknown) => failures.push(error));
       if (failures.length > 0) throw failures[0];
     },
     close: async () => {
@@ -104,7 +107,11 @@ function freezable<T extends KubeObject>(cache: Cache<T>): { cache: Cache<T>; fr
   let frozen: readonly T[] | undefined;
   const all = (): readonly T[] => frozen ?? cache.all();
   return {
-    cache: { ...cache, all, get: (ref) => all().find(({ metadata }) => isNamed(metadata, ref)) },
+    cache: {
+      ...cache,
+      all,
+      get: (ref) => (frozen === undefined ? cache.get(ref) : frozen.find(({ metadata }) => isNamed(metadata, ref))),
+    },
     freeze: (on) => void (frozen = on ? (frozen ?? [...cache.all()]) : undefined),
   };
 }
