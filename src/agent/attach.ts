@@ -152,7 +152,8 @@ async function make(
 /** What was heard of while the link was being made changes its class before ADD answers. */
 async function followPolicy(attachment: Wired, group: number, { kernel, policy }: AttachDeps): Promise<void> {
   const now = await policy.settle(attachment);
-  if (now !== undefined && now !== group) await applyAll(kernel.node, [{ op: "link.set", link: attachment.wire.hostIndex, group: now }]);
+  if (now !== undefined && now !== group)
+    await applyAll(kernel.node, [{ op: "link.set", link: attachment.wire.hostIndex, group: now }]);
 }
 
 /**

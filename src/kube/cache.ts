@@ -34,6 +34,7 @@ export function startCache<T extends KubeObject>(
   let watching = false;
   let failures = 0;
   let lastError: string | undefined;
+  let missing = 0; // answers in a row that the kind is not known
   const firstSync = Promise.withResolvers<void>();
   const ended = Promise.withResolvers<void>();
 
@@ -63,11 +64,28 @@ export function startCache<T extends KubeObject>(
     heard();
     if (signal.aborted) return;
     counts.lists += 1;
+    missing = 0;
     relist.end();
     version = listed;
     synced = true;
     firstSync.resolve();
     tell("onSynced", () => options.onSynced?.());
+  }
+
+  /** Says that there are no objects. A kind that had some must be missing twice in a row: a server that has just started may not know it yet. */
+  function noSuchKind(error: unknown): boolean {
+    if (options.mayBeMissing !== true || !isFault(error, "kube-not-found")) return false;
+    missing += 1;
+    const hadSome = held.objects.size > 0;
+    if (hadSome && missing < 2) return false;
+    const isNews = hadSome || !synced;
+    heard();
+    held.relist().end();
+    synced = true;
+    failures = 0;
+    firstSync.resolve();
+    if (isNews) tell("onSynced", () => options.onSynced?.());
+    return true;
   }
 
   /**
@@ -114,6 +132,10 @@ export function startCache<T extends KubeObject>(
       } catch (error) {
         if (signal.aborted) break;
         if (isForgotten(error)) version = undefined;
+        if (noSuchKind(error)) {
+          await pause(limits.missingKindMs, signal);
+          continue;
+        }
         failures += 1;
         lastError = describe(error);
         log[failures === 1 ? "info" : "warn"]({ kind: kind.kind, failures, error: lastError }, "watch begins again");

@@ -31,22 +31,20 @@ export interface PolicySource {
 
 export interface PolicySourceOptions {
   kube: Kube;
-  /** Whether the cluster has AWS's SecurityGroupPolicy. */
-  hasGroupPolicies: boolean;
   signal: AbortSignal;
   onChange: () => void;
 }
 
 /** Starts to follow; nothing is awaited. */
-export function followPolicy({ kube, hasGroupPolicies, signal, onChange }: PolicySourceOptions): PolicySource {
+export function followPolicy({ kube, signal, onChange }: PolicySourceOptions): PolicySource {
   const book = createSliceBook();
   let version = 0;
   const changed = (): void => {
     version += 1;
     onChange();
   };
-  const follow = <T extends KubeObject>(kind: Kind<T>): Cache<T> =>
-    kube.follow(kind, { signal, onSynced: changed, onChange: changed });
+  const follow = <T extends KubeObject>(kind: Kind<T>, more: { mayBeMissing?: true } = {}): Cache<T> =>
+    kube.follow(kind, { signal, onSynced: changed, onChange: changed, ...more });
   const slices = kube.follow(membershipSlices, {
     signal,
     onSynced: onChange,
@@ -61,9 +59,9 @@ export function followPolicy({ kube, hasGroupPolicies, signal, onChange }: Polic
     networkPolicies: follow(networkPolicies),
     groups: follow(securityGroups),
     bindings: follow(securityGroupBindings),
+    groupPolicies: follow(securityGroupPolicies, { mayBeMissing: true }),
   };
-  const groupPolicies = hasGroupPolicies ? follow(securityGroupPolicies) : undefined;
-  const caches = [...Object.values(kinds), ...(groupPolicies === undefined ? [] : [groupPolicies]), slices];
+  const caches = [...Object.values(kinds), slices];
 
   return {
     objects: () => ({
@@ -72,7 +70,7 @@ export function followPolicy({ kube, hasGroupPolicies, signal, onChange }: Polic
       networkPolicies: kinds.networkPolicies.all(),
       groups: kinds.groups.all(),
       bindings: kinds.bindings.all(),
-      groupPolicies: groupPolicies?.all() ?? [],
+      groupPolicies: kinds.groupPolicies.all(),
     }),
     version: () => version,
     memberships: book.memberships,
