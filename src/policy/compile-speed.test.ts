@@ -27,7 +27,7 @@ const members = (membership: number): Member[] =>
 function rules(pod: number): Rule[] {
   return Array.from({ length: rulesOfPod / 2 }, (_, index) => {
     const port = 1000 + index * 20;
-    const peer = index % 5 === 0 ? block(`10.${index}.0.0/16`) : { members: key((pod + index) % membershipsMax) };
+    const peer = index % 5 === 0 ? block(`10.${index}.${pod}.0/24`) : { members: key((pod + index) % membershipsMax) };
     return rule([index % 10 === 1 ? tcp(port, port + 100) : tcp(port)], peer);
   });
 }
@@ -58,7 +58,7 @@ function took(t: TestContext, what: string, work: () => unknown): number {
 }
 
 void test("a full node: 110 pods of 300 rules each, no two alike, and 20,000 addresses", (t) => {
-  const { compile } = createCompiler();
+  const { compile } = createCompiler({ ports: Infinity, rules: Infinity, addresses: Infinity }); // no ruleset of the kernel holds that
   const input = fullNode();
   assert.ok(took(t, "everything for the first time", () => compile(input)) < 2000);
   assert.ok(took(t, "nothing changed", () => compile(input)) < 50);
