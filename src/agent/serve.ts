@@ -7,8 +7,10 @@ import { reportPasses } from "../base/passes.ts";
 import { within } from "../base/pause.ts";
 import type { Pool } from "../ipam/pool.ts";
 import type { Kernel } from "../kernel/contract.ts";
+import type { Ip } from "../net/ip.ts";
 import { probeMachine } from "../kernel/features.ts";
 import type { Cluster } from "./cluster/cluster.ts";
+import { tellingCluster } from "./cluster/fit.ts";
 import { backgroundLoops, hostDeps, masqueradeOf, putInPlace, releasesDeps } from "./background.ts";
 import { hasIpv6 } from "./config.ts";
 import { listenForShims } from "./connection.ts";
@@ -23,12 +25,13 @@ import { startReaper } from "./reaper.ts";
 import { readBootId, recover } from "./recover.ts";
 import { rehearse } from "./rehearse.ts";
 import { answer, type CallDeps, refusal, rollBack } from "./server.ts";
+import { type Policing, startPolicing, withoutPolicing } from "./policy/police.ts";
 import { type Releases, startReleases } from "./releases.ts";
 import { openSockets, type Sockets } from "./sockets.ts";
 import type { Place } from "./place.ts";
 import { followCluster, type Station, takeStation } from "./station.ts";
 import { serveStatus, statusSocket } from "./status.ts";
-import { type KeptUplink, keepUplink } from "./uplink.ts";
+import { type KeptUplink, keepUplink, uplinkOptions } from "./uplink.ts";
 import { watchNode } from "./watch.ts";
 
 /** Longest wait for calls under way when the agent is told to stop. */
@@ -68,18 +71,22 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
   const loops = new Map<string, Loop>();
   const trigger = (name: string): void => loops.get(name)?.trigger();
   const start = (loop: Loop): void => void loops.set(loop.status().name, loop);
-  const uplink = await watchedUplink(options, place, trigger);
+  const uplink = await watchedUplink(options, { place, cluster, trigger });
   const host = hostDeps(options, { place, uplink, metrics });
   await syncHost(host);
   if (station.setAside !== undefined) metrics.repaired("state file", 1);
   const loopStop = new AbortController();
   let releases: Releases | undefined;
+  let policing: Policing | undefined;
   try {
+    policing = await policingOf(options, { station, uplink, metrics, signal: loopStop.signal, onPass });
+    for (const loop of policing.loops) start(loop);
     const deps = createDeps(options, {
       pool,
       metrics,
       uplink,
-      admit: cluster?.admit ?? (async () => {}),
+      admit: cluster?.admit ?? (async () => undefined),
+      policy: policing.policy,
       podLives: cluster?.podLives ?? (() => false),
       nextLinkIndexes: createLinkIndexes(await takenIndexes(kernel, pool)),
       onDoomed: () => trigger("reaper"),
@@ -97,7 +104,8 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
     const parts = { options, deps, host, uplink, obstacles, masquerade };
     for (const loop of backgroundLoops(parts, loopStop.signal, onPass)) start(loop);
     if (cluster !== undefined) {
-      const follow = { pool, log, trigger, stop, signal: loopStop.signal, onPass };
+      const { podsChanged } = policing;
+      const follow = { pool, log, trigger, podsChanged, stop, signal: loopStop.signal, onPass };
       for (const loop of followCluster(cluster, follow)) start(loop);
     }
     const unwatch = watchNode({ kernel, pool, uplink: uplink.current, trigger });
@@ -127,29 +135,46 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
   } finally {
     loopStop.abort();
     await Promise.all([...loops.values()].map((loop) => loop.done));
+    await policing?.done;
   }
 }
 
-/** The uplink, and who has to know when it changes. */
-function watchedUplink(
+interface AroundPolicy {
+  station: Station;
+  uplink: KeptUplink;
+  metrics: Metrics;
+  signal: AbortSignal;
+  onPass: (pass: LoopPass) => void;
+}
+
+function policingOf(
+  { config, kernel, kube, log }: AgentOptions,
+  { station: { pool, cluster }, uplink, metrics, signal, onPass }: AroundPolicy,
+): Promise<Policing> {
+  if (kube === undefined || cluster === undefined) return withoutPolicing({ kernel });
+  const nodeAddresses = (): Ip[] => Object.values(uplink.current().addresses);
+  const deps = { kernel, pool, nodeName: config.node.name, stateDirectory: config.paths.state, nodeAddresses };
+  return startPolicing({ ...deps, log, metrics, signal, onPass }, { kube, findPod: cluster.podOf });
+}
+
+/** The uplink, and who has to know when it changes, or lacks what the blocks need. */
+async function watchedUplink(
   { config, kernel, log }: AgentOptions,
-  place: Place,
-  trigger: (loop: string) => void,
+  { place, cluster, trigger }: { place: Place; cluster: Cluster | undefined; trigger: (loop: string) => void },
 ): Promise<KeptUplink> {
-  const { routes, mtu: wantedMtu } = config;
-  const options = { blocks: place.blocks, vias: routes.map(({ via }) => via), mtu: wantedMtu };
-  return keepUplink(kernel, options, ({ link, addresses: own, mtu }) => {
+  const kept = await keepUplink(kernel, uplinkOptions(config, place.blocks), ({ link, addresses: own, mtu }) => {
     log.warn(
       { uplink: link.name, addresses: own, mtu },
       "the uplink has changed: new pods follow, routes of living ones too",
     );
     for (const name of ["host", "repair"]) trigger(name);
   });
+  return cluster === undefined ? kept : { ...kept, refresh: tellingCluster(cluster, kept.refresh) };
 }
 
 type Made = Pick<
   CallDeps,
-  "pool" | "metrics" | "admit" | "podLives" | "nextLinkIndexes" | "onDoomed" | "loops" | "releasesApplied"
+  "pool" | "policy" | "metrics" | "admit" | "podLives" | "nextLinkIndexes" | "onDoomed" | "loops" | "releasesApplied"
 > & {
   uplink: KeptUplink;
 };

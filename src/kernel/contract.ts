@@ -4,6 +4,7 @@ import type { Fault } from "../base/fault.ts";
 import type { Cidr } from "../net/cidr.ts";
 import type { Ip } from "../net/ip.ts";
 import type { Mac } from "../net/mac.ts";
+import type { MemberElement, PolicyRuleset } from "../policy/ruleset.ts";
 
 /** A link by its index, or by its name in that namespace. Routes, addresses and neighbours need the index. */
 export type LinkRef = number | string;
@@ -215,6 +216,44 @@ export interface Masquerade {
   prune(): Promise<void>;
 }
 
+/** Groups of links that are classes: packets of such a link are judged. Links of other groups are left alone. */
+export const classNumbers = { first: 101, last: 65_535 } as const;
+
+/** What a ruleset has at most, so that it can be loaded at once: classes, links, entries of ports, rules and lists, addresses and networks. */
+export const policyLimits = { classes: 8192, links: 8192, ports: 150_000, rules: 20_000, addresses: 200_000 } as const;
+
+/** Elements by the name of their member set. */
+export type MemberChanges = ReadonlyMap<string, readonly MemberElement[]>;
+
+/**
+ * Judges the first packet of each connection of links with a class, by the class of the link that it comes in by and of that by which
+ * it goes out. What was allowed goes on, with its answers. A class that is not in the ruleset lets nothing pass.
+ */
+export interface PolicyTable {
+  /**
+   * Makes the table exactly so. On the way nothing passes that neither the old ruleset nor the new one lets pass. Load it with no
+   * classes before links get any: connections that begin without it are not known, and end when their link gets a class. True if
+   * anything had to change. `trust` "as left": what is there is believed to be what this object left, where it knows; else the
+   * table is read. Faults as those of Guard.
+   */
+  ensure(ruleset: PolicyRuleset, trust?: "as left"): Promise<boolean>;
+  /**
+   * Where there is no table at all, loads one without any class, so that connections are known when policy comes; what is there, whoever
+   * left it, stays as it is. True if it was loaded.
+   */
+  prepare(): Promise<boolean>;
+  /**
+   * Removes members, then adds some; what is gone, or there already, is no error. @throws Fault "kernel-missing" where table or set
+   * is missing
+   */
+  change(changes: { remove?: MemberChanges; add?: MemberChanges }): Promise<void>;
+  /** Host links of pods whose packets to themselves pass (a service that leads back). Faults as those of `change`. */
+  admit(links: readonly string[]): Promise<void>;
+  withdraw(links: readonly string[]): Promise<void>;
+  /** Removes the whole table: nothing is judged any more. */
+  prune(): Promise<void>;
+}
+
 /** One direction of a tracked connection. */
 export interface ConnectionTuple {
   source: Ip;
@@ -261,7 +300,7 @@ export const connectionsMax = 65_536;
 /**
  * The node's connection tracking, entries of every zone. An address has part in an entry as source or destination of either
  * direction. Each call reads the whole table, once: some 10 ms where it is nearly empty, 2 us an entry. Without connection
- * tracking in the kernel or the namespace there are no entries. Both throw Fault "kernel-refused" for too many addresses.
+ * tracking in the kernel or the namespace there are no entries. All throw Fault "kernel-refused" for too many addresses.
  */
 export interface Conntrack {
   /**
@@ -270,6 +309,11 @@ export interface Conntrack {
    * any fault, ask again.
    */
   forget(addresses: readonly Ip[]): Promise<number>;
+  /**
+   * Deletes of those entries the ones for which `isUnwanted` says so, and gives how many went; the rest as `forget`. The answer is asked
+   * for in slices of a few milliseconds.
+   */
+  cut(addresses: readonly Ip[], isUnwanted: (connection: Connection) => boolean): Promise<number>;
   /** The entries in which one of the addresses has part. @throws Fault "kernel-refused" where there are more than `connectionsMax` */
   list(addresses: readonly Ip[]): Promise<Connection[]>;
 }
@@ -314,6 +358,7 @@ export interface Kernel {
   readonly node: Netns;
   readonly guard: Guard;
   readonly masquerade: Masquerade;
+  readonly policy: PolicyTable;
   readonly conntrack: Conntrack;
   /**
    * Calls back with each change of the node's namespace, our own among them, until the function that it gives is called or the

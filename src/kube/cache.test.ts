@@ -31,7 +31,7 @@ async function startFollowing(
   }: {
     before?: (server: TestServer) => void;
     limits?: Partial<Limits>;
-    selection?: Selection;
+    selection?: Selection & { mayBeMissing?: boolean };
     onChange?: () => void;
   } = {},
 ): Promise<Following> {
@@ -258,4 +258,47 @@ test("who waits in vain is told why; and the following ends with its signal, or 
   await kube.close();
   await other.done;
   assert.equal(other.synced(), false);
+});
+
+test("a kind that may be missing is none, until the server knows it; one that had objects must be missing twice", async (t) => {
+  let isKnown = false;
+  let refused = 0;
+  const following = await startFollowing(t, {
+    before: (server) => {
+      server.whim = () => {
+        if (isKnown) return undefined;
+        refused += 1;
+        return { answer: 404 };
+      };
+    },
+    limits: { missingKindMs: 20 },
+    selection: { mayBeMissing: true },
+  });
+  const { server, cache, told } = following;
+  await whole(following);
+  assert.deepEqual(told, ["synced"]);
+  assert.equal(cache.status().failures, 0);
+  put(server, "a");
+  isKnown = true;
+  await until("its objects are known", () => cache.all().length === 1);
+  await watching(following);
+  refused = 0;
+  isKnown = false;
+  server.breakAll();
+  await until("it was missing once", () => refused >= 1 && cache.status().failures > 0);
+  await until("it is gone", () => cache.all().length === 0);
+  assert.ok(refused >= 2);
+  assert.deepEqual(told, ["synced", "+a", "synced", "-a", "synced"]);
+});
+
+test("a kind that must be there is not taken for empty where the server does not know it", async (t) => {
+  const following = await startFollowing(t, {
+    before: (server) => {
+      server.whim = () => ({ answer: 404 });
+    },
+    limits: { missingKindMs: 20 },
+  });
+  const { cache } = following;
+  await until("it has failed", () => cache.status().failures > 2);
+  assert.equal(cache.synced(), false);
 });

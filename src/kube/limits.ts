@@ -28,6 +28,8 @@ export interface Limits {
   watchIdleMs: number;
   /** A watch that lasted this long, or told something, was a good one: back-off begins anew. */
   watchLivedMs: number;
+  /** How often it is looked whether a kind that may be missing has come to be. */
+  missingKindMs: number;
   /** Back-off of following: first wait, and longest. */
   retryMs: number;
   retryMaxMs: number;
@@ -49,6 +51,7 @@ export const defaultLimits: Limits = {
   watchMs: 600_000,
   watchIdleMs: 100_000,
   watchLivedMs: 10_000,
+  missingKindMs: 30_000,
   retryMs: 500,
   retryMaxMs: 30_000,
 };

@@ -55,6 +55,13 @@ export function cidrOf(ip: Ip, prefix: number): Cidr {
   return branded(ipFromBytes(bytes), prefix);
 }
 
+/** The network of `prefix` bits that begins at the address of that number. */
+export function cidrAt(family: 4 | 6, first: bigint, prefix: number): Cidr {
+  const hostBits = BigInt(addressBits(family) - prefix);
+  assert((first >> hostBits) << hostBits === first, `a network of ${prefix} bits begins at ${first}`);
+  return branded(ipFromNumber(family, first), prefix);
+}
+
 /** The network of that one address: /32 or /128. */
 export function hostCidr(ip: Ip): Cidr {
   return branded(ip, addressBits(ipFamily(ip)));

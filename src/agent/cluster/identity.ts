@@ -25,22 +25,22 @@ export interface IdentityDeps {
 }
 
 /**
- * Lets an ADD go on unless its sandbox is known to be dead. What the cache cannot settle is asked of the API server, once: no
+ * Lets an ADD go on unless its sandbox is known to be dead, with the pod's object where there is one. What the cache cannot settle is asked of the API server, once: no
  * such pod is a static pod without its mirror yet, or one that kubelet is about to delete, and no answer is an outage; both go on.
  * @throws Fault "pod-replaced" where another pod has the name now, or the pod is bound to another node
  */
-export async function admitPod(sandbox: SandboxPod, deps: IdentityDeps): Promise<void> {
+export async function admitPod(sandbox: SandboxPod, deps: IdentityDeps): Promise<Pod | undefined> {
   const { namespace, name } = sandbox;
   const cached = deps.cache.get({ namespace, name });
-  if (cached !== undefined && isPodOf(sandbox, cached)) return;
+  if (cached !== undefined && isPodOf(sandbox, cached)) return cached;
   // In an outage every ADD would wait for nothing.
   const { failures, lastError } = deps.cache.status();
   if (failures > 0) {
     deps.log.warn({ pod: `${namespace}/${name}`, error: lastError }, "attached on the runtime's word alone");
-    return;
+    return undefined;
   }
   const pod = await ask(sandbox, deps);
-  if (pod === undefined) return;
+  if (pod === undefined) return undefined;
   if (!isPodOf(sandbox, pod)) {
     throw new Fault(
       "pod-replaced",
@@ -51,6 +51,7 @@ export async function admitPod(sandbox: SandboxPod, deps: IdentityDeps): Promise
   if (nodeName !== undefined && nodeName !== deps.nodeName) {
     throw new Fault("pod-replaced", `pod ${namespace}/${name} is bound to node ${nodeName}, not to ${deps.nodeName}`);
   }
+  return pod;
 }
 
 async function ask({ namespace, name }: SandboxPod, { kube, log, signal }: IdentityDeps): Promise<Pod | undefined> {

@@ -1,0 +1,90 @@
+// Policy as the cluster tells it: every kind that decides, followed; and whether all of it has been heard.
+
+import { Fault } from "../../base/fault.ts";
+import type { Cache, CacheStatus, Kind, Kube, KubeObject } from "../../kube/contract.ts";
+import {
+  membershipSlices,
+  namespaces,
+  networkPolicies,
+  securityGroupBindings,
+  securityGroupPolicies,
+  securityGroups,
+  serviceAccounts,
+} from "../../kube/policy-objects.ts";
+import type { Memberships, PolicyObjects } from "../../policy/model.ts";
+import { createSliceBook } from "./slices.ts";
+
+export interface PolicySource {
+  objects: () => PolicyObjects;
+  /** Another number, where `objects` may be others than before. */
+  version: () => number;
+  /** As the controller tells them. */
+  memberships: () => Memberships;
+  /** Every kind has been heard of as a whole since the start: only then may anything be taken back. */
+  known: () => boolean;
+  /** Settles when `known`. @throws Fault "policy-unknown" that names what is missing, after `withinMs` */
+  whenKnown: (withinMs: number, signal: AbortSignal) => Promise<void>;
+  caches: () => CacheStatus[];
+  /** Settles when all following has ended. */
+  done: Promise<unknown>;
+}
+
+export interface PolicySourceOptions {
+  kube: Kube;
+  signal: AbortSignal;
+  onChange: () => void;
+}
+
+/** Starts to follow; nothing is awaited. */
+export function followPolicy({ kube, signal, onChange }: PolicySourceOptions): PolicySource {
+  const book = createSliceBook();
+  let version = 0;
+  const changed = (): void => {
+    version += 1;
+    onChange();
+  };
+  const follow = <T extends KubeObject>(kind: Kind<T>, more: { mayBeMissing?: true } = {}): Cache<T> =>
+    kube.follow(kind, { signal, onSynced: changed, onChange: changed, ...more });
+  const slices = kube.follow(membershipSlices, {
+    signal,
+    onSynced: onChange,
+    onChange: (change) => {
+      book.apply(change);
+      onChange();
+    },
+  });
+  const kinds = {
+    namespaces: follow(namespaces),
+    serviceAccounts: follow(serviceAccounts),
+    networkPolicies: follow(networkPolicies),
+    groups: follow(securityGroups),
+    bindings: follow(securityGroupBindings),
+    groupPolicies: follow(securityGroupPolicies, { mayBeMissing: true }),
+  };
+  const caches = [...Object.values(kinds), slices];
+
+  return {
+    objects: () => ({
+      namespaces: kinds.namespaces.all(),
+      serviceAccounts: kinds.serviceAccounts.all(),
+      networkPolicies: kinds.networkPolicies.all(),
+      groups: kinds.groups.all(),
+      bindings: kinds.bindings.all(),
+      groupPolicies: kinds.groupPolicies.all(),
+    }),
+    version: () => version,
+    memberships: book.memberships,
+    known: () => caches.every((cache) => cache.synced()),
+    whenKnown: async (withinMs, until) => {
+      try {
+        await Promise.all(caches.map((cache) => cache.whenSynced(withinMs, until)));
+      } catch (error) {
+        throw new Fault("policy-unknown", "it is not known yet which policies judge this pod; try again", {
+          cause: error,
+        });
+      }
+    },
+    caches: () => caches.map((cache) => cache.status()),
+    done: Promise.all(caches.map(({ done }) => done)),
+  };
+}
