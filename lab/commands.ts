@@ -67,7 +67,7 @@ async function addPods(cluster: Cluster, perNode: number, interrupted: AbortSign
   const nodes = [...cluster.nodes.keys()];
   for (let number = 0; number < perNode * nodes.length; number += 1) {
     if (interrupted.aborted) throw new Fault("lab-failed", "interrupted");
-    await cluster.addPod(`p${number + 1}`, nodes[number % nodes.length] ?? "", false);
+    await cluster.addPod(`p${number + 1}`, { node: nodes[number % nodes.length] ?? "" });
   }
 }
 

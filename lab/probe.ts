@@ -1,4 +1,4 @@
-// The program that lives in pods: "serve" answers every caller with its own name and the address it saw; "run" tries many targets at once and tells how each went.
+// The program that lives in pods: "serve" answers every caller with its own name and the address it saw; "run" tries many targets at once and tells how each went; "hold" keeps one connection busy.
 
 import { execFile } from "node:child_process";
 import { createSocket, type Socket as UdpSocket } from "node:dgram";
@@ -10,18 +10,27 @@ import type { Answer, Probe, ProbeResult } from "./probing.ts";
 /** A whole TCP exchange carries this much each way: segments of full size must pass, not only handshakes. */
 const tcpBytes = 16 * 1024;
 
-const probesAtOnceMax = 64;
+/** What "run" has under way at once; the lab counts with it (lab/probing.ts). */
+const probesAtOnceMax = 128;
+
+/** A caller whose first byte is this one is sent back whatever it sends, for as long as it likes. */
+const holdByte = "h";
+const holdEveryMs = 50;
+/** A held connection over which nothing came back for so long is given up. */
+const holdSilentMaxMs = 20_000;
 
 const localhost = { 4: "127.0.0.1", 6: "::1" } as const;
 const everywhere = { 4: "0.0.0.0", 6: "::" } as const;
 
-/** Serves TCP and UDP of both families: on `port` for everybody, on `localPort` for the own namespace only. Ready once all are bound. */
-async function serve(name: string, port: number, localPort: number): Promise<void> {
+/** Serves TCP and UDP of both families: on `ports` for everybody, on `localPort` for the own namespace only. Ready once all are bound. */
+async function serve(name: string, localPort: number, ports: readonly number[]): Promise<void> {
   await Promise.all(
     ([4, 6] as const).flatMap((family) => [
-      serveTcp(name, everywhere[family], port),
+      ...ports.flatMap((port) => [
+        serveTcp(name, everywhere[family], port),
+        serveUdp(name, family, everywhere[family], port),
+      ]),
       serveTcp(name, localhost[family], localPort),
-      serveUdp(name, family, everywhere[family], port),
       serveUdp(name, family, localhost[family], localPort),
     ]),
   );
@@ -33,9 +42,14 @@ async function serve(name: string, port: number, localPort: number): Promise<voi
 function serveTcp(name: string, host: string, port: number): Promise<Server> {
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     let got = 0;
+    let held = false;
     socket.on("error", () => {}); // a caller that gives up is its own affair
-    socket.on("data", (chunk) => (got += chunk.length));
-    socket.on("end", () => socket.end(`${answer(name, socket.remoteAddress)}\n${".".repeat(got)}`));
+    socket.on("data", (chunk: Buffer) => {
+      held ||= got === 0 && chunk.toString("latin1", 0, 1) === holdByte;
+      got += chunk.length;
+      if (held) socket.write(chunk);
+    });
+    socket.on("end", () => socket.end(held ? "" : `${answer(name, socket.remoteAddress)}\n${".".repeat(got)}`));
   });
   return new Promise((resolve, reject) => {
     server.once("error", reject);
@@ -136,13 +150,53 @@ function probeIcmp({ to, timeoutMs }: Probe): Promise<undefined> {
   });
 }
 
+/**
+ * Sends a byte every 50 ms and waits for it to come back, until the connection ends. Each line of the log has the time, in ms since
+ * 1970, and what happened: "up", "echo", or "cut" with the error. Ready once the first byte has come back.
+ */
+function hold(to: string, port: number): void {
+  const tell = (what: string): void => void writeSync(1, `${Date.now()} ${what}\n`);
+  const socket = createConnection({ host: to, port, noDelay: true });
+  let silent: NodeJS.Timeout | undefined;
+  const send = (): void => {
+    socket.write(holdByte);
+    silent = setTimeout(
+      () => socket.destroy(new Error(`nothing came back for ${holdSilentMaxMs} ms`)),
+      holdSilentMaxMs,
+    );
+  };
+  let first = true;
+  socket.once("connect", () => {
+    tell("up");
+    send();
+  });
+  socket.on("data", () => {
+    clearTimeout(silent);
+    tell("echo");
+    if (first) {
+      writeSync(3, "ready\n");
+      closeSync(3);
+    }
+    first = false;
+    setTimeout(send, holdEveryMs);
+  });
+  socket.on("end", () => socket.destroy(new Error("closed by the other end")));
+  socket.on("error", (error: NodeJS.ErrnoException) => {
+    tell(`cut ${error.code ?? error.message}`);
+    process.exit(0);
+  });
+}
+
 const [, , mode, ...words] = process.argv;
 if (mode === "serve") {
-  const [name = "", port, localPort] = words;
-  await serve(name, Number(port), Number(localPort));
+  const [name = "", port, localPort, ...further] = words;
+  await serve(name, Number(localPort), [port, ...further].map(Number));
 } else if (mode === "run") {
   const probes: Probe[] = JSON.parse(await text(process.stdin)); // the lab is the only writer
   process.stdout.write(JSON.stringify(await runAll(probes)));
+} else if (mode === "hold") {
+  const [to = "", port] = words;
+  hold(to, Number(port));
 } else {
-  throw new Error("usage: probe.ts serve NAME PORT LOCAL-PORT | run < probes.json");
+  throw new Error("usage: probe.ts serve NAME PORT LOCAL-PORT [PORT...] | run < probes.json | hold ADDRESS PORT");
 }

@@ -45,6 +45,8 @@ export interface Endpoint {
   port: number;
   /** Served on the loopback addresses only. */
   localPort: number;
+  /** Served beside `port`. */
+  ports: readonly number[];
 }
 
 /** "From here, try that": what is expected of the answer is the caller's affair. */
@@ -53,6 +55,8 @@ export interface Wish {
   to: Endpoint;
   family: Family;
   proto: Protocol;
+  /** The target's own if absent. */
+  port?: number;
   /** Try the target's loopback-only port at the loopback address. */
   local?: boolean;
 }
@@ -61,8 +65,11 @@ export interface Attempt extends Wish {
   result: ProbeResult;
 }
 
-const program = fileURLToPath(new URL("probe.ts", import.meta.url));
+/** The program that lives in pods. */
+export const probeProgram = fileURLToPath(new URL("probe.ts", import.meta.url));
 const serverReadyWithinMs = 10_000;
+/** Probes that one program runs at once. */
+export const probesAtOnceMax = 128;
 /** Programs that run at once: one per source namespace, and few cores. */
 const programsAtOnceMax = 8;
 /** Beyond its probes' own bounds, time for a program to start and end. */
@@ -72,12 +79,12 @@ const wishesMax = 10_000;
 const loopback: Record<Family, string> = { 4: "127.0.0.1", 6: "::1" };
 
 /** Starts the echo server of `endpoint`; on return it answers. */
-export async function startServer(lab: Lab, { name, netns, port, localPort }: Endpoint): Promise<Daemon> {
+export async function startServer(lab: Lab, { name, netns, port, localPort, ports }: Endpoint): Promise<Daemon> {
   const server = await startDaemon(lab, {
     name: `server ${name}`,
     netns,
     program: process.execPath,
-    args: [program, "serve", name, String(port), String(localPort)],
+    args: [probeProgram, "serve", name, ...[port, localPort, ...ports].map(String)],
     logFile: `${lab.directory}/server-${name}.log`,
     tellsReady: true,
   });
@@ -105,12 +112,12 @@ export async function attempt(lab: Lab, wishes: readonly Wish[], timeoutMs: numb
 
 async function attemptFrom(lab: Lab, netns: string, wishes: readonly Wish[], timeoutMs: number): Promise<Attempt[]> {
   const probes = wishes.map((wish): Probe => {
-    const { to, family, proto, local = false } = wish;
+    const { to, family, proto, port = to.port, local = false } = wish;
     const address = local ? loopback[family] : present(to.addresses[family], `IPv${family} address of ${to.name}`);
-    return { proto, to: address, port: local ? to.localPort : to.port, timeoutMs };
+    return { proto, to: address, port: local ? to.localPort : port, timeoutMs };
   });
-  const roundsMax = Math.ceil(probes.length / 64); // the program runs 64 at once
-  const output = await execOk(process.execPath, [program, "run"], {
+  const roundsMax = Math.ceil(probes.length / probesAtOnceMax);
+  const output = await execOk(process.execPath, [probeProgram, "run"], {
     env: lab.env,
     netns,
     input: JSON.stringify(probes),
@@ -120,6 +127,6 @@ async function attemptFrom(lab: Lab, netns: string, wishes: readonly Wish[], tim
   return wishes.map((wish, index) => ({ ...wish, result: present(results[index], `result ${index}`) }));
 }
 
-function wishKey({ from, to, family, proto, local }: Wish): string {
-  return [from.name, to.name, family, proto, local].join(" ");
+function wishKey({ from, to, family, proto, port, local }: Wish): string {
+  return [from.name, to.name, family, proto, port, local].join(" ");
 }

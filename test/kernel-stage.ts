@@ -19,6 +19,8 @@ export interface KernelUnderTest {
   disturbNftables: () => void;
   /** Does to the masquerade's table what another program can do. */
   damageMasquerade: (how: "rules flushed" | "table deleted") => void;
+  /** The same, to the policy table. */
+  damagePolicy: (how: "rules flushed" | "table deleted") => void;
   /** Makes a chain on the node's forward hook, in a table of its own, beside one on another hook. */
   addForwardChain: (chain: ForwardChain) => void;
   /** Lets more happen on the node than watchers can be told. */

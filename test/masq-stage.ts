@@ -160,12 +160,13 @@ export async function makeStage(t: TestContext): Promise<Stage> {
   return { node, pod, neighbour, outside, seen };
 }
 
-function ip(netns: TestNetns, ...commands: string[]): void {
+/** Runs `ip` some times. */
+export function ip(netns: TestNetns, ...commands: string[]): void {
   netns.run("sh", "-ec", commands.map((command) => `ip ${command}`).join("\n"));
 }
 
 /** As the agent makes it: no address on the node's end, neighbours for good. */
-function addPod(node: TestNetns, pod: TestNetns, link: string, own: { 4: string; 6: string }): void {
+export function addPod(node: TestNetns, pod: TestNetns, link: string, own: { 4: string; 6: string }): void {
   const [host, mac] = ["02:00:00:00:00:01", "02:00:00:00:00:02"];
   ip(
     node,

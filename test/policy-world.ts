@@ -1,5 +1,6 @@
 // A small cluster for tests of policy: objects as people write them, pods by name, packets as a line of text.
 
+import assert from "node:assert/strict";
 import { parseAllDocuments } from "yaml";
 import { present } from "../src/base/assert.ts";
 import {
@@ -55,8 +56,8 @@ export interface PodInput {
   addresses?: string[];
   node?: string;
   serviceAccount?: string;
-  /** "http/tcp" to number. */
-  ports?: Record<string, number>;
+  /** "http/tcp" to its number, or numbers in several containers. */
+  ports?: Record<string, number | number[]>;
 }
 
 const protocolNumbers: Record<string, number> = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 };
@@ -67,9 +68,9 @@ export const address = (text: string): Ip => present(parseIp(text), `an address:
 export function podOf(title: string, input: PodInput = {}, place = 1): PolicyPod {
   const [namespace = "", name = ""] = title.split("/");
   const { labels = {}, addresses = [`10.0.0.${place}`, `fd00::${place}`], node = "n1" } = input;
-  const ports = Object.entries(input.ports ?? {}).map(([key, port]): NamedPort => {
+  const ports = Object.entries(input.ports ?? {}).flatMap(([key, numbers]): NamedPort[] => {
     const [name = "", protocol = "tcp"] = key.split("/");
-    return { name, protocol: present(protocolNumbers[protocol], protocol), port };
+    return [numbers].flat().map((port) => ({ name, protocol: present(protocolNumbers[protocol], protocol), port }));
   });
   const serviceAccount = input.serviceAccount ?? "default";
   return { namespace, name, uid: title, labels, serviceAccount, node, addresses: addresses.map(address), ports };
@@ -121,4 +122,26 @@ function packetOf(line: string, end: (text: string) => Ip): Packet {
   if (first === undefined) return ends;
   if (protocol === 1 || protocol === 58) return { ...ends, icmp: { type: Number(first), code: Number(second) } };
   return { ...ends, destinationPort: Number(first) };
+}
+
+/** Holds each line against the judge's word: "yes" or "no", then the packet. */
+export function assertPasses(world: PolicyWorld, lines: string): void {
+  for (const line of lines.trim().split("\n")) {
+    const [, word, packet = ""] = /^\s*(yes|no)\s+(.*)$/.exec(line) ?? [];
+    assert.ok(word !== undefined, `a line that begins with yes or no: ${line}`);
+    assert.equal(world.passes(packet) ? "yes" : "no", word, packet);
+  }
+}
+
+/** For objects in which nothing is wrong. */
+export function assertWorld(input: WorldInput, lines: string): PolicyWorld {
+  const world = policyWorld(input);
+  assert.deepEqual(world.model.problems, []);
+  assertPasses(world, lines);
+  return world;
+}
+
+/** A NetworkPolicy of namespace shop for all of its pods, with this spec besides. */
+export function shopPolicy(spec: string, name = "p"): string {
+  return `---\nkind: NetworkPolicy\nmetadata: { namespace: shop, name: ${name} }\nspec:\n  podSelector: {}\n${spec.replace(/^/gm, "  ")}\n`;
 }

@@ -9,6 +9,7 @@ import type { Pool } from "../ipam/pool.ts";
 import type { Kernel } from "../kernel/contract.ts";
 import { probeMachine } from "../kernel/features.ts";
 import type { Cluster } from "./cluster/cluster.ts";
+import { tellingCluster } from "./cluster/fit.ts";
 import { backgroundLoops, hostDeps, masqueradeOf, putInPlace, releasesDeps } from "./background.ts";
 import { hasIpv6 } from "./config.ts";
 import { listenForShims } from "./connection.ts";
@@ -29,7 +30,7 @@ import { openSockets, type Sockets } from "./sockets.ts";
 import type { Place } from "./place.ts";
 import { followCluster, type Station, takeStation } from "./station.ts";
 import { serveStatus, statusSocket } from "./status.ts";
-import { type KeptUplink, keepUplink } from "./uplink.ts";
+import { type KeptUplink, keepUplink, uplinkOptions } from "./uplink.ts";
 import { watchNode } from "./watch.ts";
 
 /** Longest wait for calls under way when the agent is told to stop. */
@@ -69,7 +70,7 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
   const loops = new Map<string, Loop>();
   const trigger = (name: string): void => loops.get(name)?.trigger();
   const start = (loop: Loop): void => void loops.set(loop.status().name, loop);
-  const uplink = await watchedUplink(options, place, trigger);
+  const uplink = await watchedUplink(options, { place, cluster, trigger });
   const host = hostDeps(options, { place, uplink, metrics });
   await syncHost(host);
   if (station.setAside !== undefined) metrics.repaired("state file", 1);
@@ -132,21 +133,19 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
   }
 }
 
-/** The uplink, and who has to know when it changes. */
-function watchedUplink(
+/** The uplink, and who has to know when it changes, or lacks what the blocks need. */
+async function watchedUplink(
   { config, kernel, log }: AgentOptions,
-  place: Place,
-  trigger: (loop: string) => void,
+  { place, cluster, trigger }: { place: Place; cluster: Cluster | undefined; trigger: (loop: string) => void },
 ): Promise<KeptUplink> {
-  const { routes, mtu: wantedMtu } = config;
-  const options = { blocks: place.blocks, vias: routes.map(({ via }) => via), mtu: wantedMtu };
-  return keepUplink(kernel, options, ({ link, addresses: own, mtu }) => {
+  const kept = await keepUplink(kernel, uplinkOptions(config, place.blocks), ({ link, addresses: own, mtu }) => {
     log.warn(
       { uplink: link.name, addresses: own, mtu },
       "the uplink has changed: new pods follow, routes of living ones too",
     );
     for (const name of ["host", "repair"]) trigger(name);
   });
+  return cluster === undefined ? kept : { ...kept, refresh: tellingCluster(cluster, kept.refresh) };
 }
 
 type Made = Pick<

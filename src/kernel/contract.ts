@@ -4,6 +4,7 @@ import type { Fault } from "../base/fault.ts";
 import type { Cidr } from "../net/cidr.ts";
 import type { Ip } from "../net/ip.ts";
 import type { Mac } from "../net/mac.ts";
+import type { MemberElement, PolicyRuleset } from "../policy/ruleset.ts";
 
 /** A link by its index, or by its name in that namespace. Routes, addresses and neighbours need the index. */
 export type LinkRef = number | string;
@@ -215,6 +216,39 @@ export interface Masquerade {
   prune(): Promise<void>;
 }
 
+/** Groups of links that are classes: packets of such a link are judged. Links of other groups are left alone. */
+export const classNumbers = { first: 101, last: 65_535 } as const;
+
+/** What a ruleset has at most, so that it can be loaded at once: classes, links, entries of ports, rules and lists, addresses and networks. */
+export const policyLimits = { classes: 8192, links: 8192, ports: 150_000, rules: 20_000, addresses: 200_000 } as const;
+
+/** Elements by the name of their member set. */
+export type MemberChanges = ReadonlyMap<string, readonly MemberElement[]>;
+
+/**
+ * Judges the first packet of each connection of links with a class, by the class of the link that it comes in by and of that by which
+ * it goes out. What was allowed goes on, with its answers. A class that is not in the ruleset lets nothing pass.
+ */
+export interface PolicyTable {
+  /**
+   * Makes the table exactly so. On the way nothing passes that neither the old ruleset nor the new one lets pass. Load it with no
+   * classes before links get any: connections that begin without it are not known, and end when their link gets a class. True if
+   * anything had to change. `trust` "as left": what is there is believed to be what this object left, where it knows; else the
+   * table is read. Faults as those of Guard.
+   */
+  ensure(ruleset: PolicyRuleset, trust?: "as left"): Promise<boolean>;
+  /**
+   * Removes members, then adds some; what is gone, or there already, is no error. @throws Fault "kernel-missing" where table or set
+   * is missing
+   */
+  change(changes: { remove?: MemberChanges; add?: MemberChanges }): Promise<void>;
+  /** Host links of pods whose packets to themselves pass (a service that leads back). Faults as those of `change`. */
+  admit(links: readonly string[]): Promise<void>;
+  withdraw(links: readonly string[]): Promise<void>;
+  /** Removes the whole table: nothing is judged any more. */
+  prune(): Promise<void>;
+}
+
 /** One direction of a tracked connection. */
 export interface ConnectionTuple {
   source: Ip;
@@ -314,6 +348,7 @@ export interface Kernel {
   readonly node: Netns;
   readonly guard: Guard;
   readonly masquerade: Masquerade;
+  readonly policy: PolicyTable;
   readonly conntrack: Conntrack;
   /**
    * Calls back with each change of the node's namespace, our own among them, until the function that it gives is called or the

@@ -2,7 +2,7 @@
 
 import { present, unreachable } from "../base/assert.ts";
 import { Fault } from "../base/fault.ts";
-import type { Conntrack, Guard, LinkRef, Masquerade, Netns, Op, OpResult } from "./contract.ts";
+import type { Conntrack, Guard, LinkRef, Masquerade, PolicyTable, Netns, Op, OpResult } from "./contract.ts";
 import {
   addAddress,
   allAddresses,
@@ -25,6 +25,7 @@ export type FakeCall =
   | Op["op"]
   | `guard.${keyof Guard}`
   | `masquerade.${keyof Masquerade}`
+  | `policy.${keyof PolicyTable}`
   | `conntrack.${keyof Conntrack}`
   | "netns.open"
   | "netns.read"

@@ -28,6 +28,7 @@ testKernel("fake kernel", async (t) => {
     },
     disturbNftables: () => kernel.damageGuard("rules flushed"),
     damageMasquerade: (how) => kernel.damageMasquerade(how),
+    damagePolicy: (how) => kernel.damagePolicy(how),
     addForwardChain: (chain) => kernel.addForwardChain(chain),
     loseChanges: () => kernel.loseChanges(),
   };

@@ -9,6 +9,7 @@ import { type GuardDamage, createFakeGuard } from "./fake-guard.ts";
 import { dropLink } from "./fake-links.ts";
 import { createFakeMasquerade, type FakeMasquerade } from "./fake-masq.ts";
 import { type FakeCall, createFakeNetns } from "./fake-netns.ts";
+import { type FakePolicy, createFakePolicy } from "./fake-policy.ts";
 import { createFakeWatch } from "./fake-watch.ts";
 import { type FakeNamespace, addLink, createNamespaces } from "./fake-world.ts";
 
@@ -28,6 +29,8 @@ export interface FakeKernel extends Kernel {
   damageGuard: (how: GuardDamage) => void;
   /** The same, to the masquerade's. */
   damageMasquerade: FakeMasquerade["damage"];
+  /** The same, to the policy table. */
+  damagePolicy: FakePolicy["damage"];
   /** Puts a connection into the node's table, as its first packet does. */
   track: (connection: Connection) => void;
   /** Another program makes a chain. */
@@ -85,11 +88,13 @@ export function createFakeKernel(): FakeKernel {
   };
   const { guard, damage } = createFakeGuard({ begin: beginOpen, committed: watch.nftables });
   const masquerade = createFakeMasquerade({ begin: beginOpen, committed: watch.nftables });
+  const policy = createFakePolicy({ begin: beginOpen, committed: watch.nftables });
   const { conntrack, track } = createFakeConntrack(beginOpen);
   return {
     node: openNamespace(nodeNamespace),
     guard,
     masquerade: masquerade.masquerade,
+    policy: policy.policy,
     conntrack,
     watch: watch.watch,
     forwardChains: async () => {
@@ -133,6 +138,7 @@ export function createFakeKernel(): FakeKernel {
     },
     damageGuard: damage,
     damageMasquerade: masquerade.damage,
+    damagePolicy: policy.damage,
     track,
     addForwardChain: (chain) => {
       forwardChains.push(chain);

@@ -19,7 +19,8 @@ import {
 } from "./netlink/message.ts";
 import { createChannel } from "./nftables/channel.ts";
 import { createGuard } from "./nftables/guard.ts";
-import { elementMessages, newSet, newTable } from "./nftables/messages.ts";
+import { newTable } from "./nftables/messages.ts";
+import { elementMessages, newSet } from "./nftables/set-messages.ts";
 
 /** What was tried, in the order of trying. */
 export type FeatureName =

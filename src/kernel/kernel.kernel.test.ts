@@ -32,6 +32,7 @@ async function make(t: TestContext): Promise<KernelUnderTest> {
     track: openTracker(t, node),
     disturbNftables: () => run("nft", "add table inet other"),
     damageMasquerade: (how) => run("nft", `${how === "table deleted" ? "delete" : "flush"} table inet fairlead-masq`),
+    damagePolicy: (how) => run("nft", `${how === "table deleted" ? "delete" : "flush"} table inet fairlead-policy`),
     addForwardChain: ({ family, table, chain, policy }) =>
       run(
         "nft",

@@ -13,6 +13,7 @@ import { type ChannelOptions, createChannel } from "./nftables/channel.ts";
 import { readForwardChains } from "./nftables/forward-chains.ts";
 import { createGuard } from "./nftables/guard.ts";
 import { createMasquerade } from "./nftables/masq.ts";
+import { createPolicyTable } from "./nftables/policy.ts";
 import { createWatch } from "./watch/watch.ts";
 
 /** The namespace that this program runs in. */
@@ -55,6 +56,7 @@ export function openKernel({ nodeNetns = ownNetns, addon: bare = loadAddon(), lo
     node,
     guard: createGuard(rulesets),
     masquerade: createMasquerade(rulesets),
+    policy: createPolicyTable(rulesets),
     forwardChains: () => readForwardChains(createChannel(rulesets)),
     callsUnderWay: underWay,
     conntrack: createConntrack({ addon, netns: descriptor, mustBeOpen }),

@@ -34,26 +34,20 @@ export function startCache<T extends KubeObject>(
   let watching = false;
   let failures = 0;
   let lastError: string | undefined;
-  let missing = 0; // answers in a row that the kind is not known
+  const isMissing = createMissing();
   const firstSync = Promise.withResolvers<void>();
   const ended = Promise.withResolvers<void>();
 
-  /** A listener that throws is a fault of its own: the cache stays right and goes on. */
   const tell = (what: string, listener: () => void): void => {
-    try {
-      listener();
-    } catch (error) {
-      log.error({ kind: kind.kind, error: describe(error) }, `${what} of a cache has failed`);
-    }
+    const error = failureOf(listener);
+    if (error !== undefined) log.error({ kind: kind.kind, error }, `${what} of a cache has failed`);
   };
   const held = createHeld<T>({
     kind,
     log,
     onChange: (change: CacheChange<T>) => tell("onChange", () => options.onChange?.(change)),
   });
-  const heard = (): void => {
-    heardMs = performance.now();
-  };
+  const heard = (): number => (heardMs = performance.now());
 
   async function list(): Promise<void> {
     let relist = held.relist();
@@ -64,7 +58,6 @@ export function startCache<T extends KubeObject>(
     heard();
     if (signal.aborted) return;
     counts.lists += 1;
-    missing = 0;
     relist.end();
     version = listed;
     synced = true;
@@ -72,20 +65,15 @@ export function startCache<T extends KubeObject>(
     tell("onSynced", () => options.onSynced?.());
   }
 
-  /** Says that there are no objects. A kind that had some must be missing twice in a row: a server that has just started may not know it yet. */
-  function noSuchKind(error: unknown): boolean {
-    if (options.mayBeMissing !== true || !isFault(error, "kube-not-found")) return false;
-    missing += 1;
-    const hadSome = held.objects.size > 0;
-    if (hadSome && missing < 2) return false;
-    const isNews = hadSome || !synced;
+  /** The server does not know the kind: there are no objects. */
+  function empty(): void {
+    const isNews = held.objects.size > 0 || !synced;
     heard();
     held.relist().end();
     synced = true;
     failures = 0;
     firstSync.resolve();
     if (isNews) tell("onSynced", () => options.onSynced?.());
-    return true;
   }
 
   /**
@@ -132,7 +120,8 @@ export function startCache<T extends KubeObject>(
       } catch (error) {
         if (signal.aborted) break;
         if (isForgotten(error)) version = undefined;
-        if (noSuchKind(error)) {
+        if (options.mayBeMissing === true && isMissing(error, held.objects.size > 0)) {
+          empty();
           await pause(limits.missingKindMs, signal);
           continue;
         }
@@ -169,6 +158,28 @@ export function startCache<T extends KubeObject>(
       ...(lastError === undefined ? {} : { lastError }),
     }),
     done: ended.promise,
+  };
+}
+
+/** A listener that throws is a fault of its own: the cache stays right and goes on. */
+function failureOf(listener: () => void): string | undefined {
+  try {
+    listener();
+    return undefined;
+  } catch (error) {
+    return describe(error);
+  }
+}
+
+/**
+ * Tells by the errors of a kind's lists that the server does not know the kind. One that had objects must be missing twice in a row: a
+ * server that has just started may not know it yet.
+ */
+function createMissing(): (error: unknown, hadSome: boolean) => boolean {
+  let inRow = 0;
+  return (error, hadSome) => {
+    inRow = isFault(error, "kube-not-found") ? inRow + 1 : 0;
+    return inRow > (hadSome ? 1 : 0);
   };
 }
 

@@ -4,11 +4,13 @@ import type { Ip } from "../net/ip.ts";
 import { layersOf } from "./layers.ts";
 import { allMembers, indexMembers } from "./members.ts";
 import type { Layer, Memberships, Model, PolicyObjects, PolicyPod, Subject } from "./model.ts";
+import type { Definitions } from "./packet-text.ts";
 import type { Problem } from "./problem.ts";
 import { type ReadObjects, readObjects } from "./read-objects.ts";
 
-/** The model, and what of the objects does not count in it and why. */
+/** The model, and for people: what memberships stand for, and what of the objects does not count and why. */
 export interface BuiltModel extends Model {
+  definitions: Definitions;
   problems: readonly Problem[];
 }
 
@@ -72,5 +74,12 @@ function modelOf(
         ingress: ingress.map(shared),
       };
     });
-  return { subjects, nodes, memberships, groupsJudgeOwnNode, problems: [...problems.values()] };
+  return {
+    subjects,
+    nodes,
+    memberships,
+    groupsJudgeOwnNode,
+    definitions: read.memberships,
+    problems: [...problems.values()],
+  };
 }

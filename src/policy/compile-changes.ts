@@ -1,5 +1,6 @@
 // From one ruleset to the next: which elements of sets go and come, and what the kernel holds while links change their class.
 
+import { setsOf } from "./compile-layer.ts";
 import { elementKey } from "./compile-sets.ts";
 import type { MemberElement, MemberSet, PolicyRuleset } from "./ruleset.ts";
 
@@ -40,12 +41,7 @@ export function withCarried(before: PolicyRuleset, after: PolicyRuleset, carried
   if (leaving.length === 0) return after;
   const names = new Set(leaving.flatMap(([, { egress, ingress, toNode }]) => [...egress, ...ingress, ...toNode]));
   const layers = [...before.layers].filter(([name]) => names.has(name));
-  const sets = new Set(
-    layers.flatMap(([, { peerLists, rest }]) => [
-      ...peerLists.flat().map(({ set }) => set),
-      ...rest.flatMap(({ peer }) => (peer === undefined ? [] : [peer.set])),
-    ]),
-  );
+  const sets = new Set(layers.flatMap(([, layer]) => [...setsOf(layer)]));
   const needed = ([name]: readonly [string, unknown]): boolean => sets.has(name);
   return {
     ...after,

@@ -65,14 +65,13 @@ export type Blocks = Readonly<Record<4 | 6, readonly Span[]>>;
 
 /** What the blocks among `peers` allow: an exception is cut out of its own block only. */
 export function blocksOf(peers: readonly Peer[]): Blocks {
-  const spans: Record<4 | 6, Span[]> = { 4: [], 6: [] };
-  for (const peer of peers) {
-    if (!("block" in peer)) continue;
-    const family = cidrFamily(peer.block);
-    const holes = peer.except.filter((network) => cidrFamily(network) === family);
-    spans[family].push(...cutSpans(spanOf(peer.block), holes.map(spanOf)));
-  }
-  return { 4: joinSpans(spans[4]), 6: joinSpans(spans[6]) };
+  const spansOf = (family: 4 | 6): Span[] =>
+    peers.flatMap((peer) => {
+      if (!("block" in peer) || cidrFamily(peer.block) !== family) return [];
+      const holes = peer.except.filter((network) => cidrFamily(network) === family);
+      return cutSpans(spanOf(peer.block), holes.map(spanOf));
+    });
+  return { 4: joinSpans(spansOf(4)), 6: joinSpans(spansOf(6)) };
 }
 
 export function joinBlocks(all: readonly Blocks[]): Blocks {

@@ -2,6 +2,7 @@
 
 import { assert } from "../base/assert.ts";
 import { type CompiledLayer, compileLayer } from "./compile-layer.ts";
+import { saysTheSame } from "./compile-same.ts";
 import { elementsOf, type MemberSetKind } from "./compile-sets.ts";
 import type { Layer, Member, Memberships, Subject } from "./model.ts";
 import type { BlockSet, LayerChains, MemberElement, MemberSet, PolicyClass, PolicyRuleset } from "./ruleset.ts";
@@ -19,22 +20,30 @@ export interface CompileInput {
 export interface Compiler {
   /** Nothing is done but to make the ruleset; subjects of one class must have equal layers. */
   compile: (input: CompileInput) => PolicyRuleset;
-  /** The name of the chains that this layer becomes, for those who read names in logs and counters. */
-  nameOf: (layer: Layer) => string;
+  /** What is to be known of a layer beside the ruleset. */
+  factsOf: (layer: Layer) => LayerFacts;
+}
+
+export interface LayerFacts {
+  /** Its name in the ruleset, for those who meet it in logs and counters. Layers that become the same have one name. */
+  name: string;
+  /** Ports, ranges and messages that the layer's rules name and that allow nothing, since it is too large (`layerLookupsMax`): for people to be told. */
+  leftOut: number;
 }
 
 /**
- * Gives a compiler that remembers what it made of each Layer, and of each list of members, for as long as that very object lives:
- * who hands in the same objects again pays for what changed only. Nothing that was handed in may be changed afterwards.
+ * Gives a compiler. What it made of a layer it keeps until an input is without it: a layer of the same id that says the same is not
+ * compiled again. Elements it keeps as long as the list of members lives: the same list has the same elements. Nothing that was handed
+ * in may be changed afterwards.
  */
 export function createCompiler(): Compiler {
-  const layers = new WeakMap<Layer, CompiledLayer>();
+  let known = new Map<string, Made>();
   const members = new WeakMap<readonly Member[], Map<string, readonly MemberElement[]>>();
 
-  const layerOf = (layer: Layer): CompiledLayer => {
-    const compiled = layers.get(layer) ?? compileLayer(layer);
-    layers.set(layer, compiled);
-    return compiled;
+  const madeOf = (layer: Layer): Made => {
+    const before = known.get(keyOf(layer));
+    const compiled = before !== undefined && saysTheSame(before.layer, layer) ? before.compiled : compileLayer(layer);
+    return { layer, compiled };
   };
   const memberSet = (kind: MemberSetKind, list: readonly Member[]): MemberSet => {
     const known = members.get(list) ?? new Map<string, readonly MemberElement[]>();
@@ -46,12 +55,15 @@ export function createCompiler(): Compiler {
 
   const compile = ({ subjects, memberships, links, groupsJudgeOwnNode }: CompileInput): PolicyRuleset => {
     const classes = new Map<number, PolicyClass>();
-    const used = new Map<string, CompiledLayer>();
+    const used = new Map<string, Made>();
+    const layers = new Map<string, CompiledLayer>();
     const names = (list: readonly Layer[]): string[] =>
       list.map((layer) => {
-        const compiled = layerOf(layer);
-        used.set(compiled.chains.name, compiled);
-        return compiled.chains.name;
+        const before = used.get(keyOf(layer));
+        const made = before?.layer === layer ? before : madeOf(layer);
+        used.set(keyOf(layer), made);
+        layers.set(made.compiled.chains.name, made.compiled);
+        return made.compiled.chains.name;
       });
     for (const { subject, classNumber } of subjects) {
       const { egress, ingress } = subject;
@@ -64,17 +76,32 @@ export function createCompiler(): Compiler {
     const chains = new Map<string, LayerChains>();
     const memberSets = new Map<string, MemberSet>();
     const blockSets = new Map<string, BlockSet>();
-    for (const [name, layer] of used) {
-      chains.set(name, layer.chains);
-      for (const set of layer.blockSets) blockSets.set(set.name, set);
-      for (const kind of layer.memberSets) {
+    known = used;
+    for (const [name, compiled] of layers) {
+      chains.set(name, compiled.chains);
+      for (const set of compiled.blockSets) blockSets.set(set.name, set);
+      for (const kind of compiled.memberSets) {
         if (!memberSets.has(kind.name))
           memberSets.set(kind.name, memberSet(kind, memberships.get(kind.membership) ?? nobody));
       }
     }
     return { classes, layers: chains, memberSets, blockSets, links };
   };
-  return { compile, nameOf: (layer) => layerOf(layer).chains.name };
+  const factsOf = (layer: Layer): LayerFacts => {
+    const { chains, leftOut } = madeOf(layer).compiled;
+    return { name: chains.name, leftOut };
+  };
+  return { compile, factsOf };
+}
+
+/** A layer and what it became. */
+interface Made {
+  layer: Layer;
+  compiled: CompiledLayer;
+}
+
+function keyOf({ kind, direction, id }: Layer): string {
+  return `${kind} ${direction} ${id}`;
 }
 
 /** Of a membership that nobody has told of yet. */

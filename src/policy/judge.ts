@@ -1,6 +1,8 @@
 // The verdict on a packet: the model's word, which the kernel's rules are held against.
 
+import { type Explanation, explainPacket } from "./explain.ts";
 import type { Direction, Layer, LayerKind, Model, Packet } from "./model.ts";
+import type { Definitions } from "./packet-text.ts";
 import { type Question, createQuestions } from "./questions.ts";
 import { type Other, createRuleMatcher, otherOf } from "./rule-match.ts";
 
@@ -22,12 +24,17 @@ export interface Verdict {
 
 export interface Judge {
   verdict(packet: Packet): Verdict;
+  explain(packet: Packet): Explanation;
 }
 
 const passed: Verdict = { passes: true, audited: [] };
 
-/** Makes `model` ready for many packets. It keeps what it is given: for a changed model, make another. */
-export function createJudge(model: Model): Judge {
+/**
+ * Makes `model` ready for many packets. It keeps what it is given: for a changed model, make another. `definitions` say to people what
+ * memberships stand for.
+ */
+export function createJudge(model: Model & { definitions?: Definitions }): Judge {
+  const { definitions = new Map() } = model;
   const questions = createQuestions(model);
   const matcher = createRuleMatcher(model.memberships);
   const allowing = (layer: Layer, packet: Packet, other: Other): boolean =>
@@ -46,7 +53,7 @@ export function createJudge(model: Model): Judge {
     }
     return audited.length === 0 ? passed : { passes: true, audited };
   };
-  return { verdict };
+  return { verdict, explain: (packet) => explainPacket(packet, { questions, matcher, definitions }) };
 }
 
 function judgementOf({ direction, kind }: Question, { id }: Layer): Judgement {

@@ -4,8 +4,8 @@ import { groupsOf } from "./groups-of.ts";
 import type { Direction, Layer, NamedPort, PolicyPod, PortMatch, Rule } from "./model.ts";
 import { protocolText } from "./port.ts";
 import { type Problem, objectTitle } from "./problem.ts";
-import type { ReadRules } from "./read-network-policy.ts";
 import type { ReadObjects } from "./read-objects.ts";
+import type { ReadRules } from "./read-rules.ts";
 import { order, selects } from "./selector.ts";
 
 export interface PodLayers {

@@ -2,7 +2,6 @@
 
 import { createHash } from "node:crypto";
 import type { CanonicalSelector, MembershipDefinition, MembershipKey } from "./model.ts";
-import type { Report } from "./problem.ts";
 import { everything, selectorText } from "./selector.ts";
 
 /** The label that the API server puts on every namespace, and that nobody can change. */
@@ -31,21 +30,6 @@ export function groupMembership(group: string): MembershipDefinition {
 
 /** Every pod that has an address of its own. */
 export const everyPod: MembershipDefinition = podsMembership(everything, everything);
-
-/** Gives `definition`, or reports that no slice could carry it. */
-export function carried(
-  definition: MembershipDefinition,
-  path: string,
-  report: Report,
-): MembershipDefinition | undefined {
-  if (definition.peer.length <= peerTextMax) return definition;
-  report(
-    path,
-    `the selector is ${definition.peer.length} characters long, at most ${peerTextMax} can be told to nodes; the peer ` +
-      "allows nothing; select by fewer values, or give the pods a label that says what they have in common",
-  );
-  return undefined;
-}
 
 function keyOf(peer: string): MembershipKey {
   const digest = createHash("sha256").update(peer).digest("hex").slice(0, keyDigits);

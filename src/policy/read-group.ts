@@ -9,12 +9,12 @@ import type {
   SecurityGroupPolicy,
 } from "../kube/policy-objects.ts";
 import { readBlock } from "./block.ts";
-import { carried, groupMembership, podsMembership } from "./membership.ts";
+import { groupMembership } from "./membership.ts";
 import type { CanonicalSelector, Direction, Peer, Rule } from "./model.ts";
 import { readGroupPorts } from "./port.ts";
 import { type Problem, type Report, objectTitle, reporter } from "./problem.ts";
-import type { ReadRules, Refer } from "./read-network-policy.ts";
-import { canonicalSelector, everything, nothing } from "./selector.ts";
+import { type ReadRules, type Refer, selectedPods } from "./read-rules.ts";
+import { canonicalSelector, nothing } from "./selector.ts";
 
 /** With `egress` absent members may send everything. */
 export interface ReadGroup extends ReadRules {
@@ -76,11 +76,7 @@ function readPeer(peer: GroupPeer, path: string, refer: Refer, report: Report): 
   }
   if (cidr !== undefined) return readBlock({ cidr, ...(except === undefined ? {} : { except }) }, path, report);
   if (securityGroup !== undefined) return refer(groupMembership(securityGroup));
-  const namespaces = canonicalSelector(namespaceSelector ?? {}, `${path}.namespaceSelector`, report);
-  const pods = podSelector === undefined ? everything : canonicalSelector(podSelector, `${path}.podSelector`, report);
-  if (namespaces === undefined || pods === undefined) return undefined;
-  const definition = carried(podsMembership(namespaces, pods), path, report);
-  return definition === undefined ? undefined : refer(definition);
+  return selectedPods({ namespaceSelector, podSelector }, path, refer, report);
 }
 
 /** Reads a SecurityGroupBinding. */

@@ -2,33 +2,20 @@
 
 import type { NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort } from "../kube/policy-objects.ts";
 import { readBlock } from "./block.ts";
-import { carried, everyPod, namespaceNamed, podsMembership } from "./membership.ts";
-import type { CanonicalSelector, Direction, MembershipDefinition, Peer, PortMatch, Rule } from "./model.ts";
+import { everyPod } from "./membership.ts";
+import type { CanonicalSelector, Direction, Peer, PortMatch, Rule } from "./model.ts";
 import { readPolicyPort } from "./port.ts";
 import { type Problem, type Report, objectTitle, reporter } from "./problem.ts";
-import { canonicalSelector, everything, nothing } from "./selector.ts";
+import { type ReadRules, type Refer, selectedPods } from "./read-rules.ts";
+import { canonicalSelector, nothing } from "./selector.ts";
 
 /** "audit": what no rule allows is logged and passes, as long as the pod is isolated by such policies alone. */
 export const modeAnnotation = "fairlead.dev/mode";
-
-/** What one object, a policy or a group, adds to the pods that it is about. */
-export interface ReadRules {
-  /** As `Layer.objects` names it. */
-  title: string;
-  /** On probation. */
-  audit: boolean;
-  /** Absent: it says nothing about this direction. Ports of a pod that are named in ingress stand as `peerPort`. */
-  ingress?: readonly Rule[];
-  egress?: readonly Rule[];
-}
 
 export interface ReadNetworkPolicy extends ReadRules {
   namespace: string;
   pods: CanonicalSelector;
 }
-
-/** Takes each membership that a rule refers to. */
-export type Refer = (definition: MembershipDefinition) => Peer;
 
 /** Reads what a policy says; what cannot be read allows nothing, and is added to `problems`. */
 export function readNetworkPolicy(policy: NetworkPolicy, refer: Refer, problems: Problem[]): ReadNetworkPolicy {
@@ -115,12 +102,5 @@ function readPeer({ namespace, refer, report }: Reading, peer: NetworkPolicyPeer
     report(path, "names nobody; the peer allows nothing; every pod is namespaceSelector: {}");
     return undefined;
   }
-  const namespaces =
-    namespaceSelector === undefined
-      ? namespaceNamed(namespace)
-      : canonicalSelector(namespaceSelector, `${path}.namespaceSelector`, report);
-  const pods = podSelector === undefined ? everything : canonicalSelector(podSelector, `${path}.podSelector`, report);
-  if (namespaces === undefined || pods === undefined) return undefined;
-  const definition = carried(podsMembership(namespaces, pods), path, report);
-  return definition === undefined ? undefined : refer(definition);
+  return selectedPods({ namespaceSelector, podSelector, namespace }, path, refer, report);
 }

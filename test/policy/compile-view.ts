@@ -2,7 +2,7 @@
 
 import { cidrContains } from "../../src/net/cidr.ts";
 import { ipFamily } from "../../src/net/ip.ts";
-import type { Layer, Memberships, Packet, Peer, PortMatch } from "../../src/policy/model.ts";
+import type { Direction, Layer, Memberships, Packet, Peer, PortMatch } from "../../src/policy/model.ts";
 import type { LayerChains, PeerTest, PolicyRuleset, RestRule } from "../../src/policy/ruleset.ts";
 
 /** What the layer of this name does with the packet, as the kernel would: ports, then the rest in order, then `otherwise`. */
@@ -20,6 +20,33 @@ export function lookupAllows(ruleset: PolicyRuleset, name: string, packet: Packe
     if (list.some((test) => testHolds(ruleset, layer, test, packet))) return true;
   }
   return layer.rest.some((rule) => restHolds(ruleset, layer, rule, packet));
+}
+
+/** What the classes of both ends make of a packet; absent where an end is no pod of the node. Base chains' business is not in it. */
+export function classesPass(
+  ruleset: PolicyRuleset,
+  { source, target }: { source?: number; target?: number },
+  packet: Packet,
+): boolean {
+  const asked = [...layersOf(ruleset, source, "egress"), ...layersOf(ruleset, target, "ingress")];
+  return asked.every((name) => ruleset.layers.get(name)?.otherwise === "audit" || lookupAllows(ruleset, name, packet));
+}
+
+function layersOf(ruleset: PolicyRuleset, number: number | undefined, direction: Direction): readonly string[] {
+  if (number === undefined) return [];
+  const found = ruleset.classes.get(number);
+  if (found === undefined) throw new Error(`the ruleset has no class ${number}`);
+  return found[direction];
+}
+
+/** Names of all sets that the layers look into. */
+export function namedSets({ layers }: PolicyRuleset): Set<string> {
+  const names = new Set<string>();
+  for (const { peerLists, rest } of layers.values()) {
+    for (const tests of peerLists) for (const { set } of tests) names.add(set);
+    for (const { peer } of rest) if (peer !== undefined) names.add(peer.set);
+  }
+  return names;
 }
 
 function restHolds(ruleset: PolicyRuleset, layer: LayerChains, rule: RestRule, packet: Packet): boolean {

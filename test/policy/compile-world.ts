@@ -13,6 +13,7 @@ import type {
   Peer,
   PortMatch,
   Rule,
+  Subject,
 } from "../../src/policy/model.ts";
 
 /** An address of a test, which must be one. */
@@ -81,7 +82,7 @@ const rule: fc.Arbitrary<Rule> = fc.record({
 export function layer(kind: Layer["kind"], direction: Layer["direction"]): fc.Arbitrary<Layer> {
   return fc
     .record({ rules: fc.array(rule, { maxLength: 5 }), otherwise: fc.constantFrom("deny", "audit") })
-    .map(({ rules, otherwise }) => ({
+    .map(({ rules, otherwise }): Layer => ({
       kind,
       direction,
       id: `${kind} ${direction} ${otherwise} ${JSON.stringify(rules)}`,
@@ -105,3 +106,50 @@ export const packet: fc.Arbitrary<Packet> = fc
     if (protocol === 1 || protocol === 58) return { source, destination, protocol, icmp };
     return protocol === 47 ? { source, destination, protocol } : { source, destination, protocol, destinationPort };
   });
+
+export const anyLayer: fc.Arbitrary<Layer> = fc.oneof(
+  layer("networkPolicy", "egress"),
+  layer("networkPolicy", "ingress"),
+  layer("groups", "egress"),
+  layer("groups", "ingress"),
+);
+
+/**
+ * Up to three pods of a node, each with an address of either family; no two have one address. Of each kind and direction there are two
+ * layers that pods may share; ids are always the same, so that two such lists are the same objects before and after an edit.
+ */
+export function subjectsOn(node: string): fc.Arbitrary<Subject[]> {
+  const pool = fc.tuple(
+    ...kinds.map((kind) => fc.tuple(...directions.map((direction) => pair(layer(kind, direction))))),
+  );
+  const choice = fc.constantFrom(undefined, 0, 0, 1, 1);
+  const choices = fc.tuple(pair(choice), pair(choice));
+  return fc.tuple(pool, fc.array(choices, { minLength: 1, maxLength: 3 })).map(([layers, pods]) =>
+    pods.map((chosen, index) => {
+      const side = (at: 0 | 1): Layer[] =>
+        kinds.flatMap((kind, kindAt) => {
+          const pick = chosen[at][kindAt];
+          const found = pick === undefined ? undefined : layers[kindAt]?.[at]?.[pick];
+          return found === undefined ? [] : [{ ...found, id: `${kind} ${pick}` }];
+        });
+      return {
+        egress: side(0),
+        ingress: side(1),
+        pod: {
+          namespace: "shop",
+          name: `pod-${index}`,
+          uid: `uid-${index}`,
+          node,
+          addresses: addresses.slice(index * 2, index * 2 + 2),
+        },
+      };
+    }),
+  );
+}
+
+const kinds = ["networkPolicy", "groups"] as const;
+const directions = ["egress", "ingress"] as const;
+
+function pair<T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<[T, T]> {
+  return fc.tuple(arbitrary, arbitrary);
+}

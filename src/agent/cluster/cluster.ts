@@ -51,8 +51,10 @@ export interface Cluster {
   publish: (pool: Pool, signal: AbortSignal) => Loop;
   /** Keeps this node's NodeNetwork. */
   reporting: Loop;
-  /** What cannot be done for this node at present. */
+  /** What cannot be done for this node at present because of other nodes. */
   faults: () => readonly NodeFault[];
+  /** Has the cluster hear what this node lacks for its blocks; undefined where it lacks nothing. */
+  tell: (lacks: NodeFault | undefined) => void;
   caches: () => CacheStatus[];
   /** Settles when all following has ended, after `signal`. */
   done: Promise<unknown>;
@@ -68,6 +70,7 @@ export function joinCluster(options: ClusterOptions): Cluster {
   const { kube, nodeName, agentVersion, log, signal, onPass } = options;
   let listener: (change: ClusterChange) => void = () => {};
   let peers: PeersSeen = { routes: [], faults: [] };
+  let lacks: NodeFault | undefined;
   /** What `peers` was made of; absent where a NodeNetwork has changed since. */
   let peersFor: string | undefined;
   const changed = (change: ClusterChange): void => {
@@ -121,13 +124,13 @@ export function joinCluster(options: ClusterOptions): Cluster {
     sync: async () => {
       const own = node();
       if (own === undefined || !networks.synced()) return;
+      const faults = lacks === undefined ? peers.faults : [lacks, ...peers.faults];
       await keepObject({
         kube,
         kind: nodeNetworks,
         name: nodeName,
         seen: () => networks.get({ name: nodeName }),
-        wanted: (held) =>
-          wantedNetwork(held, { node: own, agentVersion, faults: peers.faults }, new Date().toISOString()),
+        wanted: (held) => wantedNetwork(held, { node: own, agentVersion, faults }, new Date().toISOString()),
         signal,
       });
     },
@@ -155,6 +158,11 @@ export function joinCluster(options: ClusterOptions): Cluster {
     ways,
     nodeUid,
     faults: () => peers.faults,
+    tell: (fault) => {
+      if (isDeepStrictEqual(fault, lacks)) return;
+      lacks = fault;
+      reporting.trigger();
+    },
     reporting,
     firstWord: async (withinMs) => {
       const endMs = performance.now() + withinMs;

@@ -48,8 +48,8 @@ const pod = z.object({
   addresses: z.array(ip),
   ports: z.array(port),
 });
-const listOf = <T extends KubeObject>({ parse }: Kind<T>): z.ZodType<T[]> =>
-  z.array(z.unknown()).transform((list) => list.map((raw) => parse(raw)));
+const listOf = <T extends KubeObject>(kind: Kind<T>): z.ZodType<T[]> =>
+  z.array(z.unknown()).transform((list) => list.map((raw) => kind.parse(raw)));
 const fileSchema = z.object({
   version: z.literal(formatVersion),
   objects: z.object({

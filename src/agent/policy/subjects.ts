@@ -5,6 +5,7 @@ import { type Attachment, attachmentKey, isWired, type Wired } from "../../ipam/
 import type { Pod } from "../../kube/core-objects.ts";
 import { layersOf } from "../../policy/layers.ts";
 import type { Layer, PolicyPod, Subject } from "../../policy/model.ts";
+import { policyPodOf } from "../../policy/policy-pod.ts";
 import type { ReadObjects } from "../../policy/read-objects.ts";
 import type { FindPod } from "./pod-policy.ts";
 
@@ -94,21 +95,12 @@ export function createSubjects({ nodeName, findPod, known }: SubjectsDeps): Subj
   };
 }
 
-/** Of a pod that has ended the addresses may be another's at any moment. */
-const endedPhases: readonly (string | undefined)[] = ["Succeeded", "Failed"];
-
+/** Of a pod that the API server does not know (yet) nothing is known but its names. */
 function policyPod({ pod, addresses }: Attachment, object: Pod | undefined, nodeName: string): PolicyPod {
-  const { metadata, spec, status } = object ?? {};
-  return {
-    namespace: metadata?.namespace ?? pod?.namespace ?? "",
-    name: metadata?.name ?? pod?.name ?? "",
-    uid: metadata?.uid ?? pod?.uid ?? "",
-    labels: metadata?.labels ?? {},
-    serviceAccount: spec?.serviceAccountName ?? "default",
-    node: nodeName,
-    addresses: endedPhases.includes(status?.phase) ? [] : addresses,
-    ports: [],
-  };
+  const known = object && policyPodOf(object, addresses);
+  if (known !== undefined) return known;
+  const { namespace = "", name = "", uid = "" } = pod ?? {};
+  return { namespace, name, uid, labels: {}, serviceAccount: "default", node: nodeName, addresses, ports: [] };
 }
 
 const sameText = (a: PolicyPod, b: PolicyPod): boolean => JSON.stringify(a) === JSON.stringify(b);

@@ -21,6 +21,7 @@ export const nftMessage = {
   deleteTable: message(2),
   newChain: message(3),
   getChain: message(4),
+  deleteChain: message(5),
   newRule: message(6),
   getRule: message(7),
   deleteRule: message(8),
@@ -33,6 +34,8 @@ export const nftMessage = {
   newGeneration: message(15),
   getGeneration: message(16),
   newObject: message(18),
+  getObject: message(19),
+  deleteObject: message(20),
   /** As deleteElements, but what is not there is no error. Linux 6.3. */
   destroyElements: message(30),
 } as const;
@@ -47,7 +50,10 @@ export const priorities = { raw: -300, mangle: -150, filter: 0, "srcnat + 10": 1
 export const policyAccept = 1;
 
 /** NFT_SET_* flags. */
-export const setFlag = { anonymous: 1, constant: 2, interval: 4 } as const;
+export const setFlag = { anonymous: 1, constant: 2, interval: 4, map: 8 } as const;
+
+/** NFT_DATA_VERDICT: the data type of a map to verdicts. */
+export const verdictData = 0xffff_ff00;
 
 /** NFT_SET_ELEM_INTERVAL_END: the key is the first one after an interval. */
 export const elementIntervalEnd = 1;
@@ -56,13 +62,22 @@ export const elementIntervalEnd = 1;
 export const objectCounter = 1;
 
 /** Verdicts as the verdict register holds them, signed. */
-export const verdicts = { drop: 0, accept: 1, jump: -3, return: -5 } as const;
+export const verdicts = { drop: 0, accept: 1, jump: -3, goto: -4, return: -5 } as const;
 
 /** NFT_REG_VERDICT. */
 export const verdictRegister = 0;
 
 /** NFT_META_*. */
-export const metaKey = { iifname: 6, nfproto: 15, l4proto: 16 } as const;
+export const metaKey = { iifname: 6, oifname: 7, nfproto: 15, l4proto: 16, iifgroup: 21, oifgroup: 22 } as const;
+
+/** NFT_CT_STATE. */
+export const trackingState = 0;
+
+/** NFT_LIMIT_PKTS, in packets a second. */
+export const limitPackets = { type: 0, unitSeconds: 1n, flags: 0 } as const;
+
+/** NFT_REJECT_TCP_RST. */
+export const rejectWithReset = 1;
 
 /** NFT_FIB_RESULT_ADDRTYPE of what NFTA_FIB_F_DADDR looks up. */
 export const fibDestinationType = { result: 3, flags: 2 } as const;
@@ -79,9 +94,8 @@ export const natFlag = { portsGiven: 2, fullyRandom: 16 } as const;
 /** NFT_PAYLOAD_*_HEADER: what an offset counts from. */
 export const payloadBase = { network: 1, transport: 2 } as const;
 
-/** NFT_CMP_EQ and NFT_CMP_LT. */
-export const compareEqual = 0;
-export const compareLess = 2;
+/** NFT_CMP_*. */
+export const compare = { equal: 0, unequal: 1, less: 2, atMost: 3, atLeast: 5 } as const;
 
 /**
  * Data types by nft's own numbers (`enum datatypes` in its datatype.h). The kernel only keeps them, so that a set prints
@@ -92,7 +106,11 @@ export const dataType = {
   ipv4: 7,
   ipv6: 8,
   inetProtocol: 12,
+  inetService: 13,
+  tcpFlag: 15,
+  trackingState: 26,
   icmpv6Type: 29,
+  deviceGroup: 35,
   fibAddressType: 38,
   ifname: 41,
 } as const;

@@ -1,80 +1,33 @@
 // Rules as the kernel's expressions: each statement becomes loads, comparisons, lookups and verdicts over registers.
 
 import { assert } from "../../base/assert.ts";
-import { type AttributeValues, type Writer, defineAttributes, encodeAttributes, writeNest } from "../netlink/codec.ts";
 import {
-  compareEqual,
-  compareLess,
+  byteOrder,
+  compare,
+  limitPackets,
   natFlag,
   numberRandom,
   objectCounter,
+  payloadBase,
+  rejectWithReset,
   toNetworkOrder,
   verdictRegister,
   verdicts,
 } from "./constants.ts";
-import { type ConstantElement, type Field, type FieldName, constantElements, fields, namedKey } from "./fields.ts";
-import type { MasqueradeStatement, Rule, Statement } from "./ruleset.ts";
-
-const dataValue = defineAttributes({ value: { id: 1, kind: "bytes" } });
-const verdictValue = defineAttributes({ code: { id: 1, kind: "be32" }, chain: { id: 2, kind: "string" } });
-const dataAny = defineAttributes({
-  value: { id: 1, kind: "bytes" },
-  verdict: { id: 2, kind: "nested", of: verdictValue },
-});
-
-/** The attributes of each expression that rules of ours use, under the kernel's name of it. */
-const expressionAttributes = {
-  meta: defineAttributes({ key: { id: 2, kind: "be32" }, destination: { id: 1, kind: "be32" } }),
-  payload: defineAttributes({
-    destination: { id: 1, kind: "be32" },
-    base: { id: 2, kind: "be32" },
-    offset: { id: 3, kind: "be32" },
-    length: { id: 4, kind: "be32" },
-  }),
-  cmp: defineAttributes({
-    source: { id: 1, kind: "be32" },
-    operator: { id: 2, kind: "be32" },
-    data: { id: 3, kind: "nested", of: dataValue },
-  }),
-  lookup: defineAttributes({
-    source: { id: 2, kind: "be32" },
-    set: { id: 1, kind: "string" },
-    setId: { id: 4, kind: "be32" },
-  }),
-  immediate: defineAttributes({
-    destination: { id: 1, kind: "be32" },
-    data: { id: 2, kind: "nested", of: dataAny },
-  }),
-  fib: defineAttributes({
-    destination: { id: 1, kind: "be32" },
-    result: { id: 2, kind: "be32" },
-    flags: { id: 3, kind: "be32" },
-  }),
-  numgen: defineAttributes({
-    destination: { id: 1, kind: "be32" },
-    modulus: { id: 2, kind: "be32" },
-    type: { id: 3, kind: "be32" },
-    offset: { id: 4, kind: "be32" },
-  }),
-  byteorder: defineAttributes({
-    source: { id: 1, kind: "be32" },
-    destination: { id: 2, kind: "be32" },
-    operation: { id: 3, kind: "be32" },
-    length: { id: 4, kind: "be32" },
-    size: { id: 5, kind: "be32" },
-  }),
-  masq: defineAttributes({
-    flags: { id: 1, kind: "be32" },
-    portMin: { id: 2, kind: "be32" },
-    portMax: { id: 3, kind: "be32" },
-  }),
-  objref: defineAttributes({ type: { id: 1, kind: "be32" }, object: { id: 2, kind: "string" } }),
-};
-
-type Kinds = typeof expressionAttributes;
-
-/** One step of the kernel's rule machine. */
-export type Expression = { [Name in keyof Kinds]: { name: Name } & AttributeValues<Kinds[Name]> }[keyof Kinds];
+import type { Expression } from "./expression-kinds.ts";
+import {
+  type ConstantElement,
+  type Field,
+  type FieldName,
+  type Need,
+  constantElements,
+  fields,
+  icmpNeeds,
+  namedKey,
+  numberKey,
+  paddedLength,
+} from "./fields.ts";
+import type { Comparison, Effect, MasqueradeStatement, Rule, Statement, Verdict } from "./ruleset.ts";
 
 /** A set that keeps what it holds: within its batch it is known by `id`. */
 export interface ConstantSet {
@@ -84,15 +37,18 @@ export interface ConstantSet {
   field: Field;
   interval: boolean;
   elements: readonly ConstantElement[];
+  /** What is done with each element, in their order: it is a map then. */
+  verdicts?: readonly Verdict[];
 }
 
 /** The name under which a rule refers to an anonymous set; the kernel puts a number for "%d". */
 export const anonymousSetName = "__set%d";
+export const anonymousMapName = "__map%d";
 
 /** What numbers sets within a batch, so that rules can refer to sets made in the same batch. */
 export interface SetIds {
-  /** The number of a named set. */
-  of(name: string): number;
+  /** The number of a named set; undefined where the kernel is to find it by its name alone. */
+  of(name: string): number | undefined;
   /** A number for a set without a name. */
   next(): number;
 }
@@ -102,69 +58,156 @@ export function ruleExpressions(rule: Rule, setIds: SetIds): { expressions: Expr
   const sets: ConstantSet[] = [];
   const known = new Set<string>(); // what this rule has already compared, so that it is compared once
   const expressions = rule.flatMap((statement) => [
-    ...matchedFields(statement).flatMap((name) => requirement(fields[name], known)),
-    ...statementExpressions(statement, setIds, sets),
+    ...needsOf(statement).flatMap((need) => requirement(need, known)),
+    ...statementExpressions(statement, setIds, sets, known),
   ]);
   return { expressions, sets };
 }
 
-/** Appends the expressions as a list of name and data, as NFTA_RULE_EXPRESSIONS holds it. */
-export function writeExpressions(writer: Writer, expressions: readonly Expression[]): void {
-  for (const { name, ...data } of expressions) {
-    writeNest(writer, 1, () => {
-      encodeAttributes(writer, namedExpression, { name });
-      writeNest(writer, 2, () => encodeAttributes(writer, expressionAttributes[name], data));
-    });
-  }
-}
-
-const namedExpression = defineAttributes({ name: { id: 1, kind: "string" } });
-
-function matchedFields(statement: Statement): readonly FieldName[] {
-  if (!("match" in statement)) return [];
-  return typeof statement.match === "string" ? [statement.match] : statement.match;
-}
-
 /** "This is an IPv6 packet", before the bytes of an IPv6 header may be read. */
-function requirement({ needs }: Field, known: Set<string>): Expression[] {
-  if (needs === undefined || known.has(`${needs.meta}=${needs.value}`)) return [];
-  known.add(`${needs.meta}=${needs.value}`);
+function needsOf(statement: Statement): readonly Need[] {
+  if ("icmp" in statement) return icmpNeeds[statement.icmp];
+  if (!("match" in statement)) return [];
+  const names = typeof statement.match === "string" ? [statement.match] : statement.match;
+  return names.flatMap((name) => fields[name].needs ?? []);
+}
+
+function requirement({ meta, value }: Need, known: Set<string>): Expression[] {
+  if (known.has(`${meta}=${value}`)) return [];
+  known.add(`${meta}=${value}`);
   const register = registerAt(0);
   return [
-    { name: "meta", key: needs.meta, destination: register },
-    { name: "cmp", source: register, operator: compareEqual, data: { value: Uint8Array.of(needs.value) } },
+    { name: "meta", key: meta, destination: register },
+    { name: "cmp", source: register, operator: compare.equal, data: { value: Uint8Array.of(value) } },
   ];
 }
 
-function statementExpressions(statement: Statement, setIds: SetIds, sets: ConstantSet[]): Expression[] {
+function statementExpressions(
+  statement: Statement,
+  setIds: SetIds,
+  sets: ConstantSet[],
+  known: Set<string>,
+): Expression[] {
   const source = registerAt(0);
   if ("inSet" in statement) {
     const set = statement.inSet;
     return [...loads(statement.match), { name: "lookup", source, set, setId: setIds.of(set) }];
   }
-  if ("oneOf" in statement) {
+  if ("byMap" in statement) {
+    const set = statement.byMap;
+    const lookup = { source, set, destination: verdictRegister, setId: setIds.of(set) };
+    return [...loads(statement.match), { name: "lookup", ...lookup }];
+  }
+  if ("oneOf" in statement || "verdicts" in statement) {
     const field = fields[statement.match];
-    const id = setIds.next();
-    sets.push({ id, field, ...constantElements(field, statement.oneOf) });
-    return [...loads([statement.match]), { name: "lookup", source, set: anonymousSetName, setId: id }];
+    const setId = setIds.next();
+    const loaded = loads([statement.match]);
+    if ("oneOf" in statement) {
+      sets.push({ id: setId, field, ...constantElements(field, statement.oneOf) });
+      return [...loaded, { name: "lookup", source, set: anonymousSetName, setId }];
+    }
+    const elements = constantElements(field, Object.keys(statement.verdicts));
+    sets.push({ id: setId, field, ...elements, verdicts: Object.values(statement.verdicts) });
+    return [...loaded, { name: "lookup", source, set: anonymousMapName, destination: verdictRegister, setId }];
   }
+  if ("match" in statement) return comparison(statement, known);
+  if ("icmp" in statement) {
+    const value = Uint8Array.of(statement.type, ...(statement.code === undefined ? [] : [statement.code]));
+    const load: Expression = {
+      name: "payload",
+      destination: source,
+      base: payloadBase.transport,
+      offset: 0,
+      length: value.length,
+    };
+    return [load, compared(compare.equal, value)];
+  }
+  return effect(statement);
+}
+
+/** One field against values that stand in the rule itself. */
+function comparison(statement: Comparison, known: Set<string>): Expression[] {
+  const source = registerAt(0);
+  const field = fields[statement.match];
+  const loaded = loads([statement.match]);
   if ("is" in statement) {
-    const value = namedKey(fields[statement.match], statement.is);
-    return [...loads([statement.match]), { name: "cmp", source, operator: compareEqual, data: { value } }];
+    const { is } = statement;
+    const value = typeof is === "number" ? numberKey(field, is) : namedKey(field, is);
+    if ("meta" in field.load && value.length === 1) {
+      const fact = `${field.load.meta}=${value[0]}`;
+      if (known.has(fact)) return [];
+      known.add(fact);
+    }
+    return [...loaded, compared(compare.equal, value)];
   }
+  if ("from" in statement) {
+    const ordered = { ...field, byteOrder: byteOrder.big };
+    const turned = field.byteOrder === byteOrder.host ? [networkOrder(field.lengthBytes)] : [];
+    return [
+      ...loaded,
+      ...turned,
+      compared(compare.atLeast, numberKey(ordered, statement.from)),
+      compared(compare.atMost, numberKey(ordered, statement.to)),
+    ];
+  }
+  if ("has" in statement)
+    return [
+      ...loaded,
+      masked(namedKey(field, statement.has)),
+      compared(compare.unequal, Buffer.alloc(field.lengthBytes)),
+    ];
+  if ("among" in statement) {
+    const mask = Buffer.alloc(field.lengthBytes);
+    for (const name of statement.among)
+      for (const [at, byte] of namedKey(field, name).entries()) mask[at] = (mask[at] ?? 0) | byte;
+    return [...loaded, masked(mask), compared(compare.unequal, namedKey(field, statement.isNot))];
+  }
+  const value = Buffer.from(statement.prefix);
+  assert(value.length > 0 && value.length < field.lengthBytes, "a prefix is shorter than its field");
+  return [...loaded, { name: "cmp", source, operator: compare.equal, data: { value } }];
+}
+
+/** What is done, or decided by what is not in the packet. */
+function effect(statement: Effect): Expression[] {
   if ("random" in statement) return randomBelow(statement.random);
   if ("masquerade" in statement) return masquerade(statement.masquerade);
-  if ("prefix" in statement) {
-    const value = Buffer.from(statement.prefix);
-    assert(
-      value.length > 0 && value.length < fields[statement.match].lengthBytes,
-      "a prefix is shorter than its field",
-    );
-    return [...loads([statement.match]), { name: "cmp", source, operator: compareEqual, data: { value } }];
-  }
   if ("count" in statement) return [{ name: "objref", type: objectCounter, object: statement.count }];
-  if ("jump" in statement) return [verdict(verdicts.jump, statement.jump)];
-  return [verdict(verdicts[statement.verdict])];
+  if ("limit" in statement) {
+    const { perSecond, burst } = statement.limit;
+    return [{ name: "limit", rate: BigInt(perSecond), burst, ...limitPackets }];
+  }
+  if ("log" in statement) return [{ name: "log", ...statement.log }];
+  if ("reject" in statement) return [{ name: "reject", type: rejectWithReset, icmpCode: 0 }];
+  return [{ name: "immediate", destination: verdictRegister, data: { verdict: verdictValues(statement) } }];
+}
+
+/** A verdict as NFTA_DATA_VERDICT holds it. */
+export function verdictValues(verdict: Verdict): { code: number; chain?: string } {
+  if ("jump" in verdict) return { code: verdicts.jump >>> 0, chain: verdict.jump };
+  if ("goto" in verdict) return { code: verdicts.goto >>> 0, chain: verdict.goto };
+  return { code: verdicts[verdict.verdict] >>> 0 };
+}
+
+function compared(operator: number, value: Uint8Array): Expression {
+  return { name: "cmp", source: registerAt(0), operator, data: { value } };
+}
+
+function masked(mask: Uint8Array): Expression {
+  const [source, length] = [registerAt(0), mask.length];
+  return {
+    name: "bitwise",
+    source,
+    destination: source,
+    length,
+    mask: { value: mask },
+    xor: { value: Buffer.alloc(length) },
+  };
+}
+
+/** The kernel compares bytes from the left, so a number of this machine is turned into network order first. */
+function networkOrder(length: number): Expression {
+  const source = registerAt(0);
+  return { name: "byteorder", source, destination: source, operation: toNetworkOrder, length, size: length };
 }
 
 /** Loads the fields side by side, each at the next multiple of four bytes: the form of a concatenated key. */
@@ -173,14 +216,14 @@ function loads(names: readonly FieldName[]): Expression[] {
   return names.map((name) => {
     const { load, lengthBytes } = fields[name];
     const destination = registerAt(at);
-    at += (lengthBytes + 3) & ~3;
+    at += paddedLength(fields[name]);
     if ("meta" in load) return { name: "meta", key: load.meta, destination };
+    if ("tracking" in load) return { name: "ct", key: load.tracking, destination };
     if ("fib" in load) return { name: "fib", destination, ...load.fib };
     return { name: "payload", destination, ...load, length: lengthBytes };
   });
 }
 
-/** The kernel compares bytes from the left, so the number is turned into network order first. */
 function randomBelow({ below, outOf }: { below: number; outOf: number }): Expression[] {
   assert(
     below > 0 && below < outOf && outOf < 2 ** 31,
@@ -190,8 +233,8 @@ function randomBelow({ below, outOf }: { below: number; outOf: number }): Expres
   value.writeUInt32BE(below);
   return [
     { name: "numgen", destination: source, modulus: outOf, type: numberRandom, offset: 0 },
-    { name: "byteorder", source, destination: source, operation: toNetworkOrder, length: 4, size: 4 },
-    { name: "cmp", source, operator: compareLess, data: { value } },
+    networkOrder(value.length),
+    compared(compare.less, value),
   ];
 }
 
@@ -212,8 +255,4 @@ function masquerade({ ports, fullyRandom }: MasqueradeStatement): Expression[] {
 function registerAt(offsetBytes: number): number {
   assert(offsetBytes % 4 === 0 && offsetBytes < 64, `a register begins at byte ${offsetBytes}`);
   return offsetBytes % 16 === 0 ? 1 + offsetBytes / 16 : 8 + offsetBytes / 4;
-}
-
-function verdict(code: number, chain?: string): Expression {
-  return { name: "immediate", destination: verdictRegister, data: { verdict: { code: code >>> 0, chain } } };
 }

@@ -11,7 +11,7 @@ import { createSequence, messageFlag, splitMessages } from "../netlink/message.t
 import { batchMessage, nftMessage } from "./constants.ts";
 import { createGuard } from "./guard.ts";
 import { guardTable } from "./guard-table.ts";
-import { tableText } from "./ruleset.ts";
+import { tableText } from "./table-text.ts";
 
 const netfilterLane = 1;
 const netlinkNetfilter = 12;

@@ -12,7 +12,7 @@ import { batchMessage, nftMessage, setFlag } from "./constants.ts";
 import { createMasquerade } from "./masq.ts";
 import { masqTable } from "./masq-table.ts";
 import { familyHeaderLen } from "./messages.ts";
-import { tableText } from "./ruleset.ts";
+import { tableText } from "./table-text.ts";
 
 const netfilterLane = 1;
 const netlinkNetfilter = 12;

@@ -1,10 +1,10 @@
-// A ruleset as one typed value: what a table, its sets, chains and rules say, and the same as nft text for people.
+// A ruleset as one typed value: what a table, its sets, chains and rules say.
 
 import type { Cidr } from "../../net/cidr.ts";
 import type { Ip } from "../../net/ip.ts";
 import type { PortRange } from "../contract.ts";
 import type { hooks, priorities } from "./constants.ts";
-import { type FieldName, constantElements, fields } from "./fields.ts";
+import type { FieldName, KeyValues } from "./fields.ts";
 
 export interface Table {
   name: string;
@@ -13,6 +13,7 @@ export interface Table {
   counters: readonly string[];
   sets: readonly NamedSet[];
   constants?: readonly ConstantNamedSet[];
+  maps?: readonly VerdictMap[];
   chains: readonly Chain[];
 }
 
@@ -20,6 +21,17 @@ export interface Table {
 export interface NamedSet {
   name: string;
   key: readonly FieldName[];
+  /** For the text alone: what a set holds changes without its table. */
+  elements?: readonly KeyValues[];
+}
+
+/** A hash map from keys to what is done with a packet. */
+export interface VerdictMap {
+  name: string;
+  key: readonly FieldName[];
+  /** Nobody can change it while a rule refers to it (see ConstantNamedSet). */
+  constant: boolean;
+  verdicts: readonly (readonly [key: KeyValues, verdict: Verdict])[];
 }
 
 /**
@@ -49,70 +61,47 @@ export type Rule = readonly Statement[];
 export type Statement =
   /** The fields of the packet, concatenated, are in the named set. */
   | { match: readonly FieldName[]; inSet: string }
+  /** The named map says what is done; where the fields are not in it, nothing is. */
+  | { match: readonly FieldName[]; byMap: string }
   /** The field has one of these values: addresses and networks, or the names that nft has for them. */
   | { match: FieldName; oneOf: readonly (Ip | Cidr | string)[] }
-  /** The field has the value that has this name. */
-  | { match: FieldName; is: string }
+  /** What is done for each value that has this name. */
+  | { match: FieldName; verdicts: Readonly<Record<string, Verdict>> }
+  /** An ICMP message of this family. */
+  | { icmp: 4 | 6; type: number; code?: number }
+  | Comparison
+  | Effect;
+
+export type Comparison =
+  /** The field has this value, or the value that has this name. */
+  | { match: FieldName; is: string | number }
+  /** Both ends included. */
+  | { match: FieldName; from: number; to: number }
+  /** The bit of this name is set. */
+  | { match: FieldName; has: string }
+  /** Of these bits others are set than this one alone. */
+  | { match: FieldName; among: readonly string[]; isNot: string }
   /** The text in the field begins so. */
-  | { match: FieldName; prefix: string }
+  | { match: FieldName; prefix: string };
+
+export type Effect =
   /** A number below `outOf`, anew for each packet, is below `below`. */
   | { random: { below: number; outOf: number } }
   | { count: string }
-  | { jump: string }
-  | { verdict: "accept" | "drop" | "return" }
-  | { masquerade: MasqueradeStatement };
+  /** Goes on only so often; all packets that come here share it. */
+  | { limit: { perSecond: number; burst: number } }
+  /** To those who listen on that nflog group: so many bytes of the packet. */
+  | { log: { prefix: string; group: number; snapLen: number } }
+  /** Of TCP only. */
+  | { reject: "tcp reset" }
+  | { masquerade: MasqueradeStatement }
+  | Verdict;
+
+/** "goto" does not come back to this chain but to where the last jump was made. */
+export type Verdict = { verdict: "accept" | "drop" | "return" } | { jump: string } | { goto: string };
 
 /** The connection leaves with an address of the link that it leaves by; `ports` only behind a match of protocols that have some. */
 export interface MasqueradeStatement {
   ports?: PortRange;
   fullyRandom: boolean;
-}
-
-/** The table as `nft -f` reads it, with no elements in its named sets but the constant ones. */
-export function tableText({ name, comment, counters, sets, constants = [], chains }: Table): string {
-  const blocks = [
-    [`comment "${comment}"`],
-    ...counters.map((counter) => [`counter ${counter} {`, "}"]),
-    ...sets.map(({ name: set, key }) => [`set ${set} {`, `\ttype ${typeText(key)}`, "}"]),
-    ...constants.map(constantLines),
-    ...chains.map((chain) => [`chain ${chain.name} {`, ...chainLines(chain).map((line) => `\t${line}`), "}"]),
-  ];
-  const body = blocks.map((lines) => lines.map((line) => `\t${line}\n`).join("")).join("\n");
-  return `table inet ${name} {\n${body}}\n`;
-}
-
-function constantLines({ name, key, oneOf }: ConstantNamedSet): string[] {
-  const flags = constantElements(fields[key], oneOf).interval ? "constant,interval" : "constant";
-  const body = [`type ${fields[key].typeName}`, `flags ${flags}`, `elements = { ${oneOf.join(", ")} }`];
-  return [`set ${name} {`, ...body.map((line) => `\t${line}`), "}"];
-}
-
-function chainLines({ hook, rules }: Chain): string[] {
-  const head =
-    hook === undefined
-      ? []
-      : [`type ${hook.type ?? "filter"} hook ${hook.on} priority ${hook.priority}; policy accept;`];
-  return [...head, ...rules.map((rule) => rule.map(statementText).join(" "))];
-}
-
-function statementText(statement: Statement): string {
-  if ("inSet" in statement) return `${statement.match.join(" . ")} @${statement.inSet}`;
-  if ("oneOf" in statement) return `${statement.match} { ${statement.oneOf.join(", ")} }`;
-  if ("is" in statement) return `${statement.match} ${statement.is}`;
-  if ("random" in statement) return `numgen random mod ${statement.random.outOf} < ${statement.random.below}`;
-  if ("masquerade" in statement) return masqueradeText(statement.masquerade);
-  if ("prefix" in statement) return `${statement.match} "${statement.prefix}*"`;
-  if ("count" in statement) return `counter name "${statement.count}"`;
-  if ("jump" in statement) return `jump ${statement.jump}`;
-  return statement.verdict;
-}
-
-function masqueradeText({ ports, fullyRandom }: MasqueradeStatement): string {
-  const to =
-    ports === undefined ? "" : ` to :${ports.first === ports.last ? ports.first : `${ports.first}-${ports.last}`}`;
-  return `masquerade${to}${fullyRandom ? " fully-random" : ""}`;
-}
-
-function typeText(key: readonly FieldName[]): string {
-  return key.map((name) => fields[name].typeName).join(" . ");
 }

@@ -10,10 +10,12 @@ import { nftMessage } from "./constants.ts";
 import { type FieldName, constantElements, fields } from "./fields.ts";
 import { guardKeys } from "./guard-keys.ts";
 import { guardCounter, guardTable } from "./guard-table.ts";
-import { elementMessages, elementsPerMessageMax, familyHeaderLen } from "./messages.ts";
+import { familyHeaderLen } from "./messages.ts";
 import capture from "./nft-capture.json" with { type: "json" };
-import { type Rule, type Table, tableText } from "./ruleset.ts";
+import type { Rule, Table } from "./ruleset.ts";
+import { elementMessages, elementsPerMessageMax } from "./set-messages.ts";
 import { frameOf, tableImage } from "./table-image.ts";
+import { tableText } from "./table-text.ts";
 
 /** Each message of that type: its attributes' payloads in hexadecimal, by number. */
 function attributesOf(requests: readonly Request[], type: number): Map<number, string>[] {

@@ -11,15 +11,14 @@ import {
   flushRules,
   hookValues,
   newChain,
-  newConstantSet,
   newCounter,
   newRule,
-  newSet,
   newTable,
   userDataEntry,
 } from "./messages.ts";
 import { constantElements, fields } from "./fields.ts";
 import type { Chain, ConstantNamedSet, Rule, Table } from "./ruleset.ts";
+import { newConstantSet, newSet } from "./set-messages.ts";
 
 /**
  * What tells one table from another: the tag of its frame (all but the rules), and of each rule in its chain. The kernel never changes a rule,
@@ -79,16 +78,13 @@ const tagLenBytes = 8;
 /** The image of `table`. Equal tables give equal images, in every run of every release that encodes them equally. */
 export function tableImage(table: Table): TableImage {
   const setIds = numberSets(table);
+  const chains = table.chains.map((chain) => chainImage(table.name, chain, setIds));
   const base = [
     ...table.counters.map((counter) => newCounter(table.name, counter)),
-    ...table.chains.map((chain) => newChain(table.name, chain)),
+    ...chains.map(({ make }) => make),
     ...table.sets.map((set) => newSet(table.name, set, setIds.of(set.name))),
   ];
-  const chains = table.chains.map((chain) => ({
-    chain,
-    rules: chain.rules.map((rule) => encodeRule(table.name, chain.name, rule, setIds)),
-  }));
-  const rules = chains.flatMap(({ rules }) => rules.flatMap(({ messages }) => messages));
+  const rules = chains.flatMap((chain) => chain.rules);
   const comment = userDataEntry(userDataType.tableComment, Buffer.from(`${table.comment}\0`));
   // The bytes are hashed and not the value: so a release that encodes the same value otherwise replaces the table too.
   const tag = tagOf([newTable(table.name, comment), ...base]);
@@ -104,7 +100,7 @@ export function tableImage(table: Table): TableImage {
     shape: {
       tag: tag.toString("hex"),
       flags: 0,
-      chains: chains.map(({ chain, rules }) => chainShape(chain, rules)).toSorted(byName),
+      chains: chains.map(({ shape }) => shape).toSorted(byName),
     },
     frame,
     constants: (table.constants ?? []).map((set) => constantImage(table.name, set, setIds)),
@@ -118,13 +114,30 @@ export function byName(a: ChainShape, b: ChainShape): number {
   return a.name < b.name ? -1 : 1;
 }
 
-function constantImage(table: string, { name, key, oneOf }: ConstantNamedSet, setIds: SetIds): ConstantImage {
+function constantImage(table: string, { name, key, oneOf }: ConstantNamedSet, setIds: NumberedSets): ConstantImage {
   const field = fields[key];
   const { interval, elements } = constantElements(field, oneOf);
   return {
     name,
     make: newConstantSet(table, { id: setIds.of(name), name, field, interval, elements }),
     elements: new Set(elements.map((element) => elementText(element.key, element.intervalEnd))),
+  };
+}
+
+export interface ChainImage {
+  shape: ChainShape;
+  /** Makes it, without rules. */
+  make: Request;
+  rules: readonly Request[];
+}
+
+/** A chain as it should be in the table of that name. */
+export function chainImage(table: string, chain: Chain, setIds: SetIds): ChainImage {
+  const rules = chain.rules.map((rule) => encodeRule(table, chain.name, rule, setIds));
+  return {
+    shape: chainShape(chain, rules),
+    make: newChain(table, chain),
+    rules: rules.flatMap(({ messages }) => messages),
   };
 }
 
@@ -147,13 +160,18 @@ function chainShape({ name, hook }: Chain, rules: readonly EncodedRule[]): Chain
   return { name, hook: entry, rules: tags };
 }
 
-function tagOf(messages: readonly Request[]): Buffer {
+/** The mark of what these messages make. */
+export function tagOf(messages: readonly Request[]): Buffer {
   const writer = createWriter();
   for (const message of messages) writeMessage(writer, message, 0);
   return createHash("sha256").update(written(writer)).digest().subarray(0, tagLenBytes);
 }
 
-function numberSets({ sets, constants = [] }: Table): SetIds {
+interface NumberedSets extends SetIds {
+  of(name: string): number;
+}
+
+function numberSets({ sets, constants = [] }: Table): NumberedSets {
   const names = [...sets, ...constants].map(({ name }) => name);
   const ids = new Map(names.map((name, index) => [name, index + 1]));
   let last = names.length;

@@ -6,13 +6,12 @@ import type { Channel } from "./channel.ts";
 import {
   attributesMessage,
   chainAttributes,
-  elementsAttributes,
   generationAttributes,
   ruleAttributes,
-  setAttributes,
   tableAttributes,
   userDataValue,
 } from "./messages.ts";
+import { elementsAttributes, setAttributes } from "./set-messages.ts";
 import { type ChainShape, type TableShape, byName, elementText } from "./table-image.ts";
 
 /** What the kernel said, and the generation of the namespace's rulesets before it was asked. */

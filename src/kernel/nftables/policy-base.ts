@@ -1,0 +1,124 @@
+// What the policy table holds whatever the policies are: where packets enter, how a link's class is looked up, and where they end.
+
+import { classNumbers } from "../contract.ts";
+import type { Chain, NamedSet, Rule, Statement, VerdictMap } from "./ruleset.ts";
+
+export const policyTableName = "fairlead-policy";
+export const policyComment = "Fairlead policy";
+
+/** What is done for each class of the link by which a packet came, or goes; and for what pods send to their node. */
+export const classMaps = { egress: "egress_classes", ingress: "ingress_classes", toNode: "node_classes" } as const;
+
+export type ClassMap = keyof typeof classMaps;
+
+/** Pairs of a host link with itself: what a pod sends to itself through a service. */
+export const selfSetName = "self";
+export const selfSetKey: NamedSet["key"] = ["iifname", "oifname"];
+export const selfSet = (links: Iterable<string>): Required<NamedSet> => ({
+  name: selfSetName,
+  key: selfSetKey,
+  elements: Array.from(links, (link) => [link, link]),
+});
+
+/** Packets of a class that no map knows, and segments of connections that nobody has seen begin. */
+export const unknownClass = "unknown_class";
+export const midstream = "midstream";
+/** Where denied packets end; where those end that a layer on probation would deny: there it comes back and they pass. */
+export const [deny, audit] = ["deny", "audit"];
+export const baseCounters = [unknownClass, midstream];
+
+export const classMap = (of: ClassMap, verdicts: VerdictMap["verdicts"]): VerdictMap => ({
+  name: classMaps[of],
+  key: [of === "ingress" ? "oifgroup" : "iifgroup"],
+  constant: false,
+  verdicts,
+});
+
+/** Logged packets are on this nflog group; so much of each, enough for headers. */
+const logged = { group: 5, snapLen: 128 };
+const [logLimit, resetLimit] = [
+  { perSecond: 100, burst: 100 },
+  { perSecond: 200, burst: 200 },
+];
+
+const tracked: Rule = [
+  { match: "ct state", verdicts: { established: { verdict: "accept" }, related: { verdict: "accept" } } },
+];
+const judged = (link: "iifgroup" | "oifgroup", then: Statement): Rule => [
+  { match: link, from: classNumbers.first, to: classNumbers.last },
+  then,
+];
+const lookedUp = (of: ClassMap): Rule[] => [
+  [{ match: [of === "ingress" ? "oifgroup" : "iifgroup"], byMap: classMaps[of] }],
+  [{ count: unknownClass }, { verdict: "drop" }],
+];
+const logs = (prefix: string): Rule => [{ limit: logLimit }, { log: { prefix, ...logged } }];
+
+/**
+ * At priority filter, packets have the pod's address as destination (after translation) and the caller's as source (before masquerade).
+ * A segment that belongs to no known connection would let the wrong side begin one: it is answered by a reset, where the kernel
+ * takes it for new. One that it takes for invalid is not: a stale duplicate could end a living connection.
+ */
+export const baseChains: readonly Chain[] = [
+  {
+    name: "forward",
+    hook: { on: "forward", priority: "filter" },
+    rules: [
+      tracked,
+      [
+        { match: "meta l4proto", is: "tcp" },
+        { match: "tcp flags", among: ["fin", "syn", "rst", "ack"], isNot: "syn" },
+        { goto: "mid" },
+      ],
+      judged("iifgroup", { jump: "from_pod" }),
+      judged("oifgroup", { jump: "to_pod" }),
+    ],
+  },
+  { name: "from_pod", rules: lookedUp("egress") },
+  { name: "to_pod", rules: lookedUp("ingress") },
+  { name: "mid", rules: [judged("iifgroup", { goto: "refuse" }), judged("oifgroup", { goto: "refuse" })] },
+  {
+    name: "refuse",
+    rules: [
+      [{ count: midstream }],
+      [
+        { match: "meta l4proto", is: "tcp" },
+        { match: "ct state", has: "new" },
+        { limit: resetLimit },
+        { reject: "tcp reset" },
+      ],
+      [{ verdict: "drop" }],
+    ],
+  },
+  {
+    name: deny,
+    rules: [[{ match: selfSetKey, inSet: selfSetName }, { verdict: "accept" }], logs("deny "), [{ verdict: "drop" }]],
+  },
+  {
+    name: audit,
+    rules: [
+      [{ match: selfSetKey, inSet: selfSetName }, { verdict: "return" }],
+      logs("audit "),
+      [{ verdict: "return" }],
+    ],
+  },
+];
+
+/** Loaded where a class judges what pods send to their node. Without neighbour discovery a pod would lose its gateway. */
+export const inputChains: readonly Chain[] = [
+  {
+    name: "input",
+    hook: { on: "input", priority: "filter" },
+    rules: [tracked, judged("iifgroup", { jump: "to_node" })],
+  },
+  {
+    name: "to_node",
+    rules: [
+      [
+        { match: "icmpv6 type", oneOf: ["nd-neighbor-solicit", "nd-neighbor-advert", "nd-router-solicit"] },
+        { verdict: "accept" },
+      ],
+      ...lookedUp("toNode"),
+    ],
+  },
+];

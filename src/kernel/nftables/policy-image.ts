@@ -1,0 +1,260 @@
+// A policy ruleset as it should be in the kernel: each counter, set, map and chain with the messages that make it and the mark by which it is known.
+
+import { assert } from "../../base/assert.ts";
+import type { BlockSet, LayerChains, MemberSet, PolicyRuleset } from "../../policy/ruleset.ts";
+import type { Request } from "../netlink/message.ts";
+import { userDataType } from "./constants.ts";
+import type { SetIds } from "./expressions.ts";
+import { type KeyValues, constantElements, fields, keyBytes, keyLength } from "./fields.ts";
+import { newCounter, newTable, userDataEntry } from "./messages.ts";
+import {
+  type ClassMap,
+  baseChains,
+  baseCounters,
+  classMap,
+  inputChains,
+  policyComment,
+  policyTableName,
+  selfSet,
+} from "./policy-base.ts";
+import { isClass, mustBeSound } from "./policy-check.ts";
+import { blockSet, classChain, classVerdict, layerParts, memberSet } from "./policy-layers.ts";
+import type { Chain, ConstantNamedSet, NamedSet, Table, Verdict, VerdictMap } from "./ruleset.ts";
+import { newConstantSet, newSet, newVerdictMap, verdictMessages } from "./set-messages.ts";
+import { type ChainImage, chainImage, tagOf } from "./table-image.ts";
+
+/** What a set or map holds, by its keys' bytes as Latin-1 text; maps have verdicts. */
+export type Elements = ReadonlyMap<string, Element>;
+
+export interface Element {
+  key: Uint8Array;
+  verdict?: Verdict;
+}
+
+export interface SetImage {
+  name: string;
+  /** Of what makes it: nobody can change that of a set that is there. */
+  tag: string;
+  keyLen: number;
+  make: readonly Request[];
+  /** What it holds, where that can change; a constant one is filled by `make`, or by `fill`, which names chains. */
+  elements?: Elements;
+  fill: readonly Request[];
+  /** Of intervals: the kernel needs a moment before it finds anything in it (see ConstantNamedSet). */
+  late: boolean;
+}
+
+export interface PolicyImage {
+  /** Of what belongs to the table itself. */
+  tag: string;
+  table: Request;
+  counters: ReadonlyMap<string, Request>;
+  sets: ReadonlyMap<string, SetImage>;
+  chains: ReadonlyMap<string, ChainImage>;
+}
+
+const table = policyTableName;
+
+/** Sets are found by their names: so a chain has the same messages whatever else is in its batch. */
+function ids(first: number): SetIds {
+  let last = first;
+  return { of: () => undefined, next: () => (last += 1) };
+}
+
+/** Numbers for anonymous sets, which only these chains have: each its own, since they can come in one batch. */
+const fixedIds = ids(0);
+const imagesOf = (chains: readonly Chain[]): ChainImage[] => chains.map((chain) => chainImage(table, chain, fixedIds));
+const [baseImages, inputImages] = [imagesOf(baseChains), imagesOf(inputChains)];
+
+/** The chains that are always there. */
+export const baseChainNames: readonly string[] = baseChains.map(({ name }) => name);
+
+const comment = userDataEntry(userDataType.tableComment, Buffer.from(`${policyComment}\0`));
+const tableTag = tagOf([newTable(table, comment)]);
+const tableMessage = newTable(table, Buffer.concat([comment, userDataEntry(userDataType.ourTag, tableTag)]));
+
+interface LayerImage {
+  counter: string;
+  map: SetImage | undefined;
+  chains: ChainImage[];
+}
+
+/** Images of parts that are the same object as before: most are, when something changes. */
+const layerImages = new WeakMap<LayerChains, LayerImage>();
+const setImages = new WeakMap<MemberSet | BlockSet, SetImage>();
+
+/** @throws Fault "bug" for a ruleset that is beyond `policyLimits`, or names what is not in it */
+export function policyImage(ruleset: PolicyRuleset): PolicyImage {
+  const { classes, layers, memberSets, blockSets, links } = ruleset;
+  mustBeSound(ruleset);
+  const judging = [...layers.values()].map(layerImage);
+  const maps = classMapsOf(classes);
+  const sets = [
+    ...[...blockSets.values()].map((set) => remembered(setImages, set, () => blockImage(blockSet(set)))),
+    ...[...memberSets.values()].map((set) => remembered(setImages, set, () => liveImage(memberSet(set)))),
+    liveImage(selfSet(links)),
+    ...judging.flatMap(({ map }) => map ?? []),
+    ...maps.map((of) => classMapImage(of, classes)),
+  ];
+  const chains = [
+    ...baseImages,
+    ...(maps.includes("toNode") ? inputImages : []),
+    ...judging.flatMap((layer) => layer.chains),
+    ...classChains(classes).map((chain) => chainImage(table, chain, ids(0))),
+  ];
+  const counters = [...baseCounters, ...judging.map(({ counter }) => counter)];
+  return {
+    tag: hex(tableTag),
+    table: tableMessage,
+    counters: named(
+      "counter",
+      counters.map((name) => [name, newCounter(table, name)]),
+    ),
+    sets: named(
+      "set",
+      sets.map((set) => [set.name, set]),
+    ),
+    chains: named(
+      "chain",
+      chains.map((chain) => [chain.shape.name, chain]),
+    ),
+  };
+}
+
+/** The same as a table of text. */
+export function policyTable({ classes, layers, memberSets, blockSets, links }: PolicyRuleset): Table {
+  const judging = [...layers.values()].map(layerParts);
+  const maps = classMapsOf(classes);
+  return {
+    name: table,
+    comment: policyComment,
+    counters: [...baseCounters, ...judging.map(({ counter }) => counter)],
+    sets: [selfSet(links), ...[...memberSets.values()].map(memberSet)],
+    constants: [...blockSets.values()].map(blockSet),
+    maps: [...maps.map((of) => classMapOf(of, classes)), ...judging.flatMap(({ map }) => map ?? [])],
+    chains: [
+      ...baseChains,
+      ...(maps.includes("toNode") ? inputChains : []),
+      ...judging.flatMap(({ chains }) => chains),
+      ...classChains(classes),
+    ],
+  };
+}
+
+function layerImage(layer: LayerChains): LayerImage {
+  return remembered(layerImages, layer, () => {
+    const { counter, map, chains } = layerParts(layer);
+    return { counter, map: map && portMapImage(map), chains: chains.map((chain) => chainImage(table, chain, ids(0))) };
+  });
+}
+
+function portMapImage(map: VerdictMap): SetImage {
+  const fill = verdictMessages(table, map.name, [...keyedVerdicts(map).values()]);
+  const tag = tagOf([newVerdictMap(table, map, 0), ...fill]);
+  return {
+    name: map.name,
+    tag: hex(tag),
+    keyLen: keyLength(map.key),
+    make: [newVerdictMap(table, map, 0, tag)],
+    fill,
+    late: false,
+  };
+}
+
+function classMapImage(of: ClassMap, classes: PolicyRuleset["classes"]): SetImage {
+  const map = classMapOf(of, classes);
+  const tag = tagOf([newVerdictMap(table, map, 0)]);
+  const make = [newVerdictMap(table, map, 0, tag)];
+  return {
+    name: map.name,
+    tag: hex(tag),
+    keyLen: keyLength(map.key),
+    make,
+    elements: keyedVerdicts(map),
+    fill: [],
+    late: false,
+  };
+}
+
+function liveImage(set: Required<NamedSet>): SetImage {
+  const tag = tagOf([newSet(table, set, 0)]);
+  const elements = setElements(set.key, set.elements);
+  return {
+    name: set.name,
+    tag: hex(tag),
+    keyLen: keyLength(set.key),
+    make: [newSet(table, set, 0, tag)],
+    elements,
+    fill: [],
+    late: false,
+  };
+}
+
+function blockImage({ name, key, oneOf }: ConstantNamedSet): SetImage {
+  const field = fields[key];
+  const { interval, elements } = constantElements(field, oneOf);
+  const set = { id: 0, name, field, interval, elements };
+  const tag = tagOf(newConstantSet(table, set));
+  return { name, tag: hex(tag), keyLen: keyLength([key]), make: newConstantSet(table, set, tag), fill: [], late: true };
+}
+
+const hex = (tag: Buffer): string => tag.toString("hex");
+
+/** What the elements of a set of these fields are. */
+export function setElements(key: NamedSet["key"], elements: readonly KeyValues[]): Map<string, Element> {
+  return new Map(
+    elements.map((values) => {
+      const bytes = keyBytes(key, values);
+      return [elementKey(bytes), { key: bytes }];
+    }),
+  );
+}
+
+function keyedVerdicts({ key, verdicts }: VerdictMap): Map<string, Required<Element>> {
+  return new Map(
+    verdicts.map(([values, verdict]) => {
+      const bytes = keyBytes(key, values);
+      return [elementKey(bytes), { key: bytes, verdict }];
+    }),
+  );
+}
+
+/** The key of an element, as `Elements` has it. */
+export function elementKey(key: Uint8Array): string {
+  return Buffer.from(key.buffer, key.byteOffset, key.length).toString("latin1");
+}
+
+function classMapOf(of: ClassMap, classes: PolicyRuleset["classes"]): VerdictMap {
+  return classMap(
+    of,
+    [...classes].filter(([group]) => isClass(group)).map(([group, layers]) => [[group], classVerdict(layers[of])]),
+  );
+}
+
+/** Of the classes that ask more than one layer; equal ones share a chain. */
+function classChains(classes: PolicyRuleset["classes"]): Chain[] {
+  const chains = [...classes.values()]
+    .flatMap(({ egress, ingress, toNode }) => [egress, ingress, toNode])
+    .flatMap((layers) => classChain(layers) ?? []);
+  return [...new Map(chains.map((chain) => [chain.name, chain])).values()];
+}
+
+function classMapsOf(classes: PolicyRuleset["classes"]): ClassMap[] {
+  const judgesNode = [...classes.values()].some(({ toNode }) => toNode.length > 0);
+  return judgesNode ? ["egress", "ingress", "toNode"] : ["egress", "ingress"];
+}
+
+function remembered<Part extends object, Image>(images: WeakMap<Part, Image>, part: Part, make: () => Image): Image {
+  const known = images.get(part);
+  if (known !== undefined) return known;
+  const made = make();
+  images.set(part, made);
+  return made;
+}
+
+/** By name; two of one name would be one in the kernel. */
+function named<T>(what: string, parts: readonly (readonly [name: string, part: T])[]): Map<string, T> {
+  const map = new Map(parts);
+  assert(map.size === parts.length, `each ${what} of a policy ruleset has a name of its own`);
+  return map;
+}

@@ -1,0 +1,87 @@
+// Reads the policy table back from the kernel. Constant sets are not read: nobody can change what a rule of ours refers to.
+
+import { verdicts as verdictCodes } from "./constants.ts";
+import { isFault } from "../../base/fault.ts";
+import type { Channel } from "./channel.ts";
+import { nftMessage, objectCounter, setFlag, userDataType } from "./constants.ts";
+import { attributesMessage, objectAttributes, userDataValue } from "./messages.ts";
+import { policyTableName } from "./policy-base.ts";
+import { type Element, type Elements, elementKey } from "./policy-image.ts";
+import type { PolicyState, SetState } from "./policy-plan.ts";
+import type { Verdict } from "./ruleset.ts";
+import { elementsAttributes, setAttributes } from "./set-messages.ts";
+import { readTable } from "./table-read.ts";
+
+const table = policyTableName;
+
+/** The table, undefined where there is none; true only if the generation is still the same. */
+export async function readPolicy(channel: Channel): Promise<{ generation: number; state: PolicyState } | undefined> {
+  const reading = await readTable(channel, table);
+  if (reading === undefined) return undefined;
+  const { generation, shape } = reading;
+  try {
+    const state = {
+      tag: shape.tag,
+      flags: shape.flags,
+      chains: new Map(shape.chains.map((chain) => [chain.name, chain])),
+      counters: await readCounters(channel),
+      sets: await readSets(channel),
+    };
+    return { generation, state };
+  } catch (error) {
+    if (isFault(error, "kernel-missing")) return undefined;
+    throw error;
+  }
+}
+
+async function readCounters(channel: Channel): Promise<Set<string>> {
+  const question = attributesMessage(nftMessage.getObject, 0, objectAttributes, { table, type: objectCounter });
+  const found = await channel.dump("read the counters of policies", question, objectAttributes);
+  return new Set(found.flatMap(({ name }) => name ?? []));
+}
+
+async function readSets(channel: Channel): Promise<PolicyState["sets"]> {
+  const question = attributesMessage(nftMessage.getSet, 0, setAttributes, { table });
+  const headers = await channel.dump("read the sets of policies", question, setAttributes);
+  const sets = new Map<string, SetState>();
+  for (const { name = "", flags = 0, keyLen = 0, userData } of headers) {
+    if ((flags & setFlag.anonymous) !== 0) continue;
+    const tag = userData && userDataValue(userData, userDataType.ourTag);
+    const isConstant = (flags & setFlag.constant) !== 0;
+    sets.set(name, {
+      tag: tag === undefined ? "" : Buffer.from(tag).toString("hex"),
+      keyLen,
+      elements: isConstant ? undefined : await readElements(channel, name),
+    });
+  }
+  return sets;
+}
+
+async function readElements(channel: Channel, set: string): Promise<Elements> {
+  const question = attributesMessage(nftMessage.getElements, 0, elementsAttributes, { table, set });
+  const answers = await channel.dump(`read the policy set ${set}`, question, elementsAttributes);
+  const elements = new Map<string, Element>();
+  for (const { elements: part = [] } of answers) {
+    for (const { key, data } of part) {
+      const bytes = key?.value ?? Buffer.alloc(0);
+      const verdict = data?.verdict && foundVerdict(data.verdict);
+      elements.set(elementKey(bytes), { key: bytes, ...(verdict === undefined ? {} : { verdict }) });
+    }
+  }
+  return elements;
+}
+
+function foundVerdict({ code = 0, chain = "" }: { code?: number | undefined; chain?: string | undefined }): Verdict {
+  switch (code | 0) {
+    case verdictCodes.goto:
+      return { goto: chain };
+    case verdictCodes.jump:
+      return { jump: chain };
+    case verdictCodes.return:
+      return { verdict: "return" };
+    case verdictCodes.accept:
+      return { verdict: "accept" };
+    default:
+      return { verdict: "drop" };
+  }
+}

@@ -1,0 +1,117 @@
+// Policy in the kernel: keeps its table as the ruleset says.
+
+import { Fault, isFault } from "../../base/fault.ts";
+import type { PolicyTable } from "../contract.ts";
+import { type ChannelOptions, createChannel } from "./channel.ts";
+import { deleteTable, newTable } from "./messages.ts";
+import { policyTableName } from "./policy-base.ts";
+import { type PolicyImage, policyImage } from "./policy-image.ts";
+import { type SetChange, changeSteps, changedState, linkChange, memberChanges } from "./policy-members.ts";
+import { type PolicyState, type Step, policySteps, reload, stateOf } from "./policy-plan.ts";
+import { readPolicy } from "./policy-read.ts";
+import { readGeneration } from "./table-read.ts";
+import { changedMeanwhile, createTurns } from "./turns.ts";
+
+const whose = "the policy table";
+const table = policyTableName;
+
+/** The policy table of the namespace behind `call`. Faults: see `createTurns`, and "kernel-refused" with the kernel's words. */
+export function createPolicyTable(options: ChannelOptions): PolicyTable {
+  const channel = createChannel(options);
+  const takeTurn = createTurns(whose);
+  /** What this object left; undefined where it does not know. `generation`: the one in which nothing else had changed. */
+  let left: { state: PolicyState; generation: number | undefined } | undefined;
+
+  /** Each step after the other, while the generations follow each other; where none is given, whatever others do. */
+  async function commitAll(steps: readonly Step[], first: number | undefined): Promise<number | undefined> {
+    left = undefined;
+    let generation = first;
+    for (const { what, messages } of steps) {
+      await channel.commit(what, messages, generation);
+      generation = generation === undefined ? undefined : following(generation);
+    }
+    return generation;
+  }
+
+  /** Does `work` with what this object left; where that fails or is not known, with what is there. */
+  async function trusting<T>(work: (state: PolicyState | undefined) => Promise<T>): Promise<T> {
+    const known = left;
+    if (known !== undefined) {
+      try {
+        return await work(known.state);
+      } catch (error) {
+        if (!isFault(error, "kernel-missing") && !isFault(error, "kernel-exists")) throw error;
+        left = undefined; // somebody else was here
+      }
+    }
+    return work((await readPolicy(channel))?.state);
+  }
+
+  async function ensureAsLeft(image: PolicyImage): Promise<boolean> {
+    return trusting(async (state) => {
+      const steps = policySteps(state, image);
+      await commitAll(steps, undefined);
+      left = { state: stateOf(image), generation: undefined };
+      return steps.length > 0;
+    });
+  }
+
+  async function ensure(image: PolicyImage, isLastTry: boolean): Promise<boolean> {
+    if (isLastTry) {
+      // It asks for no generation: a program that commits all the time cannot keep policy away.
+      await commitAll([{ what: "load the policy table", messages: reload(image) }], undefined);
+      left = { state: stateOf(image), generation: undefined };
+      return true;
+    }
+    const found = await readOrKnown();
+    const steps = policySteps(found?.state, image);
+    if (steps.length === 0 && (await readGeneration(channel)) !== found?.generation) throw changedMeanwhile(whose);
+    const generation = await commitAll(steps, found?.generation);
+    left = { state: stateOf(image), generation };
+    return steps.length > 0;
+  }
+
+  /** Nothing is read where no ruleset of the namespace has changed. */
+  async function readOrKnown(): Promise<{ state: PolicyState; generation: number } | undefined> {
+    if (left?.generation !== undefined && left.generation === (await readGeneration(channel))) {
+      return { state: left.state, generation: left.generation };
+    }
+    return readPolicy(channel);
+  }
+
+  async function change(changes: readonly SetChange[]): Promise<void> {
+    await trusting(async (state) => {
+      if (state === undefined) throw new Fault("kernel-missing", "there is no policy table whose sets change");
+      await commitAll(changeSteps(state, changes), undefined);
+      left = { state: changedState(state, changes), generation: undefined };
+    });
+  }
+
+  return {
+    ensure: async (ruleset, trust) => {
+      const image = policyImage(ruleset);
+      return takeTurn((isLastTry) => (trust === undefined ? ensure(image, isLastTry) : ensureAsLeft(image)));
+    },
+    change: async (changes) => {
+      const all = memberChanges(changes);
+      await takeTurn(() => change(all));
+    },
+    admit: async (links) => {
+      await takeTurn(() => change([linkChange("add", links)]));
+    },
+    withdraw: async (links) => {
+      await takeTurn(() => change([linkChange("remove", links)]));
+    },
+    prune: () =>
+      takeTurn(async () => {
+        left = undefined;
+        // Made first, so that the deletion finds one.
+        await channel.commit("remove the policy table", [newTable(table), deleteTable(table)]);
+      }),
+  };
+}
+
+/** The generation after a commit: the kernel counts on, and never to zero. */
+function following(generation: number): number {
+  return (generation + 1) >>> 0 || 1;
+}
