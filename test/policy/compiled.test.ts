@@ -13,7 +13,7 @@ import { type Asked, assertWellFormed, rulesetPasses } from "./interpret.ts";
 import type { World } from "./world.ts";
 
 const seed = Number(process.env["POLICY_SEED"] ?? "20261126");
-const worlds = Number(process.env["POLICY_WORLDS"] ?? "1000");
+const worlds = Number(process.env["POLICY_WORLDS"] ?? "1500");
 const packetsMax = 200;
 const firstClass = 101;
 

@@ -8,7 +8,7 @@ import { universeOf } from "./naive-universe.ts";
 import { type Answer, judgements, naiveReader, type Outcome } from "./naive.ts";
 import { anyPackets, anyWorld, packetsIn } from "./random.ts";
 
-const worlds = 500;
+const worlds = 600;
 const packetsMax = 200;
 const seed = 20261126;
 /** Of all packets. */
@@ -21,7 +21,7 @@ const allowedShareMin = 0.01;
 /** Packets that pass whatever rules say, by each reason, of all. */
 const exemptShareMin = 0.002;
 /** Packets whose answer another reading of one feature would change. */
-const decidedMin = 10;
+const decidedMin = 8;
 
 interface Counts {
   packets: number;

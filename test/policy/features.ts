@@ -128,6 +128,12 @@ export const features: Readonly<Record<string, Rewrite>> = {
     })),
   })),
   audit: eachGroup((spec) => ({ ...spec, mode: "enforce" })),
+  "audit of a NetworkPolicy": withObjects(({ networkPolicies }) => ({
+    networkPolicies: networkPolicies.map(({ metadata, spec }) => ({
+      metadata: { ...metadata, annotations: {} },
+      spec,
+    })),
+  })),
   "enforce beside audit": eachGroup((spec) => ({ ...spec, mode: "audit" })),
   "absent egress of a group": eachGroup((spec) => ({ egress: [], ...spec })),
   "empty egress of a group": eachGroup(({ egress, ...spec }) => ({ ...spec, ...(egress?.length && { egress }) })),
