@@ -14,7 +14,7 @@ export const anyNamespaceName = fc.oneof(
   { weight: 8, arbitrary: fc.constant("shop") },
   { weight: 4, arbitrary: fc.constant("bank") },
   { weight: 2, arbitrary: fc.constant("lab") },
-  { weight: 1, arbitrary: fc.constant("void") },
+  { weight: 2, arbitrary: fc.constant("void") },
 );
 export const metadataName = "kubernetes.io/metadata.name";
 
