@@ -238,6 +238,11 @@ export interface PolicyTable {
    */
   ensure(ruleset: PolicyRuleset, trust?: "as left"): Promise<boolean>;
   /**
+   * Where there is no table at all, loads one without any class, so that connections are known when policy comes; what is there, whoever
+   * left it, stays as it is. True if it was loaded.
+   */
+  prepare(): Promise<boolean>;
+  /**
    * Removes members, then adds some; what is gone, or there already, is no error. @throws Fault "kernel-missing" where table or set
    * is missing
    */
@@ -295,7 +300,7 @@ export const connectionsMax = 65_536;
 /**
  * The node's connection tracking, entries of every zone. An address has part in an entry as source or destination of either
  * direction. Each call reads the whole table, once: some 10 ms where it is nearly empty, 2 us an entry. Without connection
- * tracking in the kernel or the namespace there are no entries. Both throw Fault "kernel-refused" for too many addresses.
+ * tracking in the kernel or the namespace there are no entries. All throw Fault "kernel-refused" for too many addresses.
  */
 export interface Conntrack {
   /**
@@ -304,6 +309,11 @@ export interface Conntrack {
    * any fault, ask again.
    */
   forget(addresses: readonly Ip[]): Promise<number>;
+  /**
+   * Deletes of those entries the ones for which `isUnwanted` says so, and gives how many went; the rest as `forget`. The answer is asked
+   * for in slices of a few milliseconds.
+   */
+  cut(addresses: readonly Ip[], isUnwanted: (connection: Connection) => boolean): Promise<number>;
   /** The entries in which one of the addresses has part. @throws Fault "kernel-refused" where there are more than `connectionsMax` */
   list(addresses: readonly Ip[]): Promise<Connection[]>;
 }
