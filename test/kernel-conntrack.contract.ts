@@ -97,6 +97,22 @@ export function testConntrack(make: MakeKernel): void {
     assert.deepEqual(await kernel.conntrack.list([pod, pod6, outside, outside6]), []);
   });
 
+  void test("of the pod's connections those are cut that are not wanted, and the rest goes on", async (t) => {
+    const { kernel, track } = await make(t);
+    await track([...Object.values(ofPod), ...ofOthers]);
+    const asked: Connection[] = [];
+    const gone = await kernel.conntrack.cut([pod, pod6], (one) => {
+      asked.push(one);
+      return one.protocol === udp;
+    });
+    assert.equal(gone, 3);
+    assert.deepEqual(sorted(asked), sorted(Object.values(ofPod)), "nobody else's are asked about");
+    const kept = Object.values(ofPod).filter(({ protocol }) => protocol !== udp);
+    assert.deepEqual(sorted(await kernel.conntrack.list([pod, pod6])), sorted(kept));
+    assert.equal((await kernel.conntrack.list([other, outside, outside6])).length, 2 + ofOthers.length);
+    assert.equal(await kernel.conntrack.cut([pod], () => false), 0);
+  });
+
   void test("an entry of two of the addresses is one entry; a second time there is nothing to forget", async (t) => {
     const { kernel, track } = await make(t);
     await track(Object.values(ofPod));

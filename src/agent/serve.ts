@@ -10,7 +10,7 @@ import type { Kernel } from "../kernel/contract.ts";
 import { probeMachine } from "../kernel/features.ts";
 import type { Cluster } from "./cluster/cluster.ts";
 import { tellingCluster } from "./cluster/fit.ts";
-import { backgroundLoops, hostDeps, masqueradeOf, putInPlace, releasesDeps } from "./background.ts";
+import { backgroundLoops, hostDeps, masqueradeOf, policingOf, putInPlace, releasesDeps } from "./background.ts";
 import { hasIpv6 } from "./config.ts";
 import { listenForShims } from "./connection.ts";
 import { diagnose } from "./diagnose.ts";
@@ -24,7 +24,7 @@ import { startReaper } from "./reaper.ts";
 import { readBootId, recover } from "./recover.ts";
 import { rehearse } from "./rehearse.ts";
 import { answer, type CallDeps, refusal, rollBack } from "./server.ts";
-import { openPolicy } from "./policy/pod-policy.ts";
+import type { Policing } from "./policy/police.ts";
 import { type Releases, startReleases } from "./releases.ts";
 import { openSockets, type Sockets } from "./sockets.ts";
 import type { Place } from "./place.ts";
@@ -76,13 +76,16 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
   if (station.setAside !== undefined) metrics.repaired("state file", 1);
   const loopStop = new AbortController();
   let releases: Releases | undefined;
+  let policing: Policing | undefined;
   try {
+    policing = await policingOf(options, { station, uplink, metrics, signal: loopStop.signal, onPass });
+    for (const loop of policing.loops) start(loop);
     const deps = createDeps(options, {
       pool,
       metrics,
       uplink,
       admit: cluster?.admit ?? (async () => undefined),
-      policy: openPolicy,
+      policy: policing.policy,
       podLives: cluster?.podLives ?? (() => false),
       nextLinkIndexes: createLinkIndexes(await takenIndexes(kernel, pool)),
       onDoomed: () => trigger("reaper"),
@@ -98,11 +101,9 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
     const obstacles = createObstacleWatch({ kernel, log });
     const masquerade = masqueradeOf(options, { place, uplink, metrics });
     const parts = { options, deps, host, uplink, obstacles, masquerade };
-    for (const loop of backgroundLoops(parts, loopStop.signal, onPass)) start(loop);
-    if (cluster !== undefined) {
-      const follow = { pool, log, trigger, stop, signal: loopStop.signal, onPass };
-      for (const loop of followCluster(cluster, follow)) start(loop);
-    }
+    const follow = { pool, log, trigger, podsChanged: policing.podsChanged, stop, signal: loopStop.signal, onPass };
+    const following = cluster === undefined ? [] : followCluster(cluster, follow);
+    for (const loop of [...backgroundLoops(parts, loopStop.signal, onPass), ...following]) start(loop);
     const unwatch = watchNode({ kernel, pool, uplink: uplink.current, trigger });
     try {
       if (rehearsal) await rehearse({ blocks: pool.blocks(), uplink: uplink.current(), log });
@@ -110,6 +111,7 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
         obstacles: obstacles.found,
         masquerade: masquerade.status,
         cluster,
+        policing,
         onReopened: () => trigger("releases"),
         loopStop,
         onPass,
@@ -130,6 +132,7 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
   } finally {
     loopStop.abort();
     await Promise.all([...loops.values()].map((loop) => loop.done));
+    await policing?.done;
   }
 }
 
@@ -180,6 +183,7 @@ interface Around {
   obstacles: () => readonly Obstacle[];
   masquerade: KeptMasquerade["status"];
   cluster: Cluster | undefined;
+  policing: Policing;
   onReopened: () => void;
   loopStop: AbortController;
   onPass: (pass: LoopPass) => void;
@@ -189,7 +193,7 @@ interface Around {
 function listen(
   options: AgentOptions,
   deps: CallDeps,
-  { obstacles, masquerade, cluster, onReopened, loopStop, onPass }: Around,
+  { obstacles, masquerade, cluster, policing, onReopened, loopStop, onPass }: Around,
 ): Promise<Sockets> {
   const { config, kernel, log, door, version, shim } = options;
   const { socket } = config.paths;
@@ -205,7 +209,7 @@ function listen(
     metrics: deps.metrics,
     kernelCalls: () => kernel.callsUnderWay(),
     masquerade,
-    caches: () => cluster?.caches() ?? [],
+    caches: () => [...(cluster?.caches() ?? []), ...policing.caches()],
     diagnose: () =>
       diagnose({
         ...deps,

@@ -98,6 +98,8 @@ export interface FollowDeps {
   pool: Pool;
   log: Log;
   trigger: (loop: string) => void;
+  /** The API server says something else of a pod of this node. */
+  podsChanged: () => void;
   stop: (why: Fault) => void;
   signal: AbortSignal;
   onPass: (pass: LoopPass) => void;
@@ -118,6 +120,8 @@ export function followCluster(cluster: Cluster, deps: FollowDeps): Loop[] {
     onPass,
   });
   cluster.listen((change) => {
+    if (change === "endpoints" || change === "pods" || change === "all") deps.podsChanged();
+    if (change === "pods") return;
     if (change !== "endpoints") for (const loop of ["host", "masquerade"]) trigger(loop);
     if (change !== "peers") publishing.trigger();
     if (change === "self" || change === "all") blocks.trigger();

@@ -31,6 +31,14 @@ export function createFakeConntrack(begin: (call: `conntrack.${keyof Conntrack}`
           table = table.filter((connection) => !hasPart(connection, addresses));
           return before - table.length;
         }),
+      cut: (addresses, isUnwanted) =>
+        run("conntrack.cut", addresses, () => {
+          const before = table.length;
+          table = table.filter(
+            (connection) => !hasPart(connection, addresses) || !isUnwanted(structuredClone(connection)),
+          );
+          return before - table.length;
+        }),
       list: (addresses) =>
         run("conntrack.list", addresses, () => {
           const found = table.filter((connection) => hasPart(connection, addresses));

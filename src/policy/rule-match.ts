@@ -8,7 +8,8 @@ import type { Member, MembershipKey, Memberships, NamedPort, Packet, Peer, PortM
 export interface Other {
   address: Ip;
   family: 4 | 6;
-  number: number | bigint;
+  /** Made when a network asks for it: members are found by the address alone. */
+  number(): number | bigint;
 }
 
 /** Which half of a rule holds. It allows where both do. */
@@ -25,7 +26,8 @@ export interface RuleMatcher {
 
 export function otherOf(address: Ip): Other {
   const family = ipFamily(address);
-  return { address, family, number: comparable(family, ipToNumber(address)) };
+  let number: number | bigint | undefined;
+  return { address, family, number: () => (number ??= comparable(family, ipToNumber(address))) };
 }
 
 /** Numbers of 32 bits are compared several times faster than those of 128. */
@@ -46,8 +48,8 @@ function rangeOf(cidr: Cidr): Range {
   return { family, first: comparable(family, first), last: comparable(family, first + cidrSize(cidr) - 1n) };
 }
 
-const holds = (range: Range, other: Other): boolean =>
-  range.family === other.family && other.number >= range.first && other.number <= range.last;
+const holds = ({ family, first, last }: Range, other: Other): boolean =>
+  family === other.family && other.number() >= first && other.number() <= last;
 
 /** For one state of memberships. What a rule or a membership needs is made when it is first asked for. */
 export function createRuleMatcher(memberships: Memberships): RuleMatcher {

@@ -81,7 +81,11 @@ const groupCases: readonly Case[] = [
   [`{ protocol: tcp, icmp: { type: 8 }, ${anybody} }`, "icmp", /tcp has no such messages/],
   [`{ protocol: icmp, icmp: { type: 8 }, ports: [{ port: 1 }], ${anybody} }`, "ports", /not both/],
   [`{ protocol: tcp, ports: [], ${anybody} }`, "ports", /an empty list is no port/],
-  [`{ protocol: tcp, ports: [{ port: 80, endPort: 79 }], ${anybody} }`, "ports[0].endPort", /smaller than port/],
+  [
+    "{ protocol: tcp, ports: [{ port: 80, endPort: 79 }], from: [{ cidr: 0.0.0.0/0 }] }",
+    "ports[0].endPort",
+    /smaller than port/,
+  ],
   ["{ from: [{}] }", "from[0]", /a peer is one of/],
   ["{ from: [{ cidr: 0.0.0.0/0, securityGroup: g }] }", "from[0]", /a peer is one of/],
   ["{ from: [{ podSelector: {} }] }", "from[0]", /a peer is one of/],

@@ -27,8 +27,8 @@ export interface ClusterOptions {
   onPass: (pass: LoopPass) => void;
 }
 
-/** What has changed in the cluster's view: the own Node or NodeNetwork, those of other nodes, what the own NodeEndpoints say or should say, or anything. */
-export type ClusterChange = "self" | "peers" | "endpoints" | "all";
+/** What has changed in the cluster's view: the own Node or NodeNetwork, those of other nodes, what the own NodeEndpoints say or should say, what is said of a pod of this node, or anything. */
+export type ClusterChange = "self" | "peers" | "endpoints" | "pods" | "all";
 
 export interface Cluster {
   /** Blocks that the controller has given to this Node; none while it has not. */
@@ -60,6 +60,9 @@ export interface Cluster {
   done: Promise<unknown>;
 }
 
+/** What policy asks of a pod. */
+const policyFacts = (pod: Pod | undefined): unknown => [pod?.metadata.labels, pod?.spec, pod?.status.phase];
+
 /** How often it is looked whether the API server has failed to answer: no event tells of that. */
 const lookMs = 100;
 
@@ -74,7 +77,7 @@ export function joinCluster(options: ClusterOptions): Cluster {
   /** What `peers` was made of; absent where a NodeNetwork has changed since. */
   let peersFor: string | undefined;
   const changed = (change: ClusterChange): void => {
-    if (change !== "endpoints") peersFor = undefined;
+    if (change !== "endpoints" && change !== "pods") peersFor = undefined;
     if (change === "self" || change === "all") reporting.trigger();
     listener(change);
   };
@@ -101,6 +104,7 @@ export function joinCluster(options: ClusterOptions): Cluster {
     fieldSelector: `spec.nodeName=${nodeName}`,
     onChange: ({ before, after }) => {
       if (before?.metadata.uid !== after?.metadata.uid) changed("endpoints");
+      else if (!isDeepStrictEqual(policyFacts(before), policyFacts(after))) changed("pods");
     },
   });
   const ownEndpoints = kube.follow(nodeEndpoints, {

@@ -107,15 +107,25 @@ export function createConntrack({ addon, netns, mustBeOpen }: ConntrackDeps): Co
     };
   }
 
-  async function forget(what: string, addresses: readonly Ip[]): Promise<number> {
+  async function forget(
+    what: string,
+    addresses: readonly Ip[],
+    isUnwanted?: (connection: Connection) => boolean,
+  ): Promise<number> {
     let gone = 0;
     let refused: Fault | undefined;
+    const slice = createSlicer(sliceMs);
     await withSockets(what, async (open) => {
       let deleter: Descriptor | undefined; // most tables hold nothing of a pod that has ended
       await eachPart(what, addresses, open(), async (bodies) => {
-        for (let at = 0; at < bodies.length; at += batchMessagesMax) {
+        const unwanted: Buffer[] = [];
+        for (const body of bodies) {
+          await slice();
+          if (isUnwanted === undefined || isUnwanted(decodeConnection(body))) unwanted.push(body);
+        }
+        for (let at = 0; at < unwanted.length; at += batchMessagesMax) {
           deleter ??= open();
-          const outcome = await remove(what, bodies.slice(at, at + batchMessagesMax), deleter);
+          const outcome = await remove(what, unwanted.slice(at, at + batchMessagesMax), deleter);
           gone += outcome.gone;
           refused ??= outcome.refused;
         }
@@ -144,6 +154,13 @@ export function createConntrack({ addon, netns, mustBeOpen }: ConntrackDeps): Co
 
   return {
     forget: (addresses) => asked("forgetting connections", addresses, forget, () => 0),
+    cut: (addresses, isUnwanted) =>
+      asked(
+        "cutting connections",
+        addresses,
+        (what, all) => forget(what, all, isUnwanted),
+        () => 0,
+      ),
     list: (addresses) => asked("listing connections", addresses, list, () => []),
   };
 }
