@@ -33,7 +33,7 @@ export async function startReplica(world: World, life: Pick<Life, "cross">): Pro
   const stop = new AbortController();
   const plain = connect({ address: { server: world.server.url }, userAgent: "replica" });
   const log = silentLog();
-  const live = followAll(plain, { trigger: () => {}, log, signal: stop.signal });
+  const live = followAll(plain, () => {}, stop.signal);
   const frozen = {
     nodes: freezable(live.nodes),
     networks: freezable(live.networks),

@@ -3,13 +3,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Replica } from "../../../test/controller/replica.ts";
-import { withLeader } from "../../../test/controller/replica.ts";
+import { createLife } from "../../../test/controller/crossing.ts";
+import { defineKindOfAws } from "../../../test/controller/kinds.ts";
+import { startReplica, withLeader } from "../../../test/controller/replica.ts";
 import { settle } from "../../../test/controller/settled.ts";
 import { createTenants, type Tenants } from "../../../test/controller/tenants.ts";
-import type { World, WorldConfig } from "../../../test/controller/world.ts";
-import { nodes } from "../../kube/core-objects.ts";
+import { createWorld, type World, type WorldConfig } from "../../../test/controller/world.ts";
+import { events, nodes } from "../../kube/core-objects.ts";
 import { nodeNetworks } from "../../kube/objects.ts";
-import { networkPolicies } from "../../kube/policy-objects.ts";
+import { networkPolicies, securityGroupPolicies } from "../../kube/policy-objects.ts";
 import type { Caches } from "../deps.ts";
 import { createMembershipKeeper } from "./memberships.ts";
 import { unneededSettleMs } from "./needs.ts";
@@ -145,6 +147,26 @@ test("members of a group are those that bindings make members, where the group m
     await tenants.addPod("b", { node: "n1", addresses: ["10.4.1.3"] });
     assert.deepEqual(await told(), { "members of SecurityGroup sellers": { "0": ["10.4.1.2"] } });
   }));
+
+test("SecurityGroupPolicies bind pods as bindings do, in a cluster that has them", async (t) => {
+  const world = await createWorld(config);
+  t.after(() => world.close());
+  await defineKindOfAws(world.kube);
+  const tenants = await createTenants(world);
+  await tenants.addNode("n1", "10.4.1.0/24");
+  await tenants.group("db", { ingress: [{ from: [{ securityGroup: "sg-0123" }] }] });
+  await tenants.group("sg-0123");
+  const metadata = { name: "web", namespace: "shop" };
+  const spec = { podSelector: { matchLabels: { app: "web" } }, securityGroups: { groupIds: ["sg-0123", "sg-none"] } };
+  await world.kube.create(securityGroupPolicies, { metadata, spec });
+  await tenants.addPod("a", { ...web, node: "n1", addresses: ["10.4.1.2"] });
+  const leader = await startReplica(world, createLife());
+  t.after(() => leader.close());
+  await settle(world, leader);
+  assert.deepEqual(await tenants.slices(), { "members of SecurityGroup sg-0123": { "0": ["10.4.1.2"] } });
+  const told = (await world.kube.list(events)).items.map(({ involvedObject: { kind }, reason }) => [kind, reason]);
+  assert.deepEqual(told, [["SecurityGroupPolicy", "Unknown"]]);
+});
 
 test("slices that nothing names go after a while, and until then they are kept up", () =>
   withScene(async ({ tenants, told, world }) => {
