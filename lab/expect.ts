@@ -27,9 +27,8 @@ export interface Verdict {
 /** Product links on a node begin so. */
 const hostLinkPrefix = "fl";
 
-/** A try that should succeed gets this long, one that should fail less: nothing answers it. */
-const reachTimeoutMs = 4_000;
-const notReachTimeoutMs = 1_000;
+/** A try that should succeed gets this long; one that should fail less (lab/probe-tries.ts): nothing answers it. */
+const reachTimeout = { timeoutMs: 5_000 };
 
 /** Looks once. @throws Fault "lab-failed" only where it cannot look at all. */
 export async function look(cluster: Cluster, expectation: Expectation): Promise<Verdict> {
@@ -102,12 +101,19 @@ async function reach(cluster: Cluster, wanted: Reach): Promise<Verdict> {
   const wished = families.filter((family) => cluster.layout.families.includes(family));
   const wishes = choosePairs(cluster, pairs).flatMap(([from, to]) =>
     wished.flatMap((family) =>
-      protocols.map((proto): Wish => ({ from, to, family, proto, ...(port === undefined ? {} : { port }) })),
+      protocols.map((proto): Wish => ({
+        from,
+        to,
+        family,
+        proto,
+        silent: not,
+        ...(port === undefined ? {} : { port }),
+      })),
     ),
   );
   if (wishes.length === 0)
     return quiet(["there is nothing to try: no such pair, or a family that this cluster does not have"], "");
-  const attempts = await attempt(cluster.lab, wishes, not ? notReachTimeoutMs : reachTimeoutMs);
+  const attempts = await attempt(cluster.lab, wishes, reachTimeout);
   const problem = not
     ? unwanted
     : (one: Attempt) =>
@@ -169,11 +175,12 @@ async function sharedLocalhost(cluster: Cluster, names: readonly [string, string
           to: { ...a, port: a.localPort },
           family,
           proto,
+          silent: true,
         })),
   );
   const [tried, refused] = await all([
-    attempt(cluster.lab, inside, reachTimeoutMs),
-    attempt(cluster.lab, outside, notReachTimeoutMs),
+    attempt(cluster.lab, inside, reachTimeout),
+    attempt(cluster.lab, outside, reachTimeout),
   ]);
   const problems = [...tried.map((one) => failed(one)), ...refused.map(unwanted)];
   return {

@@ -4,16 +4,14 @@ import { fileURLToPath } from "node:url";
 import { present } from "../src/base/assert.ts";
 import type { Cluster } from "./cluster.ts";
 import { type Expected, type Flow, type FlowEnd, flowKey, flowProblem, outcomeOf, planFlows } from "./flows.ts";
-import { type Attempt, attempt } from "./probing.ts";
+import { attempt } from "./probing.ts";
 import { askWhy } from "./why.ts";
-import { all } from "./waiting.ts";
 
 const fairlead = fileURLToPath(new URL("../bin/fairlead", import.meta.url));
 
-/** A flow that is denied is lost in silence: nobody waits longer. */
-const firstTryMs = 1_000;
-/** One that is to pass and did not is tried once more: a busy machine is no denial. */
-const secondTryMs = 5_000;
+/** A flow that is to pass gets this long, and is tried once more with more time: a busy machine is no denial. */
+const firstTry = { timeoutMs: 3_000, bytes: 1 };
+const secondTry = { timeoutMs: 8_000, bytes: 1 };
 
 export interface TableVerdict {
   problems: string[];
@@ -28,24 +26,27 @@ export async function lookAtFlows(cluster: Cluster, as: "why says" | "before"): 
   const before = present(as === "before" ? cluster.lastTable : new Map<string, Expected>(), "an earlier table");
   const flows = as === "before" ? planned.filter((flow) => before.has(flowKey(flow))) : planned;
   if (flows.length === 0) return { problems: ["there is no flow to try"], probes: 0, how: "" };
-  const [tried, expectations] = await all([
-    attempt(cluster.lab, flows, firstTryMs),
-    as === "before" ? flows.map((flow) => present(before.get(flowKey(flow)), "expectation")) : whySays(cluster, flows),
-  ]);
-  const expected = new Map(flows.map((flow, index) => [flowKey(flow), present(expectations[index], "expectation")]));
-  const of = (flow: Flow): Expected => present(expected.get(flowKey(flow)), "expectation");
-  const doubtful = flows.filter((flow, index) => of(flow).passes && !present(tried[index], "result").result.ok);
-  const again = await attempt(cluster.lab, doubtful, secondTryMs);
-  const results = new Map<Flow, Attempt>();
-  flows.forEach((flow, index) => results.set(flow, present(tried[index], "result")));
-  doubtful.forEach((flow, index) => results.set(flow, present(again[index], "result")));
+  const expectations =
+    as === "before"
+      ? flows.map((flow) => present(before.get(flowKey(flow)), "expectation"))
+      : await whySays(cluster, flows);
+  const rows = flows.map((flow, index) => ({ flow, expected: present(expectations[index], "expectation") }));
+  const wishes = rows.map(({ flow, expected }) => ({ ...flow, silent: !expected.passes }));
+  const tried = await attempt(cluster.lab, wishes, firstTry);
+  const doubtful = tried.flatMap(({ silent, result }, index) => (silent === true || result.ok ? [] : [index]));
+  const again = await attempt(
+    cluster.lab,
+    doubtful.map((index) => present(wishes[index], "wish")),
+    secondTry,
+  );
+  doubtful.forEach((index, at) => (tried[index] = present(again[at], "result")));
 
   const who = as === "before" ? "before," : "fairlead why says";
-  const problems = flows.flatMap(
-    (flow) => flowProblem(flow, present(results.get(flow), "result").result, of(flow), who) ?? [],
-  );
-  if (problems.length === 0 && as === "why says") cluster.lastTable = expected;
-  const passing = [...results.values()].filter(({ result }) => outcomeOf(result) === "passes").length;
+  const outcomes = rows.map((row, index) => ({ ...row, result: present(tried[index], "result").result }));
+  const problems = outcomes.flatMap(({ flow, expected, result }) => flowProblem(flow, result, expected, who) ?? []);
+  if (problems.length === 0 && as === "why says")
+    cluster.lastTable = new Map(rows.map(({ flow, expected }) => [flowKey(flow), expected]));
+  const passing = outcomes.filter(({ result }) => outcomeOf(result) === "passes").length;
   return {
     problems,
     probes: flows.length + doubtful.length,

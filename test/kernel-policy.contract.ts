@@ -132,7 +132,10 @@ export function testPolicy(make: MakeKernel): void {
     await assert.rejects(policy.change({ add: changes("m4", "10.4.1.9 tcp 80") }), faultOf("kernel-refused"));
     assert.equal(await policy.ensure(start), false);
   });
+}
 
+/** Registers the tests of a table that is not there, or not as it was left. */
+export function testPolicyTable(make: MakeKernel): void {
   void test("a table is prepared where there is none, and left alone where there is one", async (t) => {
     const { policy } = (await make(t)).kernel;
     assert.equal(await policy.prepare(), true);

@@ -98,7 +98,6 @@ export const ownKinds: readonly OwnKind[] = [
     description: "Makes pods of its namespace members of SecurityGroups.",
     columns: [
       { name: "Groups", type: "string", jsonPath: ".spec.groups" },
-      { name: "Pods", type: "integer", jsonPath: ".status.pods" },
       { name: "Accepted", type: "string", jsonPath: '.status.conditions[?(@.type=="Accepted")].status' },
       { name: "Reason", type: "string", jsonPath: '.status.conditions[?(@.type=="Accepted")].reason', priority: 1 },
       age,

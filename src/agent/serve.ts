@@ -7,11 +7,10 @@ import { reportPasses } from "../base/passes.ts";
 import { within } from "../base/pause.ts";
 import type { Pool } from "../ipam/pool.ts";
 import type { Kernel } from "../kernel/contract.ts";
-import type { Ip } from "../net/ip.ts";
 import { probeMachine } from "../kernel/features.ts";
 import type { Cluster } from "./cluster/cluster.ts";
 import { tellingCluster } from "./cluster/fit.ts";
-import { backgroundLoops, hostDeps, masqueradeOf, putInPlace, releasesDeps } from "./background.ts";
+import { backgroundLoops, hostDeps, masqueradeOf, policingOf, putInPlace, releasesDeps } from "./background.ts";
 import { hasIpv6 } from "./config.ts";
 import { listenForShims } from "./connection.ts";
 import { diagnose } from "./diagnose.ts";
@@ -25,7 +24,7 @@ import { startReaper } from "./reaper.ts";
 import { readBootId, recover } from "./recover.ts";
 import { rehearse } from "./rehearse.ts";
 import { answer, type CallDeps, refusal, rollBack } from "./server.ts";
-import { type Policing, startPolicing, withoutPolicing } from "./policy/police.ts";
+import type { Policing } from "./policy/police.ts";
 import { type Releases, startReleases } from "./releases.ts";
 import { openSockets, type Sockets } from "./sockets.ts";
 import type { Place } from "./place.ts";
@@ -102,12 +101,9 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
     const obstacles = createObstacleWatch({ kernel, log });
     const masquerade = masqueradeOf(options, { place, uplink, metrics });
     const parts = { options, deps, host, uplink, obstacles, masquerade };
-    for (const loop of backgroundLoops(parts, loopStop.signal, onPass)) start(loop);
-    if (cluster !== undefined) {
-      const { podsChanged } = policing;
-      const follow = { pool, log, trigger, podsChanged, stop, signal: loopStop.signal, onPass };
-      for (const loop of followCluster(cluster, follow)) start(loop);
-    }
+    const follow = { pool, log, trigger, podsChanged: policing.podsChanged, stop, signal: loopStop.signal, onPass };
+    const following = cluster === undefined ? [] : followCluster(cluster, follow);
+    for (const loop of [...backgroundLoops(parts, loopStop.signal, onPass), ...following]) start(loop);
     const unwatch = watchNode({ kernel, pool, uplink: uplink.current, trigger });
     try {
       if (rehearsal) await rehearse({ blocks: pool.blocks(), uplink: uplink.current(), log });
@@ -115,6 +111,7 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
         obstacles: obstacles.found,
         masquerade: masquerade.status,
         cluster,
+        policing,
         onReopened: () => trigger("releases"),
         loopStop,
         onPass,
@@ -137,24 +134,6 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
     await Promise.all([...loops.values()].map((loop) => loop.done));
     await policing?.done;
   }
-}
-
-interface AroundPolicy {
-  station: Station;
-  uplink: KeptUplink;
-  metrics: Metrics;
-  signal: AbortSignal;
-  onPass: (pass: LoopPass) => void;
-}
-
-function policingOf(
-  { config, kernel, kube, log }: AgentOptions,
-  { station: { pool, cluster }, uplink, metrics, signal, onPass }: AroundPolicy,
-): Promise<Policing> {
-  if (kube === undefined || cluster === undefined) return withoutPolicing({ kernel });
-  const nodeAddresses = (): Ip[] => Object.values(uplink.current().addresses);
-  const deps = { kernel, pool, nodeName: config.node.name, stateDirectory: config.paths.state, nodeAddresses };
-  return startPolicing({ ...deps, log, metrics, signal, onPass }, { kube, findPod: cluster.podOf });
 }
 
 /** The uplink, and who has to know when it changes, or lacks what the blocks need. */
@@ -204,6 +183,7 @@ interface Around {
   obstacles: () => readonly Obstacle[];
   masquerade: KeptMasquerade["status"];
   cluster: Cluster | undefined;
+  policing: Policing;
   onReopened: () => void;
   loopStop: AbortController;
   onPass: (pass: LoopPass) => void;
@@ -213,7 +193,7 @@ interface Around {
 function listen(
   options: AgentOptions,
   deps: CallDeps,
-  { obstacles, masquerade, cluster, onReopened, loopStop, onPass }: Around,
+  { obstacles, masquerade, cluster, policing, onReopened, loopStop, onPass }: Around,
 ): Promise<Sockets> {
   const { config, kernel, log, door, version, shim } = options;
   const { socket } = config.paths;
@@ -229,7 +209,7 @@ function listen(
     metrics: deps.metrics,
     kernelCalls: () => kernel.callsUnderWay(),
     masquerade,
-    caches: () => cluster?.caches() ?? [],
+    caches: () => [...(cluster?.caches() ?? []), ...policing.caches()],
     diagnose: () =>
       diagnose({
         ...deps,

@@ -2,8 +2,17 @@
 
 import type { Log } from "../base/log.ts";
 import type { Cache, Kube } from "../kube/contract.ts";
-import type { Node } from "../kube/core-objects.ts";
+import type { Node, Pod } from "../kube/core-objects.ts";
 import type { BlockLedger, NodeEndpoints, NodeNetwork } from "../kube/objects.ts";
+import type {
+  MembershipSlice,
+  Namespace,
+  NetworkPolicy,
+  SecurityGroup,
+  SecurityGroupBinding,
+  SecurityGroupPolicy,
+  ServiceAccount,
+} from "../kube/policy-objects.ts";
 import type { ControllerConfig } from "./config.ts";
 import type { Reporter } from "./events.ts";
 
@@ -16,6 +25,15 @@ export interface Caches {
   networks: Cache<NodeNetwork>;
   endpoints: Cache<NodeEndpoints>;
   ledgers: Cache<BlockLedger>;
+  pods: Cache<Pod>;
+  namespaces: Cache<Namespace>;
+  serviceAccounts: Cache<ServiceAccount>;
+  networkPolicies: Cache<NetworkPolicy>;
+  groups: Cache<SecurityGroup>;
+  bindings: Cache<SecurityGroupBinding>;
+  /** Holds nothing in a cluster that has no such kind. */
+  groupPolicies: Cache<SecurityGroupPolicy>;
+  slices: Cache<MembershipSlice>;
 }
 
 export interface ControllerDeps {

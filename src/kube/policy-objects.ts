@@ -24,7 +24,7 @@ const networkTextMax = 43;
 /** Endpoints of one slice, as EndpointSlice has it. */
 export const endpointsOfSliceMax = 100;
 /** Named ports of one endpoint. */
-const portsOfEndpointMax = 64;
+export const portsOfEndpointMax = 64;
 /** Longest text of a membership's selector. */
 const peerTextMax = 8192;
 
@@ -254,7 +254,6 @@ export const securityGroupBindingSchema = z.object({
   status: z
     .object({
       observedGeneration: z.int().exactOptional(),
-      pods: z.int().min(0).describe("pods that the selectors match and that have an address"),
       refused: z
         .array(z.object({ group: objectName, reason: z.enum(["NotBindable", "Unknown"]) }))
         .max(groupsOfBindingMax)

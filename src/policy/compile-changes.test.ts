@@ -103,6 +103,14 @@ void describe("while links move", () => {
     assert.deepEqual(withCarried(both, after, new Set([102])), after);
   });
 
+  void test("a class for which there is no room is left out, and nothing of what is to be", () => {
+    const room = { ports: 2, rules: 7, addresses: 2 }; // 80 and 81; lists of two tests and of three; 10.0.0.1 and 10.0.0.0/8
+    assert.ok(withCarried(before, after, new Set([101]), room).classes.has(101));
+    for (const what of ["ports", "rules", "addresses"] as const) {
+      assert.equal(withCarried(before, after, new Set([101]), { ...room, [what]: room[what] - 1 }), after, what);
+    }
+  });
+
   void test("sets and classes that both have are as they are to be", () => {
     const edited = rulesetOf(old, told(member("10.0.0.2")), 101);
     assert.equal(withCarried(before, edited, new Set([101])), edited);

@@ -1,8 +1,11 @@
 // From one ruleset to the next: which elements of sets go and come, and what the kernel holds while links change their class.
 
+import { present } from "../base/assert.ts";
+import { createTally, type Limits, type SetSize } from "./compile-fit.ts";
 import { setsOf } from "./compile-layer.ts";
 import { elementKey } from "./compile-sets.ts";
-import type { MemberElement, MemberSet, PolicyRuleset } from "./ruleset.ts";
+import { policyLimits } from "./limits.ts";
+import type { LayerChains, MemberElement, MemberSet, PolicyClass, PolicyRuleset } from "./ruleset.ts";
 
 /** What a set of members loses and gains. Where some lose and some gain, removals are committed first. */
 export interface MemberChange {
@@ -33,13 +36,27 @@ function missingIn(other: readonly MemberElement[], list: readonly MemberElement
 
 /**
  * What the kernel is to hold while links still carry classes that `after` does not have: everything of `after`, and those classes of
- * `before`, as it holds them now, with all that they need. Once no link carries one of them, it is `after`.
+ * `before`, as it holds them now, with all that they need. Once no link carries one of them, it is `after`. A class for which there is
+ * no room is left out: it lets nothing pass until its links have moved.
  * @param carried the numbers that links carry now
  */
-export function withCarried(before: PolicyRuleset, after: PolicyRuleset, carried: ReadonlySet<number>): PolicyRuleset {
-  const leaving = [...before.classes].filter(([number]) => carried.has(number) && !after.classes.has(number));
+export function withCarried(
+  before: PolicyRuleset,
+  after: PolicyRuleset,
+  carried: ReadonlySet<number>,
+  limits: Limits = policyLimits,
+): PolicyRuleset {
+  const tally = createTally(limits);
+  for (const layer of after.layers.values()) tally.fits(layer, sizesOf(after, layer));
+  const fits = (name: string): boolean => {
+    const layer = present(before.layers.get(name), `the layer ${name}`);
+    return tally.fits(layer, sizesOf(before, layer));
+  };
+  const leaving = [...before.classes].filter(
+    ([number, layers]) => carried.has(number) && !after.classes.has(number) && namesOf(layers).every(fits),
+  );
   if (leaving.length === 0) return after;
-  const names = new Set(leaving.flatMap(([, { egress, ingress, toNode }]) => [...egress, ...ingress, ...toNode]));
+  const names = new Set(leaving.flatMap(([, layers]) => namesOf(layers)));
   const layers = [...before.layers].filter(([name]) => names.has(name));
   const sets = new Set(layers.flatMap(([, layer]) => [...setsOf(layer)]));
   const needed = ([name]: readonly [string, unknown]): boolean => sets.has(name);
@@ -51,4 +68,16 @@ export function withCarried(before: PolicyRuleset, after: PolicyRuleset, carried
     memberSets: new Map([...[...before.memberSets].filter(needed), ...after.memberSets]),
     blockSets: new Map([...[...before.blockSets].filter(needed), ...after.blockSets]),
   };
+}
+
+function namesOf({ egress, ingress, toNode }: PolicyClass): string[] {
+  return [...egress, ...ingress, ...toNode];
+}
+
+/** The sets that a layer of the ruleset looks into. */
+function sizesOf({ memberSets, blockSets }: PolicyRuleset, layer: LayerChains): SetSize[] {
+  return Array.from(setsOf(layer), (name) => {
+    const elements = memberSets.get(name)?.elements ?? blockSets.get(name)?.blocks;
+    return { name, addresses: present(elements, `the set ${name}`).length };
+  });
 }

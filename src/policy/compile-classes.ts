@@ -3,13 +3,13 @@
 import { hash } from "node:crypto";
 import { z } from "zod";
 import { Fault } from "../base/fault.ts";
+import { classNumbers } from "./limits.ts";
 import type { Layer, Subject } from "./model.ts";
 
 /** The class of pods without any layer. */
 export const openClass = 100;
 /** Link groups are 32 bits wide; these are ours. A node has far fewer pods than there are numbers. */
-export const firstClass = 101;
-export const lastClass = 65_535;
+export const { first: firstClass, last: lastClass } = classNumbers;
 
 const classNumber = z.int().min(firstClass).max(lastClass);
 const keptSchema = z.strictObject({

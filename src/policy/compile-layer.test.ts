@@ -43,8 +43,15 @@ void describe("ports", () => {
     ],
     [
       "everybody beside somebody is everybody",
-      [rule([tcp(80)], web), rule([tcp(80)])],
-      { ports: [{ protocol: 6, port: 80, peers: "any" }], peerLists: [], rest: [] },
+      [rule([tcp(80)], web), rule([tcp(80, 81)]), rule([tcp(81)], web)],
+      {
+        ports: [
+          { protocol: 6, port: 80, peers: "any" },
+          { protocol: 6, port: 81, peers: "any" },
+        ],
+        peerLists: [],
+        rest: [],
+      },
     ],
     [
       "a whole protocol, and messages with and without a code, stand in the rest",

@@ -14,7 +14,9 @@ export const layerLookupsMax = 16_384;
 /** A layer and the sets that it looks into. */
 export interface CompiledLayer {
   chains: LayerChains;
-  /** Matches of ports that are left out, and allow nothing, since the layer is too large. */
+  /** Single ports, ranges and messages that its rules name. */
+  matches: number;
+  /** Of these, those that are left out, and allow nothing, since the layer is too large. */
   leftOut: number;
   memberSets: readonly MemberSetKind[];
   blockSets: readonly BlockSet[];
@@ -39,6 +41,7 @@ export function compileLayer({ direction, otherwise, rules }: Layer, lookupsMax 
   const used = setsOf(content);
   return {
     chains: { name: contentName(direction === "egress" ? "e" : "i", content), ...content },
+    matches: work.single.size + work.rest.size + work.named.size,
     leftOut: room.leftOut,
     memberSets: [...peers.memberSets.values()].filter(({ name }) => used.has(name)),
     blockSets: [...peers.blockSets.values()].filter(({ name }) => used.has(name)),

@@ -169,6 +169,39 @@ void describe("classes and layers", () => {
   });
 });
 
+void describe("a ruleset that would be too large", () => {
+  const small = layerOf([rule([tcp(80)], web)], { id: "small" });
+  const large = layerOf([rule([tcp(81)], web, db), rule([tcp(82, 83)], db), rule([{ protocol: 47 }])], { id: "large" });
+  const told = new Map([[key("b"), [1, 2, 3].map((host) => ({ address: ip(`10.0.0.${host}`), ports: [] }))]]);
+  const room = { ports: 4, rules: 3 + 8 + 1, addresses: 3 };
+
+  void test("has all that there is room for", () => {
+    const { compile, factsOf } = createCompiler(room);
+    const { layers } = compile(input([[large], [small]], told));
+    assert.deepEqual([factsOf(small).leftOut, factsOf(large).leftOut, layers.size], [0, 0, 2]);
+    assert.equal(layers.get(factsOf(large).name)?.ports.length, 3);
+  });
+
+  for (const what of ["ports", "rules", "addresses"] as const) {
+    void test(`is without the largest layer, which denies, where there are too many ${what}; and has it again`, () => {
+      const { compile, factsOf } = createCompiler({ ...room, [what]: room[what] - 1 });
+      const { layers, memberSets, classes } = compile(input([[large], [small]], told));
+      assert.deepEqual([factsOf(small).leftOut, factsOf(large).leftOut], [0, 4]);
+      assert.deepEqual(classes.get(101)?.ingress, [factsOf(large).name]);
+      const { ports, rest, otherwise } = layers.get(factsOf(large).name) ?? assert.fail("the layer is there");
+      assert.deepEqual([ports, rest, otherwise], [[], [], "deny"]);
+      assert.deepEqual(
+        [...memberSets.values()].map(({ membership }) => membership),
+        [key("a"), key("a")],
+      );
+      assert.equal(layers.get(factsOf(small).name)?.ports.length, 1);
+      if (what === "addresses") return;
+      const alone = compile(input([[large]], told));
+      assert.deepEqual([factsOf(large).leftOut, alone.layers.get(factsOf(large).name)?.ports.length], [0, 3]);
+    });
+  }
+});
+
 void describe("what is made again", () => {
   const a = layerOf([rule([tcp(80)], web)], { id: "a" });
   const b = layerOf([rule([tcp(81)], db, block("10.0.0.0/8", "10.1.0.0/16"))], { id: "b" });
@@ -183,7 +216,7 @@ void describe("what is made again", () => {
     const { compile } = createCompiler();
     const old = compile(input([[a], [b]], before));
     const now = compile(input([[a], [b]], new Map([...before, [key("b"), [...listB, ...listA]]])));
-    const same = (name: string): boolean => now.memberSets.get(name)?.elements === old.memberSets.get(name)?.elements;
+    const same = (name: string): boolean => now.memberSets.get(name) === old.memberSets.get(name);
     assert.deepEqual([same(`m4_${key("a")}`), same(`m4_${key("b")}`)], [true, false]);
     for (const [name, chains] of now.layers) assert.equal(chains, old.layers.get(name));
   });

@@ -1,14 +1,21 @@
 // Holds something that judges packets against the naive reading in random worlds, and tells where they part so that a person can read it.
 
+import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import type { Packet } from "../../src/policy/model.ts";
 import { universeOf } from "./naive-universe.ts";
-import { judgements, naiveReader } from "./naive.ts";
+import { type Answer, type Judgement, judgements, naiveReader } from "./naive.ts";
 import { anyPackets, anyWorld, packetsIn } from "./random.ts";
 import { packetText, type World, worldText } from "./world.ts";
 
-/** Made for one world: does this packet pass? */
-export type Judging = (world: World) => (packet: Packet) => boolean;
+export interface Told {
+  passes: boolean;
+  /** Compared where it is told: the first judgement that denies, and those on probation that no rule allows, up to it. */
+  why?: { deniedBy: Judgement | undefined; audited: readonly Judgement[] };
+}
+
+/** Made for one world: what becomes of this packet? */
+export type Judging = (world: World) => (packet: Packet) => Told;
 
 export interface Plan {
   seed: number;
@@ -44,11 +51,21 @@ export function compareWithNaive(judging: Judging, { seed, worlds, packetsMax }:
 /** A line for each packet for which the two do not agree. */
 export function differences(judging: Judging, world: World, packets: readonly Packet[]): string[] {
   const naive = naiveReader(world, universeOf(world, packets));
-  const passes = judging(world);
+  const judge = judging(world);
   return packets.flatMap((packet) => {
     const answer = naive(packet);
-    if (passes(packet) === answer.passes) return [];
-    const told = judgements.map((judgement) => `${judgement}: ${answer.judgements[judgement]}`).join(", ");
-    return [`${packetText(world, packet)} should ${answer.passes ? "pass" : "be denied"} (${told})`];
+    const told = judge(packet);
+    const { why = expected(answer) } = told;
+    if (isDeepStrictEqual({ passes: told.passes, ...why }, { passes: answer.passes, ...expected(answer) })) return [];
+    const outcomes = judgements.map((judgement) => `${judgement}: ${answer.judgements[judgement]}`).join(", ");
+    const should = answer.passes ? "pass" : "be denied";
+    return [`${packetText(world, packet)} should ${should} (${outcomes}), told: ${JSON.stringify(told)}`];
   });
+}
+
+/** Judgements are asked in the order of `judgements`; none after the one that denies. */
+function expected(answer: Answer): NonNullable<Told["why"]> {
+  const deniedBy = judgements.find((judgement) => answer.judgements[judgement] === "denied");
+  const asked = deniedBy === undefined ? judgements : judgements.slice(0, judgements.indexOf(deniedBy));
+  return { deniedBy, audited: asked.filter((judgement) => answer.judgements[judgement] === "audited") };
 }

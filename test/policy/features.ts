@@ -12,6 +12,7 @@ import type {
 import type { PolicyObjects } from "../../src/policy/model.ts";
 import { readNetwork } from "./naive-parts.ts";
 import { groupNames } from "./random-groups.ts";
+import { metadataName } from "./random-objects.ts";
 import type { World } from "./world.ts";
 
 type Rewrite = (world: World) => World;
@@ -128,6 +129,12 @@ export const features: Readonly<Record<string, Rewrite>> = {
     })),
   })),
   audit: eachGroup((spec) => ({ ...spec, mode: "enforce" })),
+  "audit of a NetworkPolicy": withObjects(({ networkPolicies }) => ({
+    networkPolicies: networkPolicies.map(({ metadata, spec }) => ({
+      metadata: { ...metadata, annotations: {} },
+      spec,
+    })),
+  })),
   "enforce beside audit": eachGroup((spec) => ({ ...spec, mode: "audit" })),
   "absent egress of a group": eachGroup((spec) => ({ egress: [], ...spec })),
   "empty egress of a group": eachGroup(({ egress, ...spec }) => ({ ...spec, ...(egress?.length && { egress }) })),
@@ -147,7 +154,10 @@ export const features: Readonly<Record<string, Rewrite>> = {
   })),
   SecurityGroupPolicy: withObjects(() => ({ groupPolicies: [] })),
   "namespace without its object": withObjects(({ namespaces }) => ({
-    namespaces: [...namespaces, { metadata: { name: "void", labels: {} } }],
+    namespaces: [
+      ...namespaces,
+      { metadata: { name: "void", labels: { env: "a", team: "b", [metadataName]: "void" } } },
+    ],
   })),
   "own node": (world) => ({ ...world, nodes: new Map() }),
   "groups judge the own node": (world) => ({ ...world, groupsJudgeOwnNode: !world.groupsJudgeOwnNode }),

@@ -28,7 +28,7 @@ export function networkPolicyGrants(world: World, universe: Universe, pod: Polic
       ruleGrants({ world, universe, pod, direction, namespace: pod.namespace, peers, ports }),
     ),
   );
-  return { allowed, audit: false };
+  return { allowed, audit: policies.every(({ metadata }) => metadata.annotations?.["fairlead.dev/mode"] === "audit") };
 }
 
 /** "If no policyTypes are specified … by default Ingress will always be set and Egress will be set if the NetworkPolicy has any egress rules." */

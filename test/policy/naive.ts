@@ -8,8 +8,21 @@ import { networkPolicyGrants } from "./naive-network-policy.ts";
 import type { Grants, Universe } from "./naive-universe.ts";
 import { serviceOf, type World } from "./world.ts";
 
-/** "exempt": a pod to itself, or between a pod and its own node; "no layer": no object is about it. */
-export type Outcome = "nobody" | "exempt" | "no layer" | "allowed" | "audited" | "denied";
+export type Outcome =
+  /** Its end of the packet is no pod. */
+  | "nobody"
+  /** "A pod cannot block access to itself." */
+  | "itself"
+  /** "Traffic to and from the node where a Pod is running is always allowed." */
+  | "own node"
+  /** Without which no other packet passes (ICMPv6, RFC 4861). */
+  | "neighbour discovery"
+  /** No object is about the pod in this direction. */
+  | "no layer"
+  | "allowed"
+  /** No rule allows it, and all that could are on probation. */
+  | "audited"
+  | "denied";
 
 export const judgements = ["egress networkPolicy", "egress groups", "ingress networkPolicy", "ingress groups"] as const;
 export type Judgement = (typeof judgements)[number];
@@ -40,9 +53,10 @@ export function naiveReader(world: World, universe: Universe): (packet: Packet) 
       const pod = direction === "egress" ? source : target;
       const peer = direction === "egress" ? packet.destination : packet.source;
       if (pod === undefined) return "nobody";
-      if (source === target) return "exempt";
+      if (source === target) return "itself";
+      if (isDiscovery(packet)) return "neighbour discovery";
       const judgesOwnNode = world.groupsJudgeOwnNode && kind === "groups" && direction === "egress";
-      if (isOwnNode(pod, peer) && !judgesOwnNode) return "exempt";
+      if (isOwnNode(pod, peer) && !judgesOwnNode) return "own node";
       const grants = grantsOf(pod, kind, direction);
       if (grants === undefined) return "no layer";
       const allowed = grants.allowed.some(({ peers, services }) => peers.has(peer) && services.has(serviceOf(packet)));
@@ -56,4 +70,9 @@ export function naiveReader(world: World, universe: Universe): (packet: Packet) 
     };
     return { passes: !Object.values(outcomes).includes("denied"), judgements: outcomes };
   };
+}
+
+/** Solicitations and advertisements of routers and neighbours; a redirect is no part of finding anybody. */
+export function isDiscovery({ protocol, icmp }: Packet): boolean {
+  return protocol === 58 && icmp !== undefined && icmp.type >= 133 && icmp.type <= 136;
 }

@@ -61,6 +61,7 @@ const anyIcmp = fc.constantFrom<{ type: number; code?: number }[]>(
   { type: 3, code: 1 },
   { type: 3, code: 1 },
   { type: 3, code: 0 },
+  { type: 3, code: 0 },
   { type: 3 },
   { type: 8 },
   { type: 128, code: 0 },
@@ -77,7 +78,7 @@ const anyTraffic = fc.oneof(
   },
   { weight: 2, arbitrary: fc.record({ ports: anyPorts }) },
   {
-    weight: 6,
+    weight: 9,
     arbitrary: fc.record(
       { protocol: fc.constantFrom("icmp", "icmpv6", "1", "58"), icmp: anyIcmp },
       { requiredKeys: ["protocol"] },

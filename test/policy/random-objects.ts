@@ -14,9 +14,12 @@ export const anyNamespaceName = fc.oneof(
   { weight: 8, arbitrary: fc.constant("shop") },
   { weight: 4, arbitrary: fc.constant("bank") },
   { weight: 2, arbitrary: fc.constant("lab") },
-  { weight: 1, arbitrary: fc.constant("void") },
+  { weight: 2, arbitrary: fc.constant("void") },
 );
 export const metadataName = "kubernetes.io/metadata.name";
+
+/** Ours, on a NetworkPolicy: "audit" puts it on probation. */
+export const modeName = "fairlead.dev/mode";
 
 const anyValue = fc.constantFrom("a", "b");
 export const anyLabels = fc.record({ app: anyValue, tier: anyValue }, { requiredKeys: [] });
@@ -94,7 +97,7 @@ const anyProtocol = fc.constantFrom("TCP" as const, "TCP" as const, "UDP" as con
 const anyPort = fc.oneof(
   { weight: 5, arbitrary: fc.record({ protocol: anyProtocol, port: anyNumber }, { requiredKeys: ["port"] }) },
   {
-    weight: 6,
+    weight: 12,
     arbitrary: fc.record(
       { protocol: anyProtocol, port: fc.constantFrom<string>(...portNames, ...portNames, "nameless") },
       { requiredKeys: ["port"] },
@@ -156,8 +159,13 @@ const anyPorts = fc.oneof(
 );
 const anyPolicyTypes = fc.constantFrom<("Ingress" | "Egress")[][]>([], ["Ingress"], ["Egress"], ["Ingress", "Egress"]);
 
+const anyMode = fc.constantFrom({}, { [modeName]: "enforce" }, { [modeName]: "audit" }, { [modeName]: "Audit" });
+
 export const anyNetworkPolicy: fc.Arbitrary<NetworkPolicy> = fc.record({
-  metadata: fc.record({ name: fc.constant(""), namespace: anyNamespaceName }),
+  metadata: fc.record(
+    { name: fc.constant(""), namespace: anyNamespaceName, annotations: anyMode },
+    { requiredKeys: ["name", "namespace"] },
+  ),
   spec: fc.record(
     {
       podSelector: anyPodSelector,

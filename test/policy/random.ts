@@ -157,7 +157,7 @@ const anyPacketSeed: fc.Arbitrary<PacketSeed> = fc.record({
       arbitrary: fc.record({ protocol: fc.constantFrom(6, 6, 6, 17, 132), destinationPort: anyDestinationPort }),
     },
     { weight: 6, arbitrary: fc.record({ named: fc.nat({ max: 63 }) }) },
-    { weight: 5, arbitrary: fc.record({ icmp: fc.nat({ max: 2 }) }) },
+    { weight: 7, arbitrary: fc.record({ icmp: fc.nat({ max: 63 }) }) },
     { weight: 1, arbitrary: fc.record({ protocol: fc.constantFrom(47, 0, 255) }) },
   ),
 });
@@ -168,22 +168,12 @@ export function anyPackets(count: number): fc.Arbitrary<PacketSeed[]> {
 }
 
 const outside = { 4: ["192.0.2.9", "203.0.113.7", "10.4.1.200"], 6: ["2001:db8::9", "2001:db9::7", "fd00:10:4:1::c8"] };
+/** Of IPv6 the first and last messages of neighbour discovery, too, and those before and after them. */
 const messages = {
-  4: {
-    protocol: 1,
-    of: [
-      { type: 8, code: 0 },
-      { type: 3, code: 1 },
-      { type: 3, code: 0 },
-    ],
-  },
+  4: { protocol: 1, of: ["8/0", "3/1", "3/0"] },
   6: {
     protocol: 58,
-    of: [
-      { type: 128, code: 0 },
-      { type: 3, code: 1 },
-      { type: 3, code: 0 },
-    ],
+    of: ["128/0", "3/1", "3/0", "128/0", "3/1", "3/0", "3/1", "3/0", "132/0", "133/0", "135/0", "136/0", "137/0"],
   },
 };
 
@@ -206,7 +196,8 @@ export function packetsIn(world: World, seeds: readonly PacketSeed[]): Packet[] 
     if ("protocol" in service) return { ...ends, ...service };
     if ("icmp" in service) {
       const { protocol, of } = messages[family];
-      return { ...ends, protocol, icmp: of[service.icmp % of.length] ?? { type: 0, code: 0 } };
+      const [type = 0, code = 0] = (of[service.icmp % of.length] ?? "").split("/").map(Number);
+      return { ...ends, protocol, icmp: { type, code } };
     }
     const asked = world.pods.find(({ addresses }) => addresses.includes(ends.destination))?.ports ?? [];
     const ports = asked.length > 0 ? asked : namedPorts;

@@ -1,5 +1,6 @@
 // Policy at work on this node: follows what the cluster says, keeps the kernel by it, cuts what no longer passes, writes down what outlives the agent.
 
+import { describe } from "../../base/fault.ts";
 import type { Log } from "../../base/log.ts";
 import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import type { Metrics } from "../../base/metrics.ts";
@@ -66,16 +67,17 @@ export async function startPolicing(
     onNarrowed: cutting.judgeBy,
   });
   const write = createPolicyFile(file);
+  const writeDown = async (): Promise<void> => {
+    const keepable = policy.keepable();
+    if (keepable !== undefined) await write(keepable);
+  };
   const writing = startLoop({
     name: "policy-file",
-    minMs: 1_000,
+    minMs: 500,
     retryMs: 1_000,
     retryMaxMs: 30_000,
     maxMs: 60_000,
-    sync: async () => {
-      const keepable = policy.keepable();
-      if (keepable !== undefined) await write(keepable);
-    },
+    sync: writeDown,
     signal,
     onPass,
   });
@@ -94,6 +96,11 @@ export async function startPolicing(
     loops: [keeping, cutting.loop, writing],
     podsChanged: ask,
     caches: source.caches,
-    done: source.done,
+    // What the last half second brought, too.
+    done: Promise.all([source.done, keeping.done, writing.done])
+      .then(writeDown)
+      .catch((error: unknown) =>
+        log.error({ file, error: describe(error) }, "policy was not written down for the next agent"),
+      ),
   };
 }

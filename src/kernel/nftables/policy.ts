@@ -9,7 +9,7 @@ import { noPolicy, type PolicyImage, policyImage } from "./policy-image.ts";
 import { type SetChange, changeSteps, changedState, linkChange, memberChanges } from "./policy-members.ts";
 import { type PolicyState, type Step, policySteps, reload, stateOf } from "./policy-plan.ts";
 import { readPolicy } from "./policy-read.ts";
-import { readGeneration } from "./table-read.ts";
+import { readGeneration, readTable } from "./table-read.ts";
 import { changedMeanwhile, createTurns } from "./turns.ts";
 
 const whose = "the policy table";
@@ -110,6 +110,7 @@ export function createPolicyTable(options: ChannelOptions): PolicyTable {
     prune: () =>
       takeTurn(async () => {
         left = undefined;
+        if ((await readTable(channel, table)) === undefined) return;
         // Made first, so that the deletion finds one.
         await channel.commit("remove the policy table", [newTable(table), deleteTable(table)]);
       }),
