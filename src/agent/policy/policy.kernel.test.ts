@@ -2,108 +2,26 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { type ChildProcessByStdio, spawn } from "node:child_process";
-import type { Readable } from "node:stream";
-import { test, type TestContext } from "node:test";
-import { type ClusterAgent, makeClusterAgent, ownNode } from "../../../test/cluster-agent.ts";
-import { makeNetns, type TestNetns } from "../../../test/netns.ts";
+import { test } from "node:test";
+import {
+  addPod,
+  both,
+  denyAll,
+  echoClient,
+  echoPort as port,
+  echoServer,
+  ingressFrom,
+  inPod,
+  neither,
+  noConnection,
+  pings,
+  reached,
+  servingAgent,
+  wasReset,
+} from "../../../test/policy-node.ts";
 import { until } from "../../../test/until.ts";
 import { pods } from "../../kube/core-objects.ts";
-import {
-  type NetworkPolicy,
-  networkPolicies,
-  securityGroupBindings,
-  securityGroups,
-} from "../../kube/policy-objects.ts";
-
-const blocks = ["10.4.1.0/24", "fd00:10:4:1::/64"];
-
-interface TestPod {
-  name: string;
-  uid: string;
-  netns: TestNetns;
-  /** IPv4 and IPv6. */
-  addresses: readonly string[];
-}
-
-/** An agent that serves in a cluster that has given it its blocks. */
-async function servingAgent(t: TestContext): Promise<ClusterAgent> {
-  const agent = await makeClusterAgent(t);
-  await agent.makeNode();
-  const { serving } = agent.start();
-  await agent.giveBlocks(blocks);
-  await serving;
-  return agent;
-}
-
-/** Makes a pod with these labels, and attaches it as a runtime does. */
-async function addPod(
-  t: TestContext,
-  { kube, cni }: ClusterAgent,
-  name: string,
-  labels: Record<string, string>,
-): Promise<TestPod> {
-  const spec = { nodeName: ownNode, containers: [{ name: "main", image: "test" }] };
-  const made = await kube.create(pods, { metadata: { name, namespace: "default", labels }, spec, status: {} });
-  const uid = made.metadata.uid ?? "";
-  const netns = makeNetns(t);
-  const args = `IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=${name};K8S_POD_UID=${uid}`;
-  const { exitCode, stdout } = await cni("ADD", { containerId: name, netns: netns.path, env: { CNI_ARGS: args } });
-  assert.equal(exitCode, 0, stdout);
-  const { ips } = JSON.parse(stdout) as { ips: { address: string }[] };
-  return { name, uid, netns, addresses: ips.map(({ address }) => address.split("/")[0] ?? "") };
-}
-
-/** True where an echo request from one pod to the other is answered, over that family. */
-function pings(from: TestPod, to: TestPod, family: 0 | 1): boolean {
-  try {
-    from.netns.run("ping", "-c", "1", "-W", "0.3", to.addresses[family] ?? "");
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-const [noConnection, wasReset] = [3, 4];
-const port = 5432;
-const echoServer = `require("node:net").createServer((one) => one.on("error", () => {}).pipe(one)).listen(${port}, () => console.log("ready"))`;
-/** Sends a byte every 50 ms and prints what comes back. */
-const echoClient = ({ addresses }: TestPod): string => `
-  const socket = require("node:net").connect(${port}, "${addresses[0]}", () => { open = true; setInterval(() => socket.write("."), 50); });
-  let open = false;
-  setTimeout(() => open || process.exit(${noConnection}), 1000);
-  socket.on("data", (data) => process.stdout.write(data));
-  socket.on("error", () => process.exit(open ? ${wasReset} : ${noConnection}));`;
-
-/** Runs a script in the pod until the test ends. */
-function inPod(t: TestContext, { netns }: TestPod, script: string): ChildProcessByStdio<null, Readable, null> {
-  const child = spawn("ip", ["netns", "exec", netns.name, process.execPath, "-e", script], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  t.after(() => child.kill("SIGKILL"));
-  return child;
-}
-
-const reached = (from: TestPod, to: TestPod): boolean[] => [pings(from, to, 0), pings(from, to, 1)];
-const [both, neither] = [
-  [true, true],
-  [false, false],
-];
-
-const denyAll = (labels: Record<string, string>): NetworkPolicy =>
-  networkPolicies.parse({
-    metadata: { namespace: "default", name: "closed" },
-    spec: { podSelector: { matchLabels: labels }, policyTypes: ["Ingress"] },
-  });
-
-const ingressFrom = (labels: Record<string, string>): NetworkPolicy =>
-  networkPolicies.parse({
-    metadata: { namespace: "default", name: "open" },
-    spec: {
-      podSelector: { matchLabels: { app: "db" } },
-      ingress: [{ from: [{ podSelector: { matchLabels: labels } }] }],
-    },
-  });
+import { networkPolicies, securityGroupBindings, securityGroups } from "../../kube/policy-objects.ts";
 
 void test("a NetworkPolicy isolates running pods and new ones; another lets in whom it selects; without them all is open", async (t) => {
   const agent = await servingAgent(t);
