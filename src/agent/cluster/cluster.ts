@@ -12,7 +12,7 @@ import { nodeEndpoints, nodeNetworks } from "../../kube/objects.ts";
 import type { Cidr } from "../../net/cidr.ts";
 import type { Ways } from "../place.ts";
 import { publishedEndpoints, wantedEndpoints } from "./endpoints.ts";
-import { admitPod, isPodOf, type SandboxPod } from "./identity.ts";
+import { createAdmission, isPodOf, type SandboxPod } from "./identity.ts";
 import { keepObject } from "./keep.ts";
 import { givenBlocks, wantedNetwork } from "./node-network.ts";
 import { type NodeFault, peerRoutes, type PeersSeen } from "./peers.ts";
@@ -40,7 +40,7 @@ export interface Cluster {
   firstWord: (withinMs: number) => Promise<void>;
   /** Calls back with each change; one listener at a time. */
   listen: (onChange: (change: ClusterChange) => void) => void;
-  /** See `admitPod`. */
+  /** See `createAdmission`. */
   admit: (pod: SandboxPod) => Promise<void>;
   /** The API server has the pod on this node, or has not been heard yet. */
   podLives: (pod: SandboxPod) => boolean;
@@ -168,7 +168,7 @@ export function joinCluster(options: ClusterOptions): Cluster {
     listen: (onChange) => {
       listener = onChange;
     },
-    admit: (pod) => admitPod(pod, { kube, cache: ownPods, nodeName, log, signal }),
+    admit: createAdmission({ kube, cache: ownPods, nodeName, log, signal, clock: () => performance.now() }),
     podLives: (sandbox) => {
       const pod = ownPods.get(sandbox);
       return !ownPods.synced() || (pod !== undefined && isPodOf(sandbox, pod));
