@@ -273,6 +273,8 @@ export interface Connection {
   /** It stays when the table is full. */
   assured: boolean;
   tcpState?: TcpState;
+  /** In which zone its packets were looked up as they came; absent for zone 0, where nearly all are. */
+  zone?: number;
 }
 
 export type TcpState =
@@ -291,11 +293,13 @@ export type TcpState =
 export const conntrackAddressesMax = 1024;
 /** Entries that `Conntrack.list` gives. */
 export const connectionsMax = 65_536;
+/** Entries that `Conntrack.cut` takes. */
+export const cutsMax = 65_536;
 
 /**
  * The node's connection tracking, entries of every zone. An address has part in an entry as source or destination of either
- * direction. Each call reads the whole table, once: some 10 ms where it is nearly empty, 2 us an entry. Without connection
- * tracking in the kernel or the namespace there are no entries. Both throw Fault "kernel-refused" for too many addresses.
+ * direction. Each call but `cut` reads the whole table, once: some 10 ms where it is nearly empty, 2 us an entry. Without connection
+ * tracking in the kernel or the namespace there are no entries. All throw Fault "kernel-refused" for too many addresses, or entries.
  */
 export interface Conntrack {
   /**
@@ -306,6 +310,11 @@ export interface Conntrack {
   forget(addresses: readonly Ip[]): Promise<number>;
   /** The entries in which one of the addresses has part. @throws Fault "kernel-refused" where there are more than `connectionsMax` */
   list(addresses: readonly Ip[]): Promise<Connection[]>;
+  /**
+   * Deletes exactly these entries, told by zone, protocol and what came first (`original`), and gives how many went. What is gone
+   * already is success; one that has begun anew meanwhile goes. @throws Fault "kernel-busy" as `forget`
+   */
+  cut(connections: readonly Connection[]): Promise<number>;
 }
 
 /**

@@ -137,6 +137,7 @@ export function mortalKernel(kernel: Kernel, life: Life): Kernel {
     conntrack: {
       forget: (addresses) => call(life, () => conntrack.forget(addresses)),
       list: (addresses) => call(life, () => conntrack.list(addresses)),
+      cut: (connections) => call(life, () => conntrack.cut(connections)),
     },
   };
 }

@@ -4,7 +4,7 @@ import { createSlicer } from "../../base/pause.ts";
 import { Fault } from "../../base/fault.ts";
 import { type Ip, ipFamily } from "../../net/ip.ts";
 import type { Addon, Descriptor, Lane } from "../addon.ts";
-import { type Connection, type Conntrack, connectionsMax, conntrackAddressesMax } from "../contract.ts";
+import { type Connection, type Conntrack, connectionsMax, conntrackAddressesMax, cutsMax } from "../contract.ts";
 import { batchMessagesMax } from "../netlink/batch.ts";
 import { createWriter, written } from "../netlink/codec.ts";
 import {
@@ -13,6 +13,7 @@ import {
   createSequence,
   errnoName,
   type Message,
+  type Request,
   readVerdict,
   splitMessages,
   verdictFault,
@@ -23,6 +24,7 @@ import { createMatcher } from "./matcher.ts";
 import {
   conntrackMessage,
   connectionId,
+  cutConnectionRequest,
   decodeConnection,
   deleteConnectionRequest,
   dumpConnectionsRequest,
@@ -90,12 +92,12 @@ export function createConntrack({ addon, netns, mustBeOpen }: ConntrackDeps): Co
   /** Deletes those entries; gives how many were there, and why one was refused. */
   async function remove(
     what: string,
-    bodies: readonly Buffer[],
+    deletions: readonly Request[],
     socket: Descriptor,
   ): Promise<{ gone: number; refused: Fault | undefined }> {
     const writer = createWriter();
-    const first = nextSequence(bodies.length);
-    for (const [at, body] of bodies.entries()) writeMessage(writer, deleteConnectionRequest(body), first + at);
+    const first = nextSequence(deletions.length);
+    for (const [at, deletion] of deletions.entries()) writeMessage(writer, deletion, first + at);
     mustBeOpen(what);
     const answers = splitMessages(await addon.call(lane, socket, written(writer), callTimeoutMs));
     const verdicts = answers.filter(isControl).map(readVerdict);
@@ -113,9 +115,10 @@ export function createConntrack({ addon, netns, mustBeOpen }: ConntrackDeps): Co
     await withSockets(what, async (open) => {
       let deleter: Descriptor | undefined; // most tables hold nothing of a pod that has ended
       await eachPart(what, addresses, open(), async (bodies) => {
-        for (let at = 0; at < bodies.length; at += batchMessagesMax) {
+        const deletions = bodies.map(deleteConnectionRequest);
+        for (let at = 0; at < deletions.length; at += batchMessagesMax) {
           deleter ??= open();
-          const outcome = await remove(what, bodies.slice(at, at + batchMessagesMax), deleter);
+          const outcome = await remove(what, deletions.slice(at, at + batchMessagesMax), deleter);
           gone += outcome.gone;
           refused ??= outcome.refused;
         }
@@ -142,7 +145,28 @@ export function createConntrack({ addon, netns, mustBeOpen }: ConntrackDeps): Co
     return [...found.values()];
   }
 
+  async function cut(connections: readonly Connection[]): Promise<number> {
+    const what = `cutting ${connections.length} connection(s)`;
+    if (connections.length > cutsMax) throw tooMany(what, cutsMax, "connections", "fewer at once");
+    let gone = 0;
+    let refused: Fault | undefined;
+    const slice = createSlicer(sliceMs);
+    await withSockets(what, async (open) => {
+      const socket = open();
+      for (let at = 0; at < connections.length; at += batchMessagesMax) {
+        await slice();
+        const deletions = connections.slice(at, at + batchMessagesMax).map(cutConnectionRequest);
+        const outcome = await remove(what, deletions, socket);
+        gone += outcome.gone;
+        refused ??= outcome.refused;
+      }
+    });
+    if (refused !== undefined) throw refused;
+    return gone;
+  }
+
   return {
+    cut,
     forget: (addresses) => asked("forgetting connections", addresses, forget, () => 0),
     list: (addresses) => asked("listing connections", addresses, list, () => []),
   };
