@@ -181,7 +181,7 @@ void test("of equal connections in several zones those are cut that are named", 
   node.run("conntrack", "-I", ...ends, "--sport", "5354", "--orig-zone", "6"); // its answers are in zone 0
   const conntrack = open(t, node);
   const all = await conntrack.list([pod]);
-  assert.deepEqual(all.map(({ zone = 0 }) => zone).toSorted(), [0, 5, 6]);
+  assert.deepEqual(new Set(all.map(({ zone = 0 }) => zone)), new Set([0, 5, 6]));
   for (const zone of [5, 6, 0]) {
     const named = all.filter((one) => (one.zone ?? 0) === zone);
     assert.equal(await conntrack.cut(named), 1, `zone ${zone}`);
