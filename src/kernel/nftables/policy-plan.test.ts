@@ -68,7 +68,7 @@ const after = ruleset({
 });
 
 void test("members go first; networks come, then what classes are led to, then classes, members, and last the end of what was", () => {
-  const [twoLayers] = [...policyImage(after).chains.keys()].filter((name) => name.startsWith("class."));
+  const twoLayers = [...policyImage(after).chains.keys()].find((name) => name.startsWith("class."));
   const steps = stepsBetween(before, after);
   const boths =
     steps[2]?.filter((one) => one.startsWith("+chain both.")).map((one) => one.slice("+chain ".length)) ?? [];
