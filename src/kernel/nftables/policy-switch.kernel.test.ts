@@ -161,3 +161,26 @@ for (const trust of [undefined, "as left"] as const) {
     },
   );
 }
+
+void test("an address that goes from one group to another is never in both", { timeout: 110_000 }, async (t) => {
+  const groups = ["m_left", "m_right"] as const;
+  const toOpen = { protocol: udp, ports: { first: allowed, last: allowed } };
+  // Each layer lets through to its own group: to reach pod two on what is denied, it would have to be in both.
+  const layers = groups.map((set) =>
+    layer(`to_${set}`, { rest: [toOpen, { protocol: udp, peer: { family: 4, set } }] }),
+  );
+  const { policy, end } = await flooded(
+    t,
+    ruleset({
+      classes: { 101: { egress: layers.map(({ name }) => name) }, 102: {} },
+      layers,
+      memberSets: [members("m_left", 4, at.two[4]), members("m_right", 4)],
+    }),
+  );
+  const { elements } = members("m_left", 4, at.two[4]);
+  for (let n = 0; n < 20 * switches; n += 1) {
+    const [from, to] = n % 2 === 0 ? groups : groups.toReversed();
+    await policy.change({ remove: new Map([[from ?? "", elements]]), add: new Map([[to ?? "", elements]]) });
+  }
+  nothingWrong(await end(), 2000);
+});
