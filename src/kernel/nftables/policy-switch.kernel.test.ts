@@ -184,3 +184,23 @@ void test("an address that goes from one group to another is never in both", { t
   }
   nothingWrong(await end(), 2000);
 });
+
+void test(
+  "what the sender's class denied passes at no moment when the receiver's is to deny it, or back",
+  { timeout: 110_000 },
+  async (t) => {
+    const layers = (["egress", "ingress"] as const).flatMap((direction) => [
+      letting("allowed", direction, 0, "ports"),
+      letting("both", direction, 0, "ports"),
+    ]);
+    const [narrowOut, wideOut, narrowIn, wideIn] = layers.map(({ name }) => [name]);
+    const between = (egress: string[] | undefined, ingress: string[] | undefined): PolicyRuleset =>
+      ruleset({ ...common, layers, classes: { 101: { egress: egress ?? [] }, 102: { ingress: ingress ?? [] } } });
+    const [atSender, atReceiver] = [between(narrowOut, wideIn), between(wideOut, narrowIn)];
+    const { policy, end } = await flooded(t, atSender);
+    for (let n = 0; n < 5 * switches; n += 1) {
+      assert.equal(await policy.ensure(n % 2 === 0 ? atReceiver : atSender, "as left"), true);
+    }
+    nothingWrong(await end(), 2000);
+  },
+);
