@@ -51,7 +51,7 @@ interface Around {
   silentMs: () => number;
 }
 
-function admissionOf({ get, cached, failures, clock, silentMs }: Around): (sandbox: SandboxPod) => Promise<void> {
+function admissionOf({ get, cached, failures, clock, silentMs }: Around): (sandbox: SandboxPod) => Promise<unknown> {
   return createAdmission({
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the one call that admission makes
     kube: { get } as Partial<Kube> as Kube,
