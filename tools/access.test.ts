@@ -38,7 +38,7 @@ const followedPolicy = ["namespaces", "serviceAccounts", "networkPolicies", "sec
  */
 const passedKinds: Readonly<Record<string, readonly string[]>> = {
   "src/agent/policy/sources.ts": [...followedPolicy, "securityGroupPolicies"],
-  "src/controller/caches.ts": [...followedPolicy, "membershipSlices", "securityGroupPolicies"],
+  "src/controller/caches.ts": [...followedPolicy, "membershipSlices"],
   "src/agent/cluster/keep.ts": ["nodeNetworks", "nodeEndpoints"],
   "src/controller/sweep.ts": ["nodeNetworks", "nodeEndpoints"],
 };

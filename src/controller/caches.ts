@@ -1,10 +1,8 @@
 // What the controller follows in the API, and which changes ask which loop for a pass.
 
-import type { Log } from "../base/log.ts";
 import type { Cache, CacheChange, Kind, Kube, KubeObject } from "../kube/contract.ts";
 import { type Node, nodes, type Pod, pods } from "../kube/core-objects.ts";
 import { blockLedgers, nodeEndpoints, nodeNetworks } from "../kube/objects.ts";
-import { followOptional } from "../kube/optional.ts";
 import {
   membershipSlices,
   namespaces,
@@ -21,15 +19,8 @@ import { viewOf } from "./node-view.ts";
 const loopNames = ["node-blocks", "network-unavailable", "sweep", "memberships"] as const;
 export type LoopName = (typeof loopNames)[number];
 
-export interface Following {
-  /** Asks a loop for a pass, where it runs. */
-  trigger: (loop: LoopName) => void;
-  log: Log;
-  signal: AbortSignal;
-}
-
-/** Starts to follow. */
-export function followAll(kube: Kube, { trigger, log, signal }: Following): Caches {
+/** Starts to follow; `trigger` asks a loop for a pass, where it runs. */
+export function followAll(kube: Kube, trigger: (loop: LoopName) => void, signal: AbortSignal): Caches {
   const all = (): void => {
     for (const name of loopNames) trigger(name);
   };
@@ -74,7 +65,12 @@ export function followAll(kube: Kube, { trigger, log, signal }: Following): Cach
     networkPolicies: followPolicy(networkPolicies),
     groups: followPolicy(securityGroups),
     bindings: followPolicy(securityGroupBindings),
-    groupPolicies: followOptional(kube, securityGroupPolicies, { log, signal, onSynced, onChange: forMemberships }),
+    groupPolicies: kube.follow(securityGroupPolicies, {
+      signal,
+      onSynced,
+      onChange: forMemberships,
+      mayBeMissing: true,
+    }),
     slices: followPolicy(membershipSlices),
   };
 }

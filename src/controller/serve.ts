@@ -40,7 +40,7 @@ export async function serve({ config, kube, log, version, signal: given, onServi
   const loops = new Map<string, Loop>();
   const trigger = (name: LoopName): void => loops.get(name)?.trigger();
   const following = new AbortController();
-  const caches = followAll(kube, { trigger, log, signal: following.signal });
+  const caches = followAll(kube, trigger, following.signal);
   const events = createReporter({ kube, log, instance, now: Date.now });
   const deps: ControllerDeps = { kube, caches, config, events, log, now: Date.now, uptime: uptimeMs };
   const election = startElection({

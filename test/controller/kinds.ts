@@ -23,6 +23,11 @@ export const definitionsOfOurs = read("crds.yaml");
 /** That of deploy/securitygrouppolicy-crd.yaml. */
 export const [kindOfAws] = read("securitygrouppolicy-crd.yaml");
 
+/** Brings the kind SecurityGroupPolicy, as clusters on AWS have it. */
+export async function defineKindOfAws(kube: Kube): Promise<void> {
+  if (kindOfAws !== undefined) await kube.create(customResourceDefinitions, kindOfAws);
+}
+
 /** Creates the definitions of deploy/crds.yaml. */
 export async function defineOurKinds(kube: Kube): Promise<void> {
   for (const definition of definitionsOfOurs) await kube.create(customResourceDefinitions, definition);

@@ -15,6 +15,8 @@ import { createLife, crossedKube, type Life } from "./crossing.ts";
 import { createWorld, type World, type WorldConfig } from "./world.ts";
 
 export interface Replica {
+  /** What its loops are given. */
+  deps: ControllerDeps;
   /** Settles when its caches hold what the server holds. */
   catchUp(): Promise<void>;
   /** Those of its caches that are named (all without a name) stay as they are from now on; with `false` they live again. */
@@ -31,7 +33,7 @@ export async function startReplica(world: World, life: Pick<Life, "cross">): Pro
   const stop = new AbortController();
   const plain = connect({ address: { server: world.server.url }, userAgent: "replica" });
   const log = silentLog();
-  const live = followAll(plain, { trigger: () => {}, log, signal: stop.signal });
+  const live = followAll(plain, () => {}, stop.signal);
   const frozen = {
     nodes: freezable(live.nodes),
     networks: freezable(live.networks),
@@ -82,6 +84,7 @@ export async function startReplica(world: World, life: Pick<Life, "cross">): Pro
     memberships: () => memberships.sync(signal),
   };
   const replica: Replica = {
+    deps,
     catchUp: () => until("a replica's caches hold what the server holds", () => isCaughtUp(world, live)),
     freeze: (on = true, ...names) => {
       for (const name of names.length > 0 ? names : cacheNames) frozen[name].freeze(on);

@@ -18,6 +18,8 @@ export interface Ground {
   setStage: () => Promise<World>;
   /** What must hold when nobody has anything left to do. `unserved` is what the upheaval gave. */
   check: (world: World, unserved: ReadonlySet<string>) => Promise<void>;
+  /** Which calls are struck; all, if absent. */
+  of?: RegExp;
   /** Calls that a leader cannot do without: a walk that misses one of them proves nothing. */
   parts: readonly RegExp[];
 }
@@ -35,7 +37,7 @@ export interface Play {
 /** Plays the stage with a leader that is struck at that call, and another one after it. Gives the call; undefined where none was struck. */
 async function play(ground: Ground, { what, upheaval, deaf, awake }: Play, call: number): Promise<string | undefined> {
   const world = await ground.setStage();
-  const life = createLife({ call, what });
+  const life = createLife({ call, what, ...(ground.of === undefined ? {} : { of: ground.of }) });
   const first = await startReplica(world, life);
   const second = await startReplica(world, createLife());
   try {

@@ -13,6 +13,7 @@ import { type Ground, walk } from "../../../test/controller/walk.ts";
 const ground: Ground = {
   setStage: setMembershipStage,
   check: checkMemberships,
+  of: / membershipslices /,
   parts: [/^PUT membershipslices/, /^POST membershipslices/, /^DELETE membershipslices/],
 };
 
@@ -35,10 +36,17 @@ test("a leader sleeps at each of its writes; an address becomes that of a pod th
     awake: checkMemberships,
   }));
 
-for (const deaf of [[], ["pods", "endpoints", "slices"]] as const)
-  test(`a leader sleeps at each of its writes, and hears nothing more of ${deaf.join(", ") || "anything"}; much changes`, () =>
+/** Of what it hears nothing more, and the caches of that; of all where none is named. */
+const deafness = [
+  ["anything", []],
+  ["pods and slices", ["pods", "endpoints", "slices"]],
+] as const;
+
+for (const [what, deaf] of deafness)
+  test(`a leader sleeps at each of its writes, and hears nothing more of ${what}; much changes`, () =>
     walk(ground, {
       what: "stall",
       upheaval: (stage) => befall(stage, "members come, labels change, a node goes and a policy names others"),
       deaf,
+      awake: checkMemberships,
     }));
