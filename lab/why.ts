@@ -7,6 +7,8 @@ import type { Expected, Flow } from "./flows.ts";
 import { readJson } from "./json.ts";
 
 const answersWithinMs = 30_000;
+/** Questions of one call: what it prints stays within what the lab reads of a program. */
+const questionsMax = 1_000;
 
 const answerSchema = z.object({
   from: z.string(),
@@ -34,6 +36,13 @@ export interface WhyOptions {
 
 /** What the program says of each flow, in their order. @throws Fault "lab-failed" where it does not answer each of them */
 export async function askWhy(flows: readonly Flow[], options: WhyOptions): Promise<Expected[]> {
+  const answers: Expected[] = [];
+  for (let first = 0; first < flows.length; first += questionsMax)
+    answers.push(...(await askSome(flows.slice(first, first + questionsMax), options)));
+  return answers;
+}
+
+async function askSome(flows: readonly Flow[], options: WhyOptions): Promise<Expected[]> {
   const { env, program, kubeconfig, netns } = options;
   const output = await execOk(program, ["why", "--questions", "-", "--json", "--kubeconfig", kubeconfig], {
     env,
