@@ -2,7 +2,6 @@
 
 import { isFault } from "../base/fault.ts";
 import { z } from "zod";
-import { defineKind, meta } from "../kube/schema.ts";
 import { type Ip, parseIp } from "../net/ip.ts";
 import { askAgent } from "./agent-client.ts";
 import { podsAnswer, readAnswer } from "./answers.ts";
@@ -10,9 +9,9 @@ import type { ClusterOutcome } from "./cluster-status.ts";
 import type { OpenCluster } from "./cluster/open.ts";
 import { readCluster } from "./cluster/read.ts";
 import { type ClusterView, viewCluster } from "./cluster/view.ts";
-import { placeNamed, serviceFault } from "./route/name.ts";
-import type { Place } from "./route/place.ts";
+import { placeNamed } from "./route/name.ts";
 import { reportRoute, routeText } from "./route/report.ts";
+import { mayBeService, readServices, refuseService } from "./route/services.ts";
 import type { LocalAgent } from "./route/way.ts";
 
 export interface RouteOptions {
@@ -31,7 +30,10 @@ export async function showRoute(cluster: OpenCluster, options: RouteOptions): Pr
   const [objects, local] = await Promise.all([readCluster(cluster), askLocal(socket)]);
   const view = viewCluster(objects);
   const [left, right] = [placeNamed(from, view, namespace), placeNamed(to, view, namespace)];
-  for (const place of [left, right]) await refuseService(place, cluster);
+  if (mayBeService(left) || mayBeService(right)) {
+    const names = await readServices(cluster);
+    for (const place of [left, right]) refuseService(place, names);
+  }
   const report = reportRoute(left, right, { view, ...forView(local, view) });
   const text = output === "json" ? JSON.stringify(report, null, 2) : routeText(report);
   return { text, well: report.verdict !== "no-way" };
@@ -60,25 +62,4 @@ async function askLocal(socket: string): Promise<LocalAgent | undefined> {
 function pairOf(text: string, hostLink: string): [Ip, string][] {
   const ip = parseIp(text);
   return ip === undefined ? [] : [[ip, hostLink]];
-}
-
-const services = defineKind(
-  { group: "", version: "v1", kind: "Service", plural: "services", namespaced: true },
-  z.object({
-    metadata: meta,
-    spec: z.object({ clusterIPs: z.array(z.string()).exactOptional() }).prefault({}),
-  }),
-);
-
-/** An address that nobody has may be a service's. @throws Fault "unsupported-value" then */
-async function refuseService(place: Place, { kube }: OpenCluster): Promise<void> {
-  if (place.kind !== "address" || place.block !== undefined) return;
-  const listed = await kube.list(services).catch((error: unknown) => {
-    if (isFault(error, "kube-refused")) return undefined; // without that right it stays an address that nobody has
-    throw error;
-  });
-  const service = listed?.items.find(({ spec }) =>
-    spec.clusterIPs?.some((ip) => place.addresses.join() === parseIp(ip)),
-  );
-  if (service !== undefined) throw serviceFault(service.metadata.name, service.metadata.namespace);
 }

@@ -7,9 +7,10 @@ import type { ClusterOutcome } from "./cluster-status.ts";
 import type { OpenCluster } from "./cluster/open.ts";
 import { placeNamed } from "./route/name.ts";
 import type { Place } from "./route/place.ts";
+import { readServices, refuseService, type ServiceNames } from "./route/services.ts";
 import { type Answers, createAnswers, type WhyAnswer } from "./why/answer.ts";
 import { readFromFiles } from "./why/from-files.ts";
-import { readDeciding } from "./why/objects.ts";
+import { type Deciding, readDeciding } from "./why/objects.ts";
 import { answersText, problemsText } from "./why/report.ts";
 import { readTraffic, type Traffic } from "./why/traffic.ts";
 
@@ -51,10 +52,12 @@ interface Question {
  */
 export async function showWhy(open: () => Promise<OpenCluster>, options: WhyOptions): Promise<ClusterOutcome> {
   const asked = questionsOf(options);
-  const fromFiles = options.files.length === 0 ? undefined : readFromFiles(options.files);
-  const deciding = fromFiles ?? (await readOnce(open));
+  const { notes, services, ...deciding } = await readAll(open, options.files);
   const answers = createAnswers(deciding, { groupsJudgeOwnNode: options.groupsJudgeOwnNode === true });
-  const answered = asked.map((question) => ({ question, found: answersTo(question, answers, options.namespace) }));
+  const answered = asked.map((question) => ({
+    question,
+    found: answersTo(question, answers, { services, namespace: options.namespace }),
+  }));
   const wrong = answered.flatMap(({ question, found }) =>
     found.filter(({ passes }) => question.expect !== undefined && passes !== (question.expect === "allow")),
   );
@@ -65,7 +68,7 @@ export async function showWhy(open: () => Promise<OpenCluster>, options: WhyOpti
   const parts = [
     ...answered.flatMap(({ found }) => textsOf(found)),
     problemsText(answers.problems),
-    ...(fromFiles?.notes ?? []),
+    ...notes,
     ...wrong.map(
       (one) =>
         `NOT as expected: ${one.from} -> ${one.to} over v${one.family} ${one.passes ? "passes" : "does not pass"}`,
@@ -74,10 +77,18 @@ export async function showWhy(open: () => Promise<OpenCluster>, options: WhyOpti
   return { text: parts.filter((part) => part !== "").join("\n\n"), well };
 }
 
-async function readOnce(open: () => Promise<OpenCluster>): ReturnType<typeof readDeciding> {
+interface Read extends Deciding {
+  services: ServiceNames;
+  /** What a reader of the answers should know. */
+  notes: readonly string[];
+}
+
+async function readAll(open: () => Promise<OpenCluster>, files: readonly string[]): Promise<Read> {
+  if (files.length > 0) return { ...readFromFiles(files), services: new Map() };
   const cluster = await open();
   try {
-    return await readDeciding(cluster);
+    const [deciding, services] = await Promise.all([readDeciding(cluster), readServices(cluster)]);
+    return { ...deciding, services, notes: [] };
   } finally {
     await cluster.kube.close();
   }
@@ -106,10 +117,16 @@ function readQuestion(line: string, where: string, common: { expect?: Expected }
   return [{ from, to, traffic, ...common, ...(expect === undefined ? {} : { expect }), where }];
 }
 
-function answersTo(question: Question, answers: Answers, namespace: string | undefined): WhyAnswer[] {
+interface Naming {
+  namespace: string | undefined;
+  services: ServiceNames;
+}
+
+function answersTo(question: Question, answers: Answers, { namespace, services }: Naming): WhyAnswer[] {
   try {
     const [from, to] = [question.from, question.to].map((name) => placeNamed(name, answers.view, namespace));
     if (from === undefined || to === undefined) throw new Fault("bug", "a question has two ends");
+    for (const place of [from, to]) refuseService(place, services);
     const found = trafficOf(question, to, answers).flatMap((traffic) => answers.why(from, to, traffic));
     if (found.length > 0) return found;
     const [problem] = [...from.problems, ...to.problems];

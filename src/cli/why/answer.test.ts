@@ -2,11 +2,14 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { present } from "../../base/assert.ts";
 import { aCluster, aPod, someEndpoints } from "../../../test/cli-objects.ts";
+import { parseIp } from "../../net/ip.ts";
 import { namespaces, networkPolicies } from "../../kube/policy-objects.ts";
 import type { PolicyObjects } from "../../policy/model.ts";
 import type { ClusterObjects } from "../cluster/read.ts";
 import { placeNamed } from "../route/name.ts";
+import { refuseService } from "../route/services.ts";
 import { createAnswers, type WhyAnswer } from "./answer.ts";
 import { readTraffic } from "./traffic.ts";
 
@@ -133,4 +136,15 @@ void test("traffic that cannot be read is refused", () => {
   for (const text of ["0", "65536", "80/gre", "80/tcp/udp", "/tcp", "http/"]) {
     assert.throws(() => readTraffic(text, []), { name: "Fault" }, text);
   }
+});
+
+void test("the address of a service is refused, with the way to its pods; that of a pod, and one of outside, is not", () => {
+  const { view } = createAnswers(objects({}));
+  const address = present(parseIp("10.96.0.7"), "address");
+  const names = new Map([[address, { name: "db", namespace: "shop" }]]);
+  assert.throws(
+    () => refuseService(placeNamed("10.96.0.7", view), names),
+    /service "db" is no place: kube-proxy.*-n shop/,
+  );
+  for (const other of ["shop/db", "10.4.2.2", "10.96.0.8", "node-1"]) refuseService(placeNamed(other, view), names);
 });

@@ -7,10 +7,10 @@ import { createJudge, type Judge } from "../../policy/judge.ts";
 import type { NamedPort } from "../../policy/model.ts";
 import { protocolText } from "../../policy/port.ts";
 import type { Problem } from "../../policy/problem.ts";
-import { type ClusterView, viewCluster } from "../cluster/view.ts";
+import { type ClusterView, podKey, viewCluster } from "../cluster/view.ts";
 import type { Place } from "../route/place.ts";
 import { commonFamilies } from "../route/way.ts";
-import { addressesOfNodes, type Deciding, namedPorts, policyPods } from "./objects.ts";
+import { addressesOfNodes, type Deciding, policyPods } from "./objects.ts";
 import { packetOf, type Traffic } from "./traffic.ts";
 
 /** One line of the JSON, for one family; it only ever gains keys. */
@@ -68,15 +68,12 @@ export function createAnswers({ cluster, policy }: Deciding, options: AnswerOpti
   const pods = policyPods(view);
   const model = clusterModel(policy, pods, addressesOfNodes(view), options);
   const judge = createJudge(model);
-  const nodeOf = new Map(pods.map(({ namespace, name, node }) => [`${namespace}/${name}`, node]));
+  const byKey = new Map(pods.map((pod) => [podKey(pod.namespace, pod.name), pod]));
+  const nodeOf = (key: string): string | undefined => byKey.get(key)?.node;
   return {
     view,
     problems: model.problems,
-    portsOf: (place) => {
-      const [namespace = "", name = ""] = place.kind === "pod" ? place.key.split("/") : [];
-      const pod = view.pod(namespace, name);
-      return pod === undefined ? [] : namedPorts(pod);
-    },
+    portsOf: (place) => (place.kind === "pod" ? (byKey.get(place.key)?.ports ?? []) : []),
     why: (from, to, traffic) =>
       commonFamilies(from, to).map(([source, destination]) =>
         answer({ from: titleOf(from), to: titleOf(to), source, destination, traffic }, judge, nodeOf),
@@ -87,6 +84,9 @@ export function createAnswers({ cluster, policy }: Deciding, options: AnswerOpti
 const titleOf = (place: Place): string =>
   place.kind === "pod" ? place.key : place.kind === "node" ? place.node : place.addresses.join(" ");
 
+/** The node of a pod, by "namespace/name". */
+type NodeOf = (key: string) => string | undefined;
+
 interface Asked {
   from: string;
   to: string;
@@ -95,7 +95,7 @@ interface Asked {
   traffic: Traffic;
 }
 
-function answer(asked: Asked, judge: Judge, nodeOf: ReadonlyMap<string, string>): WhyAnswer {
+function answer(asked: Asked, judge: Judge, nodeOf: NodeOf): WhyAnswer {
   const { from, to, source, destination, traffic } = asked;
   const packet = packetOf(source, destination, traffic);
   const { always, judgements } = judge.explain(packet);
@@ -113,9 +113,9 @@ function answer(asked: Asked, judge: Judge, nodeOf: ReadonlyMap<string, string>)
   };
 }
 
-function judgementOf(explained: ExplainedJudgement, nodeOf: ReadonlyMap<string, string>): WhyJudgement {
+function judgementOf(explained: ExplainedJudgement, nodeOf: NodeOf): WhyJudgement {
   const { direction, kind, outcome, pod, objects, rule, says, near, cures } = explained;
-  const node = pod === undefined ? undefined : nodeOf.get(pod);
+  const node = pod === undefined ? undefined : nodeOf(pod);
   return {
     judgement: `${direction} ${kind === "groups" ? "groups" : "NetworkPolicy"}`,
     passes: outcome !== "denied",

@@ -162,24 +162,25 @@ function podOf(raw: Raw): Raw[] {
   return [{ ...raw, apiVersion: "v1", kind: "Pod", value }];
 }
 
-/** With a namespace, and with addresses where it has none. */
+/** With a namespace, and with addresses where it has none; where it is bound to no node, on one without a name. */
 function placed(raw: Raw, index: number): Raw {
   const read = withMeta.safeParse(raw.value);
   if (!read.success) throw new Fault("bad-config", `${raw.where}: a pod without a name`);
   const { metadata } = read.data;
-  const { status } = podParts.parse(raw.value);
+  const { spec, status } = podParts.parse(raw.value);
   const name = metadata.namespace ?? namespaceDefault;
   return {
     ...raw,
     value: {
       ...raw.value,
       metadata: { ...metadata, namespace: name, uid: `pod-${index + 1}` },
+      spec: { nodeName: "", ...spec },
       status: { podIPs: madeUp(index), ...status },
     },
   };
 }
 
-const podParts = z.looseObject({ status: z.looseObject({}).prefault({}) });
+const podParts = z.looseObject({ spec: z.looseObject({}).prefault({}), status: z.looseObject({}).prefault({}) });
 
 /** Networks for measurements and for documentation (RFC 2544, RFC 3849): no policy means them by accident. */
 function madeUp(index: number): { ip: string }[] {

@@ -12,11 +12,11 @@ import {
   serviceAccounts,
 } from "../../kube/policy-objects.ts";
 import type { Ip } from "../../net/ip.ts";
-import type { NamedPort, PolicyObjects, PolicyPod } from "../../policy/model.ts";
-import { protocols } from "../../policy/port.ts";
+import type { PolicyObjects, PolicyPod } from "../../policy/model.ts";
+import { policyPodOf } from "../../policy/policy-pod.ts";
 import type { OpenCluster } from "../cluster/open.ts";
 import { type ClusterObjects, readCluster, readFault } from "../cluster/read.ts";
-import { type ClusterView, hasEnded, isOfPod, nodeAddresses, podAddresses } from "../cluster/view.ts";
+import { type ClusterView, isOfPod, nodeAddresses, podAddresses } from "../cluster/view.ts";
 
 export interface Deciding {
   cluster: ClusterObjects;
@@ -64,22 +64,7 @@ async function ifKnown<T>(listed: Promise<T[]>): Promise<T[]> {
 
 /** Every pod with a network of its own, with the addresses of its attachment, or, before there is one, those that its status tells. */
 export function policyPods(view: ClusterView): PolicyPod[] {
-  return view.pods
-    .filter((pod) => pod.spec.hostNetwork !== true && !hasEnded(pod))
-    .map((pod): PolicyPod => {
-      const { namespace = "", name, uid = "", labels = {} } = pod.metadata;
-      const { nodeName = "", serviceAccountName = "default" } = pod.spec;
-      return {
-        namespace,
-        name,
-        uid,
-        labels,
-        serviceAccount: serviceAccountName,
-        node: nodeName,
-        addresses: addressesOf(pod, view),
-        ports: namedPorts(pod),
-      };
-    });
+  return view.pods.flatMap((pod) => policyPodOf(pod, addressesOf(pod, view)) ?? []);
 }
 
 /** An attachment elsewhere than where the pod is bound is none of it: it is a member of nothing. */
@@ -88,20 +73,6 @@ function addressesOf(pod: Pod, view: ClusterView): Ip[] {
   const own = view.attachments(namespace, name).filter(({ endpoint }) => isOfPod(endpoint.uid, pod));
   if (own.length === 0) return podAddresses(pod);
   return own.filter(({ node }) => node === pod.spec.nodeName).flatMap(({ endpoint }) => endpoint.addresses);
-}
-
-const protocolNumbers: ReadonlyMap<string, number> = new Map([
-  ["TCP", protocols.tcp],
-  ["UDP", protocols.udp],
-  ["SCTP", protocols.sctp],
-]);
-
-/** Ports that a pod's containers have given names to. */
-export function namedPorts({ spec: { ports = [] } }: Pod): NamedPort[] {
-  return ports.flatMap(({ name, protocol, port }): NamedPort[] => {
-    const number = protocolNumbers.get(protocol);
-    return number === undefined ? [] : [{ name, protocol: number, port }];
-  });
 }
 
 /** By name: where its kubelet says that it is reached, and where the controller does. */
