@@ -23,7 +23,7 @@ export type Print = (text: string) => void;
 
 const scenarioDirectory = fileURLToPath(new URL("scenarios/", import.meta.url));
 /** What the demo shows, in this order. */
-const demoFiles = ["first-pod.txt", "kubernetes.txt"].map((name) => scenarioDirectory + name);
+const demoFiles = ["first-pod.txt", "kubernetes.txt", "groups.txt"].map((name) => scenarioDirectory + name);
 
 /** The lab that is meant where no name is given and none is up yet. */
 const labNameDefault = "lab";

@@ -1,7 +1,7 @@
 // The program that lives in pods: "serve" answers every caller with its own name and the address it saw, and tries to reach others when the lab asks; "run" tries and ends; "hold" keeps one connection busy.
 
 import { createSocket, type Socket as UdpSocket } from "node:dgram";
-import { closeSync, writeSync } from "node:fs";
+import { closeSync, rmSync, writeSync } from "node:fs";
 import { createConnection, createServer, type Server } from "node:net";
 import { text } from "node:stream/consumers";
 import { runAll } from "./probe-tries.ts";
@@ -85,6 +85,7 @@ function serveTries(path: string, localPort: number): Promise<Server> {
       void runAll(probes, probesAtOnceMax, alive).then((results) => socket.end(JSON.stringify(results)));
     });
   });
+  rmSync(path, { force: true }); // of a server of this name that was killed
   return new Promise((resolve, reject) => {
     server.once("error", reject);
     server.listen(path, () => resolve(server));

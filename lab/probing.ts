@@ -101,7 +101,7 @@ export async function startServer(lab: Lab, { name, netns, port, localPort, port
   return server;
 }
 
-/** Where the server of that name takes tries. One that was killed leaves it behind: the next makes it anew. */
+/** Where the server of that name takes tries. */
 function socketOf(lab: Lab, name: string): string {
   return `${lab.directory}/tries-${name}.sock`;
 }

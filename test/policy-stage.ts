@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import type { TestContext } from "node:test";
 import { loadAddon } from "../src/kernel/addon.ts";
-import type { PolicyTable } from "../src/kernel/contract.ts";
+import { createConntrack } from "../src/kernel/conntrack/conntrack.ts";
+import type { Conntrack, PolicyTable } from "../src/kernel/contract.ts";
 import { createSequence } from "../src/kernel/netlink/message.ts";
 import { createPolicyTable } from "../src/kernel/nftables/policy.ts";
 import { addPod, at as masqAt, ip, type Running, runIn } from "./masq-stage.ts";
@@ -94,6 +95,7 @@ export interface PolicyStage {
   outside: TestNetns;
   podNetns: Readonly<Record<Pod, TestNetns>>;
   policy: PolicyTable;
+  conntrack: Conntrack;
   /** Says of which class a pod's link is. */
   setClass: (pod: Pod, group: number) => void;
   /** Tries each flow and compares: "one tcp two 8080", by both families unless the line ends in "4" or "6". */
@@ -136,7 +138,7 @@ export async function makePolicyStage(t: TestContext): Promise<PolicyStage> {
     node,
     outside,
     podNetns,
-    policy: openPolicy(t, node),
+    ...openKernelParts(t, node),
     setClass: (pod, group) => node.run("ip", "link", "set", pods[pod], "group", String(group)),
     expect: (flows) => expectAll(machines, flows),
     counted: (counter) => {
@@ -146,7 +148,7 @@ export async function makePolicyStage(t: TestContext): Promise<PolicyStage> {
   };
 }
 
-function openPolicy(t: TestContext, node: TestNetns): PolicyTable {
+function openKernelParts(t: TestContext, node: TestNetns): { policy: PolicyTable; conntrack: Conntrack } {
   const addon = loadAddon();
   const namespace = addon.openNetns(node.path);
   const socket = addon.openNetlink(namespace, 12);
@@ -154,10 +156,11 @@ function openPolicy(t: TestContext, node: TestNetns): PolicyTable {
     addon.close(socket);
     addon.close(namespace);
   });
-  return createPolicyTable({
-    call: (request) => addon.call(1, socket, request, 10_000),
-    nextSequence: createSequence(),
-  });
+  const call = (request: Uint8Array): Promise<Buffer> => addon.call(1, socket, request, 10_000);
+  return {
+    policy: createPolicyTable({ call, nextSequence: createSequence() }),
+    conntrack: createConntrack({ addon, netns: namespace, mustBeOpen: () => undefined }),
+  };
 }
 
 /** How long an answer may take that must come, and how long one is waited for that must not. */

@@ -17,7 +17,6 @@ import type { AgentOptions } from "./options.ts";
 import type { Place } from "./place.ts";
 import { type Policing, startPolicing, withoutPolicing } from "./policy/police.ts";
 import type { Station } from "./station.ts";
-import type { Ip } from "../net/ip.ts";
 import { type CallDeps, detachCallOf } from "./server.ts";
 import type { KeptUplink } from "./uplink.ts";
 import { startVanished } from "./vanished.ts";
@@ -96,7 +95,6 @@ export function masqueradeOf(
 
 interface AroundPolicy {
   station: Pick<Station, "pool" | "cluster">;
-  uplink: KeptUplink;
   metrics: Metrics;
   signal: AbortSignal;
   onPass: (pass: LoopPass) => void;
@@ -105,11 +103,10 @@ interface AroundPolicy {
 /** Policy for the pods of this place; none outside Kubernetes. */
 export function policingOf(
   { config, kernel, kube, log }: AgentOptions,
-  { station: { pool, cluster }, uplink, metrics, signal, onPass }: AroundPolicy,
+  { station: { pool, cluster }, metrics, signal, onPass }: AroundPolicy,
 ): Promise<Policing> {
   if (kube === undefined || cluster === undefined) return withoutPolicing({ kernel });
-  const nodeAddresses = (): Ip[] => Object.values(uplink.current().addresses);
-  const deps = { kernel, pool, nodeName: config.node.name, stateDirectory: config.paths.state, nodeAddresses };
+  const deps = { kernel, pool, nodeName: config.node.name, stateDirectory: config.paths.state };
   return startPolicing({ ...deps, log, metrics, signal, onPass }, { kube, findPod: cluster.podOf });
 }
 

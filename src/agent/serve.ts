@@ -78,7 +78,7 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
   let releases: Releases | undefined;
   let policing: Policing | undefined;
   try {
-    policing = await policingOf(options, { station, uplink, metrics, signal: loopStop.signal, onPass });
+    policing = await policingOf(options, { station, metrics, signal: loopStop.signal, onPass });
     for (const loop of policing.loops) start(loop);
     const deps = createDeps(options, {
       pool,

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { startPair } from "../../test/kube/client.ts";
-import type { TestServer } from "../../test/kube/server.ts";
+import type { TestServer, Whim } from "../../test/kube/server.ts";
 import { until } from "../../test/until.ts";
 import type { Cache, Kube, Selection } from "./contract.ts";
 import { type ConfigMap, configMaps } from "./core-objects.ts";
@@ -207,6 +207,21 @@ test("a server that forgets at once, ends at once or refuses is asked ever more 
     following.stop.abort();
   });
   await Promise.all(trials);
+});
+
+test("a server that does not answer at all is tried more often than one that refuses", async (t) => {
+  const limits = { retryMs: 10, retryMaxMs: 10_000, unreachableRetryMaxMs: 20 };
+  const follow = async (whim: Whim): Promise<Following> => {
+    const following = await startFollowing(t, { limits });
+    following.server.whim = ({ query }) => (query.get("watch") === "1" ? whim : undefined);
+    return following;
+  };
+  const refusing = await follow({ answer: 403 });
+  const away = await follow({ drop: "before" });
+  await until("it was tried forty times", () => away.cache.status().failures >= 40);
+  // Half of 10, 20, 40 and so on to 5120 ms is longer than forty waits of at most 20 ms.
+  const { failures } = refusing.cache.status();
+  assert.ok(failures <= 10, `${failures} of the one that refuses`);
 });
 
 test("a watch that told something, or lasted, lets the waits begin anew", async (t) => {

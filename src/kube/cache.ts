@@ -128,7 +128,7 @@ export function startCache<T extends KubeObject>(
         failures += 1;
         lastError = describe(error);
         log[failures === 1 ? "info" : "warn"]({ kind: kind.kind, failures, error: lastError }, "watch begins again");
-        await pause(backOffMs(failures, limits), signal);
+        await pause(backOffMs(failures, limits, error), signal);
       }
     }
   }
@@ -197,8 +197,12 @@ function isForgotten(error: unknown): boolean {
   return ahead || isFault(error, "kube-expired", "kube-refused", "kube-not-found");
 }
 
-/** Between half of the doubled wait and all of it, so that many clients do not come back together. */
-function backOffMs(failures: number, { retryMs, retryMaxMs }: Limits): number {
-  const full = Math.min(retryMs * 2 ** Math.min(failures - 1, 20), retryMaxMs);
+/**
+ * Between half of the doubled wait and all of it, so that many clients do not come back together. It stays shorter where nothing
+ * answers: to try that costs the server nothing.
+ */
+function backOffMs(failures: number, { retryMs, retryMaxMs, unreachableRetryMaxMs }: Limits, error?: unknown): number {
+  const longestMs = isFault(error, "kube-unreachable") ? Math.min(unreachableRetryMaxMs, retryMaxMs) : retryMaxMs;
+  const full = Math.min(retryMs * 2 ** Math.min(failures - 1, 20), longestMs);
   return Math.ceil(full / 2) + randomInt(Math.floor(full / 2) + 1);
 }

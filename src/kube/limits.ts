@@ -30,9 +30,14 @@ export interface Limits {
   watchLivedMs: number;
   /** How often it is looked whether a kind that may be missing has come to be. */
   missingKindMs: number;
-  /** Back-off of following: first wait, and longest. */
+  /** Back-off of following: first wait, and longest where the server gives an answer, if only that it will not. */
   retryMs: number;
   retryMaxMs: number;
+  /**
+   * Longest where nothing answers. Policy that nothing was heard of for a minute counts as unknown, so a server that restarts within
+   * fifty seconds is heard in time.
+   */
+  unreachableRetryMaxMs: number;
 }
 
 export const defaultLimits: Limits = {
@@ -54,6 +59,7 @@ export const defaultLimits: Limits = {
   missingKindMs: 30_000,
   retryMs: 500,
   retryMaxMs: 30_000,
+  unreachableRetryMaxMs: 10_000,
 };
 
 /** Deepest nesting of an answer; objects of Kubernetes stay below thirty. */

@@ -56,12 +56,14 @@ function kernelOfNode({ objects, pods, nodes, groupsJudgeOwnNode }: World, node:
   const { subjects } = localModel(readObjects(objects), local, nodes, memberships, { groupsJudgeOwnNode });
   const keys = [...new Set(subjects.map(classKey))];
   const classOf = (subject: Subject): number => firstClass + keys.indexOf(classKey(subject));
-  const ruleset = createCompiler().compile({
+  const input = {
     subjects: subjects.map((subject) => ({ subject, classNumber: classOf(subject) })),
-    memberships,
-    links: new Set(),
+    links: new Set<string>(),
     groupsJudgeOwnNode,
-  });
+  };
+  const compiler = createCompiler();
+  compiler.compile({ ...input, memberships: new Map() }); // it remembers: nothing of this may be left
+  const ruleset = compiler.compile({ ...input, memberships });
   assertWellFormed(ruleset);
   return (pod) => {
     const subject = subjects.find(({ pod: { uid } }) => uid === pod.uid);

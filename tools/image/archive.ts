@@ -4,6 +4,12 @@ import { createHash } from "node:crypto";
 import { copyFileSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
+/** What scanners of images are told of Fairlead's, beside its version. */
+export const imageLabels = {
+  "org.opencontainers.image.title": "fairlead",
+  "org.opencontainers.image.licenses": "Apache-2.0",
+} as const;
+
 /** What runs in a container of Fairlead: the Dockerfile says the same. */
 export const runtimeConfig = {
   Entrypoint: ["/usr/bin/fairlead"],
@@ -121,11 +127,7 @@ if (import.meta.main) {
     layers: [layer("base", "Debian's libraries and Node"), layer("app", "Fairlead and its modules")],
     runs: {
       ...runtimeConfig,
-      Labels: {
-        "org.opencontainers.image.title": "fairlead",
-        "org.opencontainers.image.version": version,
-        "org.opencontainers.image.licenses": "Apache-2.0",
-      },
+      Labels: { ...imageLabels, "org.opencontainers.image.version": version },
     },
     createdS: Number(createdS),
     madeBy: "tools/image.sh",

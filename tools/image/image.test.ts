@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
-import { runtimeConfig, writeArchive } from "./archive.ts";
+import { imageLabels, runtimeConfig, writeArchive } from "./archive.ts";
 import { imageFiles, modules, reachable } from "./files.ts";
 
 const read = (path: string): string => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
@@ -66,6 +66,8 @@ test("the Dockerfile makes its tree by the same script, and says the same of wha
     "both layers, in the order of the archive",
   );
   assert.equal(line("ENTRYPOINT"), `ENTRYPOINT ${JSON.stringify(runtimeConfig.Entrypoint)}`);
+  const labels = Object.entries(imageLabels).map(([name, text]) => `${name}=${text}`);
+  assert.equal(line("LABEL"), `LABEL ${labels.join(" ")}`);
   assert.equal(line("ENV"), `ENV ${runtimeConfig.Env.join(" ")}`);
   assert.equal(lines.filter((each) => each === `WORKDIR ${runtimeConfig.WorkingDir}`).length, 1);
   assert.equal(line("FROM").split("\n").at(-1), "FROM scratch");

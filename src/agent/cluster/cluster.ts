@@ -13,7 +13,7 @@ import type { Cidr } from "../../net/cidr.ts";
 import type { Ways } from "../place.ts";
 import type { FindPod } from "../policy/pod-policy.ts";
 import { publishedEndpoints, wantedEndpoints } from "./endpoints.ts";
-import { admitPod, isPodOf, type SandboxPod } from "./identity.ts";
+import { createAdmission, isPodOf, type SandboxPod } from "./identity.ts";
 import { keepObject } from "./keep.ts";
 import { givenBlocks, wantedNetwork } from "./node-network.ts";
 import { type NodeFault, peerRoutes, type PeersSeen } from "./peers.ts";
@@ -41,7 +41,7 @@ export interface Cluster {
   firstWord: (withinMs: number) => Promise<void>;
   /** Calls back with each change; one listener at a time. */
   listen: (onChange: (change: ClusterChange) => void) => void;
-  /** See `admitPod`. */
+  /** See `createAdmission`. */
   admit: (pod: SandboxPod) => Promise<Pod | undefined>;
   /** The object of a sandbox's pod, as the API server has told of it last. */
   podOf: FindPod;
@@ -180,7 +180,7 @@ export function joinCluster(options: ClusterOptions): Cluster {
     listen: (onChange) => {
       listener = onChange;
     },
-    admit: (pod) => admitPod(pod, { kube, cache: ownPods, nodeName, log, signal }),
+    admit: createAdmission({ kube, cache: ownPods, nodeName, log, signal, clock: () => performance.now() }),
     podOf,
     podLives: (sandbox) => !ownPods.synced() || podOf(sandbox) !== undefined,
     publish: (pool, until) =>

@@ -2,6 +2,8 @@
 
 import { isDeepStrictEqual } from "node:util";
 import { present } from "../../base/assert.ts";
+import { Fault } from "../../base/fault.ts";
+import { pause } from "../../base/pause.ts";
 import type { Log } from "../../base/log.ts";
 import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import type { Metrics } from "../../base/metrics.ts";
@@ -9,7 +11,6 @@ import type { Pool } from "../../ipam/pool.ts";
 import { attachmentKey } from "../../ipam/store.ts";
 import { applyAll } from "../../kernel/apply.ts";
 import type { Kernel, Link } from "../../kernel/contract.ts";
-import type { Ip } from "../../net/ip.ts";
 import { createCompiler } from "../../policy/compile.ts";
 import { createClasses, firstClass } from "../../policy/compile-classes.ts";
 import { memberChanges, withCarried } from "../../policy/compile-changes.ts";
@@ -26,6 +27,10 @@ import { createSubjects, type Judged } from "./subjects.ts";
 
 /** Longest that an ADD waits for the cluster to tell what judges its pod. */
 const knownWithinMs = 5_000;
+/** How long a start waits for the cluster's word before what was kept counts: it can be older than what the kernel holds. */
+const keptAfterMs = 3_000;
+/** How often it is looked whether that time has come: no event tells. */
+const waitingMs = 100;
 
 export interface PolicyDeps {
   kernel: Kernel;
@@ -35,8 +40,6 @@ export interface PolicyDeps {
   findPod: FindPod;
   /** What an earlier agent has left. */
   kept: KeptPolicy | undefined;
-  /** Addresses of this node. */
-  nodeAddresses: () => readonly Ip[];
   log: Log;
   metrics: Pick<Metrics, "repaired">;
   signal: AbortSignal;
@@ -47,8 +50,12 @@ export interface PolicyDeps {
 export interface Policy extends PodPolicy {
   /** One pass. */
   sync: () => Promise<void>;
-  /** Something that policy follows from has changed. */
-  changed: () => void;
+  /** Something that policy follows from has changed: what the cluster says, or which pods are attached. */
+  changed: (what: "cluster" | "attachments") => void;
+  /** Somebody else may have changed what the kernel holds. */
+  doubt: () => void;
+  /** It is not known yet what to judge by. */
+  isWaiting: () => boolean;
   /** What the kernel was told last; undefined before the first pass that knew. */
   ruleset: () => PolicyRuleset | undefined;
   /** What the next agent is to have; undefined while the cluster has not told everything. */
@@ -73,23 +80,32 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   /** The pods of the last pass, by whose layers the kernel judges. */
   let judgedLast: readonly Judged[] = [];
   let held: PolicyRuleset | undefined;
+  /** The cluster has said something that no pass has taken in yet. */
   let isStale = true;
+  /** The next pass has something to do; else it is a look at the kernel. */
+  let isAsked = true;
+  /** The kernel may not hold what it was told: the next pass has to look, whatever else it has to do. */
+  let isDoubtful = true;
   const view = createView(source, kept);
 
   async function pass(): Promise<void> {
-    const isAsked = isStale;
+    const look = { isDue: isDoubtful || !isAsked, isAll: !isAsked };
     isStale = false;
+    isAsked = false;
+    isDoubtful = false;
     try {
       const now = view();
       if (now === undefined) return void (await kernel.policy.prepare());
-      await passBy(now, isAsked);
+      await passBy(now, look);
     } catch (error) {
       isStale = true;
+      isAsked = true;
+      isDoubtful = true;
       throw error;
     }
   }
 
-  async function passBy({ objects, told }: View, isAsked: boolean): Promise<void> {
+  async function passBy({ objects, told }: View, look: { isDue: boolean; isAll: boolean }): Promise<void> {
     const judged = subjects.of(pool.all(), objects);
     const ours = new Map(judged.map((one) => [one.attachment.wire.hostIndex, one]));
     const links = (await kernel.node.links()).filter(({ index }) => ours.has(index));
@@ -109,8 +125,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     // What links still carry stays until they are moved.
     const before = held;
     const both = before === undefined ? ruleset : withCarried(before, ruleset, carried);
-    // A pass that nobody has asked for is a look at the kernel.
-    const hasChanged = await kernel.policy.ensure(both, isAsked ? "as left" : undefined);
+    const hasChanged = await kernel.policy.ensure(both, look.isDue ? undefined : "as left");
     held = both;
     groups.clear();
     for (const { subject, classNumber } of assigned) groups.set(subject.key, classNumber);
@@ -118,9 +133,9 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     const moved = await move(links, ours);
     if (both !== ruleset) await kernel.policy.ensure(ruleset, "as left");
     held = ruleset;
-    if (hasChanged && !isAsked) metrics.repaired("policy", 1);
+    if (hasChanged && look.isAll) metrics.repaired("policy", 1);
     if (!moved && !isNarrower(before, ruleset)) return;
-    const nodes = new Map([[nodeName, deps.nodeAddresses()]]);
+    const nodes = new Map([[nodeName, (await kernel.node.addresses()).map(({ address }) => address)]]);
     deps.onNarrowed({ subjects: judged, nodes, memberships, groupsJudgeOwnNode: false });
   }
 
@@ -148,9 +163,14 @@ export function keepPolicy(deps: PolicyDeps): Policy {
 
   return {
     sync: () => turns.next(),
-    changed: () => {
-      isStale = true;
+    changed: (what) => {
+      isStale ||= what === "cluster";
+      isAsked = true;
     },
+    doubt: () => {
+      isDoubtful = true;
+    },
+    isWaiting: () => view() === undefined,
     ruleset: () => held,
     keepable: () =>
       source.known()
@@ -163,10 +183,9 @@ export function keepPolicy(deps: PolicyDeps): Policy {
         : undefined,
     groupOf: (id) => groups.get(attachmentKey(id)),
     enter: async (attachment, pod) => {
-      if (view() === undefined) await source.whenKnown(knownWithinMs, deps.signal);
       subjects.remember(attachment, pod);
-      const now = view();
-      const judged = now && subjects.one(attachment, now.objects);
+      const now = await viewWithin(view, source, deps.signal);
+      const judged = subjects.one(attachment, now.objects);
       if (judged === undefined) return openGroup;
       const known = isStale || turns.isBusy() || held === undefined ? undefined : classOfTwin(judged);
       if (known === undefined) await turns.next();
@@ -181,22 +200,51 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   };
 }
 
-/** Policy as the cluster tells it once it has told everything; as it was kept until then; undefined where neither is there. */
+/**
+ * Policy as the cluster tells it once it has told everything. Until then as it was kept, where the API server does not answer;
+ * undefined while that is not sure, and where nothing was kept.
+ */
 function createView(source: PolicySource, kept: KeptPolicy | undefined): () => View | undefined {
+  const startedMs = performance.now();
   let read: { version: number; objects: ReadObjects } | undefined;
   const keptView = kept && { objects: readObjects(kept.objects), told: kept.memberships };
   return () => {
-    if (!source.known()) return keptView;
+    if (!source.known()) {
+      return source.failing() || performance.now() - startedMs > keptAfterMs ? keptView : undefined;
+    }
     const version = source.version();
     if (read?.version !== version) read = { version, objects: readObjects(source.objects()) };
     return { objects: read.objects, told: source.memberships() };
   };
 }
 
+/** @throws Fault "policy-unknown" where neither the cluster nor what was kept tells in time */
+async function viewWithin(view: () => View | undefined, source: PolicySource, signal: AbortSignal): Promise<View> {
+  const endMs = performance.now() + knownWithinMs;
+  for (let now = view(); ; now = view()) {
+    if (now !== undefined) return now;
+    if (performance.now() >= endMs || signal.aborted) break;
+    await pause(waitingMs, signal);
+  }
+  throw new Fault(
+    "policy-unknown",
+    `it is not known yet which policies judge this pod: ${source.missing()}; try again`,
+  );
+}
+
 /** Starts the loop that keeps it. */
-export function startPolicy({ sync }: Policy, signal: AbortSignal, onPass: (pass: LoopPass) => void): Loop {
+export function startPolicy({ sync, isWaiting }: Policy, signal: AbortSignal, onPass: (pass: LoopPass) => void): Loop {
   // Events of one cause come within a few milliseconds.
-  return startLoop({ name: "policy", minMs: 5, retryMs: 200, retryMaxMs: 10_000, maxMs: 30_000, sync, signal, onPass });
+  return startLoop({
+    name: "policy",
+    minMs: 5,
+    retryMs: 200,
+    retryMaxMs: 10_000,
+    maxMs: () => (isWaiting() ? waitingMs : 30_000),
+    sync,
+    signal,
+    onPass,
+  });
 }
 
 /** Whether something may pass by `before` that does not by `after`, of pods that keep their class. */

@@ -7,9 +7,8 @@ import type { Metrics } from "../../base/metrics.ts";
 import type { Pool } from "../../ipam/pool.ts";
 import type { Kernel } from "../../kernel/contract.ts";
 import type { CacheStatus, Kube } from "../../kube/contract.ts";
-import type { Ip } from "../../net/ip.ts";
 import { startCutting } from "./cut.ts";
-import { keepPolicy, startPolicy } from "./keep.ts";
+import { keepPolicy, type Policy, startPolicy } from "./keep.ts";
 import { createPolicyFile, keptPolicyFile, readKeptPolicy } from "./kept.ts";
 import { type FindPod, openPolicy, type PodPolicy } from "./pod-policy.ts";
 import { followPolicy } from "./sources.ts";
@@ -20,7 +19,6 @@ export interface PolicingDeps {
   nodeName: string;
   /** Where the agent's state lies. */
   stateDirectory: string;
-  nodeAddresses: () => readonly Ip[];
   log: Log;
   metrics: Pick<Metrics, "repaired">;
   signal: AbortSignal;
@@ -48,7 +46,7 @@ export async function startPolicing(
   deps: PolicingDeps,
   { kube, findPod }: { kube: Kube; findPod: FindPod },
 ): Promise<Policing> {
-  const { kernel, pool, nodeName, nodeAddresses, log, metrics, signal, onPass } = deps;
+  const { kernel, pool, nodeName, log, metrics, signal, onPass } = deps;
   const file = keptPolicyFile(deps.stateDirectory);
   const kept = await readKeptPolicy(file, log);
   const source = followPolicy({ kube, signal, onChange: () => ask() });
@@ -60,7 +58,6 @@ export async function startPolicing(
     source,
     findPod,
     kept,
-    nodeAddresses,
     log,
     metrics,
     signal,
@@ -82,19 +79,16 @@ export async function startPolicing(
     onPass,
   });
   const keeping = startPolicy(policy, signal, onPass);
-  const ask = (): void => {
-    policy.changed();
+  const ask = (what: Parameters<typeof policy.changed>[0] = "cluster"): void => {
+    policy.changed(what);
     keeping.trigger();
     writing.trigger();
   };
-  pool.watch(() => {
-    keeping.trigger();
-    writing.trigger();
-  });
+  pool.watch(() => ask("attachments"));
   return {
     policy,
-    loops: [keeping, cutting.loop, writing],
-    podsChanged: ask,
+    loops: [doubting(keeping, policy), cutting.loop, writing],
+    podsChanged: () => ask(),
     caches: source.caches,
     // What the last half second brought, too.
     done: Promise.all([source.done, keeping.done, writing.done])
@@ -102,5 +96,16 @@ export async function startPolicing(
       .catch((error: unknown) =>
         log.error({ file, error: describe(error) }, "policy was not written down for the next agent"),
       ),
+  };
+}
+
+/** Whoever else triggers the loop has seen somebody change the kernel. */
+function doubting(loop: Loop, { doubt }: Policy): Loop {
+  return {
+    ...loop,
+    trigger: () => {
+      doubt();
+      loop.trigger();
+    },
   };
 }

@@ -1,6 +1,5 @@
 // Policy as the cluster tells it: every kind that decides, followed; and whether all of it has been heard.
 
-import { Fault } from "../../base/fault.ts";
 import type { Cache, CacheStatus, Kind, Kube, KubeObject } from "../../kube/contract.ts";
 import {
   membershipSlices,
@@ -22,8 +21,10 @@ export interface PolicySource {
   memberships: () => Memberships;
   /** Every kind has been heard of as a whole since the start: only then may anything be taken back. */
   known: () => boolean;
-  /** Settles when `known`. @throws Fault "policy-unknown" that names what is missing, after `withinMs` */
-  whenKnown: (withinMs: number, signal: AbortSignal) => Promise<void>;
+  /** The API server has failed to answer. */
+  failing: () => boolean;
+  /** What keeps it from being known, for people. */
+  missing: () => string;
   caches: () => CacheStatus[];
   /** Settles when all following has ended. */
   done: Promise<unknown>;
@@ -75,15 +76,13 @@ export function followPolicy({ kube, signal, onChange }: PolicySourceOptions): P
     version: () => version,
     memberships: book.memberships,
     known: () => caches.every((cache) => cache.synced()),
-    whenKnown: async (withinMs, until) => {
-      try {
-        await Promise.all(caches.map((cache) => cache.whenSynced(withinMs, until)));
-      } catch (error) {
-        throw new Fault("policy-unknown", "it is not known yet which policies judge this pod; try again", {
-          cause: error,
-        });
-      }
-    },
+    failing: () => caches.some((cache) => cache.status().failures > 0),
+    missing: () =>
+      caches
+        .filter((cache) => !cache.synced())
+        .map((cache) => cache.status())
+        .map(({ kind, lastError }) => `${kind} not listed (${lastError ?? "no answer so far"})`)
+        .join("; "),
     caches: () => caches.map((cache) => cache.status()),
     done: Promise.all(caches.map(({ done }) => done)),
   };

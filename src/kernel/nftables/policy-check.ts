@@ -29,17 +29,26 @@ export function mustBeSound(ruleset: PolicyRuleset): void {
   }
 }
 
-function mustBeSoundLayer({ name, ports, peerLists, rest }: LayerChains, ruleset: PolicyRuleset): void {
+/** Layers whose own parts have been looked at: most are the same objects as before. */
+const sound = new WeakSet<LayerChains>();
+
+function mustBeSoundLayer(layer: LayerChains, ruleset: PolicyRuleset): void {
+  const { name, peerLists, rest } = layer;
+  if (!sound.has(layer)) mustBeSoundAlone(layer);
+  sound.add(layer);
+  for (const test of peerLists.flat()) mustBePeer(name, test, ruleset);
+  for (const { peer } of rest) if (peer !== undefined) mustBePeer(name, peer, ruleset);
+}
+
+function mustBeSoundAlone({ name, ports, peerLists, rest }: LayerChains): void {
   const keys = new Set(ports.map(({ protocol, port }) => `${protocol} ${port}`));
   assert(keys.size === ports.length, `the layer ${name} has each port once`);
   for (const { peers } of ports) {
     assert(peers === "any" || peerLists[peers] !== undefined, `the layer ${name} has a list of peers ${peers}`);
   }
-  for (const test of peerLists.flat()) mustBePeer(name, test, ruleset);
-  for (const { protocol, ports: range, icmp, peer } of rest) {
+  for (const { protocol, ports: range, icmp } of rest) {
     assert(icmp === undefined || protocol === 1 || protocol === 58, `a rule of ${name} on ICMP is of protocol 1 or 58`);
     assert(range === undefined || protocol !== undefined, `a rule of ${name} on ports has a protocol`);
-    if (peer !== undefined) mustBePeer(name, peer, ruleset);
   }
 }
 

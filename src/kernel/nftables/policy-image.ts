@@ -2,6 +2,7 @@
 
 import { assert } from "../../base/assert.ts";
 import type { BlockSet, LayerChains, MemberSet, PolicyRuleset } from "../../policy/ruleset.ts";
+import { policyLimits } from "../contract.ts";
 import type { Request } from "../netlink/message.ts";
 import { userDataType } from "./constants.ts";
 import type { SetIds } from "./expressions.ts";
@@ -92,6 +93,10 @@ export const noPolicy: PolicyRuleset = {
 const layerImages = new WeakMap<LayerChains, LayerImage>();
 const setImages = new WeakMap<MemberSet | BlockSet, SetImage>();
 
+/** Of chains that ask several layers, by their names, which tell of all that they are. */
+const classImages = new Map<string, ChainImage>();
+const classImagesMax = 3 * policyLimits.classes;
+
 /** @throws Fault "bug" for a ruleset that is beyond `policyLimits`, or names what is not in it */
 export function policyImage(ruleset: PolicyRuleset): PolicyImage {
   const { classes, layers, memberSets, blockSets, links } = ruleset;
@@ -109,7 +114,7 @@ export function policyImage(ruleset: PolicyRuleset): PolicyImage {
     ...baseImages,
     ...(maps.includes("toNode") ? inputImages : []),
     ...judging.flatMap((layer) => layer.chains),
-    ...classChains(classes).map((chain) => chainImage(table, chain, ids(0))),
+    ...classChains(classes).map(classChainImage),
   ];
   const counters = [...baseCounters, ...judging.map(({ counter }) => counter)];
   return {
@@ -155,6 +160,15 @@ function layerImage(layer: LayerChains): LayerImage {
     const { counter, map, chains } = layerParts(layer);
     return { counter, map: map && portMapImage(map), chains: chains.map((chain) => chainImage(table, chain, ids(0))) };
   });
+}
+
+function classChainImage(chain: Chain): ChainImage {
+  const known = classImages.get(chain.name);
+  if (known !== undefined) return known;
+  if (classImages.size >= classImagesMax) classImages.clear();
+  const image = chainImage(table, chain, ids(0));
+  classImages.set(chain.name, image);
+  return image;
 }
 
 function portMapImage(map: VerdictMap): SetImage {

@@ -126,9 +126,31 @@ function isDamaged({ tag, flags, sets, chains }: PolicyState, image: PolicyImage
     tag !== image.tag ||
     flags !== 0 ||
     baseChainNames.some((name) => !chains.has(name)) ||
-    [...image.chains].some(([name, { shape }]) => chains.has(name) && !isDeepStrictEqual(chains.get(name), shape)) ||
+    [...image.chains].some(([name, { shape }]) => chains.has(name) && !isShape(chains.get(name), shape)) ||
     [...image.sets].some(([name, set]) => (sets.get(name)?.tag ?? set.tag) !== set.tag)
   );
+}
+
+function isShape(found: ChainShape | undefined, shape: ChainShape): boolean {
+  return found === shape || isDeepStrictEqual(found, shape);
+}
+
+/**
+ * What was read, with a mark less on those constant sets that nobody can vouch for: they are looked at by no chain that is as in
+ * `known`, so somebody may have changed them.
+ */
+export function doubted(found: PolicyState, known: readonly PolicyImage[]): PolicyState {
+  const proven = new Set<string>();
+  for (const { chains } of known) {
+    for (const [name, { shape, looksAt }] of chains) {
+      if (isShape(found.chains.get(name), shape)) for (const set of looksAt) proven.add(set);
+    }
+  }
+  const sets = [...found.sets].map(([name, set]): [string, SetState] => {
+    const isDoubtful = set.elements === undefined && !proven.has(name);
+    return [name, isDoubtful ? { ...set, tag: "" } : set];
+  });
+  return { ...found, sets: new Map(sets) };
 }
 
 function changesOf(found: PolicyState, { name, elements = none }: SetImage): Changes {

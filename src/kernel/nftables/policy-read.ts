@@ -1,9 +1,10 @@
 // Reads the policy table back from the kernel. Constant sets are not read: nobody can change what a rule of ours refers to.
 
-import { verdicts as verdictCodes } from "./constants.ts";
 import { isFault } from "../../base/fault.ts";
+import { decodeAttributes, defineAttributes, eachAttribute } from "../netlink/codec.ts";
 import type { Channel } from "./channel.ts";
-import { nftMessage, objectCounter, setFlag, userDataType } from "./constants.ts";
+import { nftMessage, objectCounter, setFlag, userDataType, verdicts } from "./constants.ts";
+import { dataAny } from "./expression-kinds.ts";
 import { attributesMessage, objectAttributes, userDataValue } from "./messages.ts";
 import { policyTableName } from "./policy-base.ts";
 import { type Element, type Elements, elementKey } from "./policy-image.ts";
@@ -57,29 +58,50 @@ async function readSets(channel: Channel): Promise<PolicyState["sets"]> {
   return sets;
 }
 
+/** The list itself: a hundred thousand elements as objects would take a second. */
+const elementList = defineAttributes({ elements: { id: 3, kind: "bytes" } });
+const [elementKeyId, elementDataId, valueId] = [1, 2, 1];
+
 async function readElements(channel: Channel, set: string): Promise<Elements> {
   const question = attributesMessage(nftMessage.getElements, 0, elementsAttributes, { table, set });
-  const answers = await channel.dump(`read the policy set ${set}`, question, elementsAttributes);
+  const answers = await channel.dump(`read the policy set ${set}`, question, elementList);
   const elements = new Map<string, Element>();
-  for (const { elements: part = [] } of answers) {
-    for (const { key, data } of part) {
-      const bytes = key?.value ?? Buffer.alloc(0);
-      const verdict = data?.verdict && foundVerdict(data.verdict);
-      elements.set(elementKey(bytes), { key: bytes, ...(verdict === undefined ? {} : { verdict }) });
-    }
+  for (const { elements: list } of answers) {
+    if (list === undefined) continue;
+    const bytes = Buffer.from(list.buffer, list.byteOffset, list.length);
+    eachAttribute(bytes, 0, bytes.length, (_id, from, to) => {
+      const element = readElement(bytes, from, to);
+      elements.set(elementKey(element.key), element);
+    });
   }
   return elements;
 }
 
+function readElement(bytes: Buffer, from: number, to: number): Element {
+  let key: Buffer = bytes.subarray(from, from);
+  let verdict: Verdict | undefined;
+  eachAttribute(bytes, from, to, (id, at, end) => {
+    if (id === elementKeyId) {
+      eachAttribute(bytes, at, end, (inner, first, last) => {
+        if (inner === valueId) key = bytes.subarray(first, last);
+      });
+    } else if (id === elementDataId) {
+      const data = decodeAttributes(dataAny, bytes.subarray(at, end));
+      verdict = data.verdict && foundVerdict(data.verdict);
+    }
+  });
+  return verdict === undefined ? { key } : { key, verdict };
+}
+
 function foundVerdict({ code = 0, chain = "" }: { code?: number | undefined; chain?: string | undefined }): Verdict {
   switch (code | 0) {
-    case verdictCodes.goto:
+    case verdicts.goto:
       return { goto: chain };
-    case verdictCodes.jump:
+    case verdicts.jump:
       return { jump: chain };
-    case verdictCodes.return:
+    case verdicts.return:
       return { verdict: "return" };
-    case verdictCodes.accept:
+    case verdicts.accept:
       return { verdict: "accept" };
     default:
       return { verdict: "drop" };

@@ -161,3 +161,46 @@ for (const trust of [undefined, "as left"] as const) {
     },
   );
 }
+
+void test("an address that goes from one group to another is never in both", { timeout: 110_000 }, async (t) => {
+  const groups = ["m_left", "m_right"] as const;
+  const toOpen = { protocol: udp, ports: { first: allowed, last: allowed } };
+  // Each layer lets through to its own group: to reach pod two on what is denied, it would have to be in both.
+  const layers = groups.map((set) =>
+    layer(`to_${set}`, { rest: [toOpen, { protocol: udp, peer: { family: 4, set } }] }),
+  );
+  const { policy, end } = await flooded(
+    t,
+    ruleset({
+      classes: { 101: { egress: layers.map(({ name }) => name) }, 102: {} },
+      layers,
+      memberSets: [members("m_left", 4, at.two[4]), members("m_right", 4)],
+    }),
+  );
+  const { elements } = members("m_left", 4, at.two[4]);
+  for (let n = 0; n < 20 * switches; n += 1) {
+    const [from, to] = n % 2 === 0 ? groups : groups.toReversed();
+    await policy.change({ remove: new Map([[from ?? "", elements]]), add: new Map([[to ?? "", elements]]) });
+  }
+  nothingWrong(await end(), 2000);
+});
+
+void test(
+  "what the sender's class denied passes at no moment when the receiver's is to deny it, or back",
+  { timeout: 110_000 },
+  async (t) => {
+    const layers = (["egress", "ingress"] as const).flatMap((direction) => [
+      letting("allowed", direction, 0, "ports"),
+      letting("both", direction, 0, "ports"),
+    ]);
+    const [narrowOut, wideOut, narrowIn, wideIn] = layers.map(({ name }) => [name]);
+    const between = (egress: string[] | undefined, ingress: string[] | undefined): PolicyRuleset =>
+      ruleset({ ...common, layers, classes: { 101: { egress: egress ?? [] }, 102: { ingress: ingress ?? [] } } });
+    const [atSender, atReceiver] = [between(narrowOut, wideIn), between(wideOut, narrowIn)];
+    const { policy, end } = await flooded(t, atSender);
+    for (let n = 0; n < 5 * switches; n += 1) {
+      assert.equal(await policy.ensure(n % 2 === 0 ? atReceiver : atSender, "as left"), true);
+    }
+    nothingWrong(await end(), 2000);
+  },
+);

@@ -23,7 +23,9 @@ export function changesBetween(set: string, before: Elements, after: Elements): 
 }
 
 function without(elements: Elements, others: Elements): Elements {
-  return new Map([...elements].filter(([key, element]) => !isSame(element, others.get(key))));
+  const rest = new Map<string, Element>();
+  for (const [key, element] of elements) if (!isSame(element, others.get(key))) rest.set(key, element);
+  return rest;
 }
 
 function isSame({ verdict }: Element, other: Element | undefined): boolean {

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { makeNetns, type TestNetns } from "../../../test/netns.ts";
-import { emptyRuleset, fullRuleset, members } from "../../../test/policy-rulesets.ts";
+import { blocks, emptyRuleset, fullRuleset, layer, members, ruleset } from "../../../test/policy-rulesets.ts";
 import type { PolicyRuleset } from "../../policy/ruleset.ts";
 import { loadAddon } from "../addon.ts";
 import type { PolicyTable } from "../contract.ts";
@@ -125,6 +125,10 @@ for (const [name, commands] of Object.entries(drifts)) {
   });
 }
 
+/** What stays where a table is changed and not made anew. */
+const handleOf = (netns: TestNetns): string =>
+  /fairlead-policy \{ # handle (\d+)/.exec(netns.run("nft", "-a", "list", "ruleset"))?.[1] ?? assert.fail();
+
 void test("what a rule looks at nobody else can change", async (t) => {
   const netns = makeNetns(t);
   await open(openCall(t, netns)).ensure(fullRuleset);
@@ -139,16 +143,47 @@ void test("what a rule looks at nobody else can change", async (t) => {
   }
 });
 
+void test("networks that a new layer shares with one that somebody flushed are not believed", async (t) => {
+  const netns = makeNetns(t);
+  const sharing = (name: string) =>
+    ruleset({
+      classes: { 101: { egress: [name] } },
+      layers: [layer(name, { rest: [{ peer: { family: 4, set: "b4" } }] })],
+      blockSets: [blocks("b4", "10.0.0.0/8", "172.16.0.0/12")],
+    });
+  await open(openCall(t, netns)).ensure(sharing("one"));
+  netns.run("nft", `flush chain ${table} one`);
+  netns.run("nft", `add element ${table} b4 { 64.0.0.0/2 }`);
+  assert.equal(await open(openCall(t, netns)).ensure(sharing("two")), true);
+  const fresh = makeNetns(t);
+  await open(openCall(t, fresh)).ensure(sharing("two"));
+  assert.deepEqual(nftJson(netns), nftJson(fresh));
+});
+
+void test("what others change elsewhere does not make an edit of policy a load of all of it", async (t) => {
+  const netns = makeNetns(t);
+  const sharing = (name: string) =>
+    ruleset({
+      classes: { 101: { egress: [name] } },
+      layers: [layer(name, { rest: [{ peer: { family: 4, set: "b4" } }] })],
+      blockSets: [blocks("b4", "10.0.0.0/8")],
+    });
+  const policy = open(openCall(t, netns));
+  await policy.ensure(sharing("one"));
+  const before = handleOf(netns);
+  netns.run("nft", "add table inet other");
+  assert.equal(await policy.ensure(sharing("two")), true);
+  assert.equal(handleOf(netns), before);
+});
+
 void test("an agent that starts finds what the one before it left, and changes what is another", async (t) => {
   const netns = makeNetns(t);
   await open(openCall(t, netns)).ensure(fullRuleset);
-  const handle = (): string =>
-    /fairlead-policy \{ # handle (\d+)/.exec(netns.run("nft", "-a", "list", "ruleset"))?.[1] ?? "";
-  const before = handle();
+  const before = handleOf(netns);
   const policy = open(openCall(t, netns));
   assert.equal(await policy.ensure(emptyRuleset, "as left"), true);
   assert.equal(await policy.ensure(fullRuleset, "as left"), true);
-  assert.equal(handle(), before, "the table was not loaded anew");
+  assert.equal(handleOf(netns), before, "the table was not loaded anew");
   const fresh = makeNetns(t);
   await open(openCall(t, fresh)).ensure(fullRuleset);
   assert.deepEqual(nftJson(netns), nftJson(fresh), "nothing is left of what was");

@@ -7,7 +7,7 @@ import { deleteTable, newTable } from "./messages.ts";
 import { policyTableName } from "./policy-base.ts";
 import { noPolicy, type PolicyImage, policyImage } from "./policy-image.ts";
 import { type SetChange, changeSteps, changedState, linkChange, memberChanges } from "./policy-members.ts";
-import { type PolicyState, type Step, policySteps, reload, stateOf } from "./policy-plan.ts";
+import { type PolicyState, type Step, doubted, policySteps, reload, stateOf } from "./policy-plan.ts";
 import { readPolicy } from "./policy-read.ts";
 import { readGeneration, readTable } from "./table-read.ts";
 import { changedMeanwhile, createTurns } from "./turns.ts";
@@ -21,6 +21,8 @@ export function createPolicyTable(options: ChannelOptions): PolicyTable {
   const takeTurn = createTurns(whose);
   /** What this object left; undefined where it does not know. `generation`: the one in which nothing else had changed. */
   let left: { state: PolicyState; generation: number | undefined } | undefined;
+  /** What was made last: chains that are as in it look at sets that are as in it. */
+  let made: PolicyImage | undefined;
 
   /** Each step after the other, while the generations follow each other; where none is given, whatever others do. */
   async function commitAll(steps: readonly Step[], first: number | undefined): Promise<number | undefined> {
@@ -34,41 +36,42 @@ export function createPolicyTable(options: ChannelOptions): PolicyTable {
   }
 
   /** Does `work` with what this object left; where that fails or is not known, with what is there. */
-  async function trusting<T>(work: (state: PolicyState | undefined) => Promise<T>): Promise<T> {
+  async function trusting<T>(work: (state: PolicyState | undefined, isLeft: boolean) => Promise<T>): Promise<T> {
     const known = left;
     if (known !== undefined) {
       try {
-        return await work(known.state);
+        return await work(known.state, true);
       } catch (error) {
         if (!isFault(error, "kernel-missing") && !isFault(error, "kernel-exists")) throw error;
         left = undefined; // somebody else was here
       }
     }
-    return work((await readPolicy(channel))?.state);
+    return work((await readPolicy(channel))?.state, false);
   }
 
   async function ensureAsLeft(image: PolicyImage): Promise<boolean> {
-    return trusting(async (state) => {
-      const steps = policySteps(state, image);
-      await commitAll(steps, undefined);
-      left = { state: stateOf(image), generation: undefined };
-      return steps.length > 0;
-    });
+    return trusting(async (state) => become(image, policySteps(state && doubt(state, image), image), undefined));
   }
+
+  async function become(image: PolicyImage, steps: readonly Step[], first: number | undefined): Promise<boolean> {
+    const generation = await commitAll(steps, first);
+    left = { state: stateOf(image), generation };
+    made = image;
+    return steps.length > 0;
+  }
+
+  const doubt = (state: PolicyState, image: PolicyImage): PolicyState =>
+    state === left?.state ? state : doubted(state, made === undefined ? [image] : [image, made]);
 
   async function ensure(image: PolicyImage, isLastTry: boolean): Promise<boolean> {
     if (isLastTry) {
       // It asks for no generation: a program that commits all the time cannot keep policy away.
-      await commitAll([{ what: "load the policy table", messages: reload(image) }], undefined);
-      left = { state: stateOf(image), generation: undefined };
-      return true;
+      return become(image, [{ what: "load the policy table", messages: reload(image) }], undefined);
     }
     const found = await readOrKnown();
-    const steps = policySteps(found?.state, image);
+    const steps = policySteps(found && doubt(found.state, image), image);
     if (steps.length === 0 && (await readGeneration(channel)) !== found?.generation) throw changedMeanwhile(whose);
-    const generation = await commitAll(steps, found?.generation);
-    left = { state: stateOf(image), generation };
-    return steps.length > 0;
+    return become(image, steps, found?.generation);
   }
 
   /** Nothing is read where no ruleset of the namespace has changed. */
@@ -80,10 +83,11 @@ export function createPolicyTable(options: ChannelOptions): PolicyTable {
   }
 
   async function change(changes: readonly SetChange[]): Promise<void> {
-    await trusting(async (state) => {
+    await trusting(async (state, isLeft) => {
       if (state === undefined) throw new Fault("kernel-missing", "there is no policy table whose sets change");
       await commitAll(changeSteps(state, changes), undefined);
-      left = { state: changedState(state, changes), generation: undefined };
+      // What was only read has sets that nobody vouches for: `ensure` is to read it too.
+      if (isLeft) left = { state: changedState(state, changes), generation: undefined };
     });
   }
 

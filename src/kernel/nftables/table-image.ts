@@ -129,6 +129,8 @@ export interface ChainImage {
   /** Makes it, without rules. */
   make: Request;
   rules: readonly Request[];
+  /** Named sets and maps that its rules refer to: as long as they do, a constant one holds what it was made with. */
+  looksAt: readonly string[];
 }
 
 /** A chain as it should be in the table of that name. */
@@ -138,6 +140,7 @@ export function chainImage(table: string, chain: Chain, setIds: SetIds): ChainIm
     shape: chainShape(chain, rules),
     make: newChain(table, chain),
     rules: rules.flatMap(({ messages }) => messages),
+    looksAt: chain.rules.flat().flatMap((one) => ("inSet" in one ? one.inSet : "byMap" in one ? one.byMap : [])),
   };
 }
 
