@@ -59,6 +59,12 @@ const changes = (set: string, ...elements: string[]) => new Map([[set, elements.
 
 /** Registers the tests. */
 export function testPolicy(make: MakeKernel): void {
+  testRulesets(make);
+  testMembers(make);
+  testOthers(make);
+}
+
+function testRulesets(make: MakeKernel): void {
   for (const trust of [undefined, "as left"] as const) {
     for (const [name, other] of Object.entries(others)) {
       void test(`policy becomes another and goes back, ${trust ?? "read"}: ${name}`, async (t) => {
@@ -84,7 +90,9 @@ export function testPolicy(make: MakeKernel): void {
     });
     assert.equal(await policy.ensure(turned), false);
   });
+}
 
+function testMembers(make: MakeKernel): void {
   void test("members come and go; what is there or gone already is no error", async (t) => {
     const { policy } = (await make(t)).kernel;
     await policy.ensure(start);
@@ -132,7 +140,9 @@ export function testPolicy(make: MakeKernel): void {
     await assert.rejects(policy.change({ add: changes("m4", "10.4.1.9 tcp 80") }), faultOf("kernel-refused"));
     assert.equal(await policy.ensure(start), false);
   });
+}
 
+function testOthers(make: MakeKernel): void {
   void test("prune removes the table, twice if asked", async (t) => {
     const { policy } = (await make(t)).kernel;
     await policy.prune();
