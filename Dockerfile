@@ -7,6 +7,7 @@ RUN tools/machine.sh image && tools/machine.sh modules && make -s -C native && t
 FROM scratch
 COPY --from=build /src/build/image/base/ /
 COPY --from=build /src/build/image/app/ /
+LABEL org.opencontainers.image.title=fairlead org.opencontainers.image.licenses=Apache-2.0
 ENV PATH=/usr/bin
 WORKDIR /
 ENTRYPOINT ["/usr/bin/fairlead"]

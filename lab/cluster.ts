@@ -3,11 +3,14 @@
 import { present } from "../src/base/assert.ts";
 import { Fault } from "../src/base/fault.ts";
 import type { Daemon } from "./daemon.ts";
-import { placeholder } from "./forms.ts";
+import type { FlowTable } from "./flows.ts";
+import { placeholder } from "./form.ts";
+import { type HeldConnections, createHeldConnections } from "./held.ts";
 import type { Addresses, ClusterLayout } from "./layout.ts";
 import { type Assign, type Kubernetes, startKubernetes } from "./kubernetes.ts";
-import { makeMachines } from "./machines.ts";
+import { leadToPods, makeMachines } from "./machines.ts";
 import { createNode, type LabNode } from "./node.ts";
+import { namespaceDefault, type PodWish } from "./pod-object.ts";
 import { type Endpoint, startServer } from "./probing.ts";
 import type { Lab } from "./record.ts";
 import type { Sandbox } from "./runtime.ts";
@@ -16,6 +19,7 @@ import { all } from "./waiting.ts";
 /** A pod, which is its first container too. */
 export interface Pod extends Endpoint {
   node: LabNode;
+  namespace: string;
   hostNetwork: boolean;
 }
 
@@ -34,13 +38,22 @@ export interface Cluster {
   readonly pods: ReadonlyMap<string, Pod>;
   /** Sandboxes that were deleted, oldest first. */
   readonly former: readonly FormerSandbox[];
+  readonly held: HeldConnections;
+  /** The `fairlead` that runs, where it is not that of this project. */
+  readonly program?: string | undefined;
+  /** Ports that every pod, node and machine answers at beside its own. */
+  readonly ports: readonly number[];
+  /** The machine beyond the gateway. */
+  readonly outside?: Endpoint;
+  /** What `expect every flow passes or not as before` is held against. */
+  lastTable?: FlowTable;
   node(name: string): LabNode;
   pod(name: string): Pod;
   /** A node, pod or container by its name. */
   endpoint(name: string): Endpoint;
   /** Puts addresses in place of `{v4}`, `{v6}` (those of `place`) and `{NAME.v4}`, `{NAME.v6}`. */
   expand(text: string, place: string): string;
-  addPod(name: string, node: string, hostNetwork: boolean): Promise<void>;
+  addPod(name: string, wish: PodWish): Promise<void>;
   /** A second process in the pod's network namespace: all that containers of one pod are to the network. */
   addContainer(name: string, pod: string): Promise<void>;
   /** Ends the containers, then the sandbox, in kubelet's order. */
@@ -55,6 +68,8 @@ export interface Cluster {
 const portFirst = 7_001;
 const localPortOffset = 10_000;
 const serversMax = 2_000;
+/** Further ports that every server answers at. */
+const portsMax = 16;
 
 interface Container {
   endpoint: Endpoint;
@@ -70,26 +85,38 @@ export interface ClusterOptions {
   /** See KubernetesOptions. */
   keepsObjects?: boolean;
   blockPrefix?: number;
+  /** Every first container of a pod, node and machine answers at these too, by TCP and UDP. */
+  ports?: readonly number[];
+}
+
+type NewEndpoint = (name: string, netns: string, addresses: Addresses, further?: readonly number[]) => Endpoint;
+
+/** Makes endpoints with ports of their own; `further` are those that all answer at, none where another server of the namespace has them. */
+function createEndpoints(ports: readonly number[]): NewEndpoint {
+  if (ports.length > portsMax)
+    throw new Fault("lab-failed", `servers of a lab answer at no more than ${portsMax} further ports`);
+  let servers = 0;
+  return (name, netns, addresses, further = ports) => {
+    if (servers >= serversMax) throw new Fault("lab-failed", `a lab starts at most ${serversMax} containers`);
+    const port = portFirst + servers;
+    servers += 1;
+    if (further.includes(port))
+      throw new Fault("lab-failed", `port ${port} is that of ${name} alone; name another one`);
+    return { name, netns, addresses, port, localPort: port + localPortOffset, ports: further };
+  };
 }
 
 /**
  * Makes the machines of `plan` and starts an agent and an echo server on each node; on return all nodes are ready for pods.
  */
 export async function startCluster(lab: Lab, plan: ClusterLayout, options: ClusterOptions = {}): Promise<Cluster> {
-  const { program, assign = "fairlead", keepsObjects = true, blockPrefix = 24 } = options;
+  const { program, assign = "fairlead", keepsObjects = true, blockPrefix = 24, ports = [] } = options;
   const nodes = new Map<string, LabNode>();
   const machines = new Map<string, Endpoint>();
   const pods = new Map<string, Pod>();
   const containers = new Map<string, Container>();
   const former: FormerSandbox[] = [];
-  let servers = 0;
-
-  function newEndpoint(name: string, netns: string, addresses: Addresses): Endpoint {
-    if (servers >= serversMax) throw new Fault("lab-failed", `a lab starts at most ${serversMax} containers`);
-    const port = portFirst + servers;
-    servers += 1;
-    return { name, netns, addresses, port, localPort: port + localPortOffset };
-  }
+  const newEndpoint = createEndpoints(ports);
 
   function node(name: string): LabNode {
     return present(nodes.get(name), `node ${name}`);
@@ -109,12 +136,18 @@ export async function startCluster(lab: Lab, plan: ClusterLayout, options: Clust
     for (const { endpoint } of mine) containers.delete(endpoint.name);
   }
 
-  async function start(name: string, on: LabNode, uid?: string): Promise<void> {
-    const sandbox = await on.runtime.add(name, uid ?? (await kubernetes?.bindPod(name, on.layout.name, false)));
+  interface Start {
+    node: LabNode;
+    namespace: string;
+    uid: string | undefined;
+  }
+
+  async function start(name: string, { node: on, namespace, uid }: Start): Promise<Addresses> {
+    const sandbox = await on.runtime.add(name, { namespace, ...(uid === undefined ? {} : { uid }) });
     const endpoint = newEndpoint(name, sandbox.netns, present(sandbox.result, "result of ADD").addresses);
-    pods.set(name, { ...endpoint, node: on, hostNetwork: false });
+    pods.set(name, { ...endpoint, node: on, namespace, hostNetwork: false });
     await startContainer(endpoint, name);
-    if (uid === undefined) await kubernetes?.podRuns(name, endpoint.addresses);
+    return endpoint.addresses;
   }
 
   /** Gives the sandbox that is no more. */
@@ -145,6 +178,7 @@ export async function startCluster(lab: Lab, plan: ClusterLayout, options: Clust
       ? undefined
       : await startKubernetes(lab, plan, { assign, keepsObjects, blockPrefix, program });
   const layout = (await kubernetes?.register()) ?? plan;
+  if (plan.outside?.knowsPods === true) await leadToPods(lab, layout);
   await all(
     layout.nodes.map(async (nodeLayout) => {
       const made = createNode(lab, nodeLayout, program);
@@ -162,6 +196,10 @@ export async function startCluster(lab: Lab, plan: ClusterLayout, options: Clust
     nodes,
     pods,
     former,
+    held: createHeldConnections(lab),
+    program,
+    ports,
+    ...(machines.has("outside") ? { outside: endpointOf("outside") } : {}),
     node,
     pod,
     endpoint: endpointOf,
@@ -170,30 +208,35 @@ export async function startCluster(lab: Lab, plan: ClusterLayout, options: Clust
         const { addresses } = endpointOf(name ?? place);
         return present(addresses[family === "4" ? 4 : 6], `IPv${family} address of ${name ?? place}`);
       }),
-    addPod: async (name, nodeName, hostNetwork) => {
-      const on = node(nodeName);
-      if (!hostNetwork) return start(name, on);
-      await kubernetes?.bindPod(name, nodeName, true);
-      const endpoint = newEndpoint(name, on.layout.netns, on.layout.addresses);
-      pods.set(name, { ...endpoint, node: on, hostNetwork });
+    addPod: async (name, wish) => {
+      const { hostNetwork = false, namespace = namespaceDefault } = wish;
+      const on = node(wish.node);
+      const uid = await kubernetes?.bindPod(name, wish);
+      if (!hostNetwork) {
+        const addresses = await start(name, { node: on, namespace, uid });
+        return kubernetes?.podRuns(name, namespace, addresses);
+      }
+      const endpoint = newEndpoint(name, on.layout.netns, on.layout.addresses, []);
+      pods.set(name, { ...endpoint, node: on, namespace, hostNetwork });
       await startContainer(endpoint, name);
     },
     addContainer: async (name, podName) => {
       const { netns, addresses } = pod(podName);
-      await startContainer(newEndpoint(name, netns, addresses), podName);
+      await startContainer(newEndpoint(name, netns, addresses, []), podName);
     },
     deletePod: async (name) => {
-      if (!pod(name).hostNetwork) {
+      const { hostNetwork, namespace } = pod(name);
+      if (!hostNetwork) {
         await stop(name);
       } else {
         await endContainers(name);
         pods.delete(name);
       }
-      await kubernetes?.podGone(name);
+      await kubernetes?.podGone(name, namespace);
     },
     restartPod: async (name) => {
       const { sandbox, node: on } = await stop(name);
-      await start(name, on, sandbox.uid);
+      await start(name, { node: on, namespace: sandbox.namespace, uid: sandbox.uid });
     },
     deleteAgain: async (name) => {
       const last = present(

@@ -23,7 +23,7 @@ export type Print = (text: string) => void;
 
 const scenarioDirectory = fileURLToPath(new URL("scenarios/", import.meta.url));
 /** What the demo shows, in this order. */
-const demoFiles = ["first-pod.txt", "kubernetes.txt"].map((name) => scenarioDirectory + name);
+const demoFiles = ["first-pod.txt", "kubernetes.txt", "groups.txt"].map((name) => scenarioDirectory + name);
 
 /** The lab that is meant where no name is given and none is up yet. */
 const labNameDefault = "lab";
@@ -67,7 +67,7 @@ async function addPods(cluster: Cluster, perNode: number, interrupted: AbortSign
   const nodes = [...cluster.nodes.keys()];
   for (let number = 0; number < perNode * nodes.length; number += 1) {
     if (interrupted.aborted) throw new Fault("lab-failed", "interrupted");
-    await cluster.addPod(`p${number + 1}`, nodes[number % nodes.length] ?? "", false);
+    await cluster.addPod(`p${number + 1}`, { node: nodes[number % nodes.length] ?? "" });
   }
 }
 

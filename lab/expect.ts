@@ -1,16 +1,18 @@
 // Expectations of a scenario: each looks at the running cluster and tells what is not as expected.
 
-import { unreachable } from "../src/base/assert.ts";
+import { present, unreachable } from "../src/base/assert.ts";
 import { describe } from "../src/base/fault.ts";
 import { cidrBase, cidrContains } from "../src/net/cidr.ts";
 import { type Ip, ipFamily, parseIp } from "../src/net/ip.ts";
+import type { Expectation, Pairs } from "./actions.ts";
 import { auditLabNodes } from "./audit/lab-node.ts";
 import type { Cluster } from "./cluster.ts";
-import type { Expectation, Pairs } from "./forms.ts";
+import type { Outcome } from "./held.ts";
 import type { Addresses, NodeLayout } from "./layout.ts";
 import { globalAddresses, links, neighbours, nftAddresses, routes } from "./look.ts";
 import { type Attempt, attempt, type Endpoint, type Wish } from "./probing.ts";
 import { readSandboxes } from "./runtime.ts";
+import { lookAtFlows } from "./truth-table.ts";
 import { all } from "./waiting.ts";
 
 export interface Verdict {
@@ -25,9 +27,8 @@ export interface Verdict {
 /** Product links on a node begin so. */
 const hostLinkPrefix = "fl";
 
-/** A try that should succeed gets this long, one that should fail less: nothing answers it. */
-const reachTimeoutMs = 4_000;
-const notReachTimeoutMs = 1_000;
+/** A try that should succeed gets this long; one that should fail less (lab/probe-tries.ts): nothing answers it. */
+const reachTimeout = { timeoutMs: 5_000 };
 
 /** Looks once. @throws Fault "lab-failed" only where it cannot look at all. */
 export async function look(cluster: Cluster, expectation: Expectation): Promise<Verdict> {
@@ -53,6 +54,12 @@ export async function look(cluster: Cluster, expectation: Expectation): Promise<
       );
     case "known pods":
       return quiet(await knownPods(cluster), "every NodeEndpoints object against the runtimes' lists");
+    case "failing apply":
+      return quiet(await failingApply(cluster, expectation), "applied as by an administrator");
+    case "flows":
+      return lookAtFlows(cluster, expectation.as);
+    case "held connection":
+      return { ...(await heldConnection(cluster, expectation)), probes: 0 };
     case "nothing left":
       return quiet(
         await nothingLeft(cluster, cluster.node(expectation.node).layout),
@@ -68,11 +75,11 @@ async function knownPods({ kubernetes, nodes }: Cluster): Promise<string[]> {
   const found = await all(
     [...nodes.values()].map(async ({ layout: { name, directory } }) => {
       const published = (await kubernetes?.published(name)) ?? [];
-      const line = (pod: string, uid: string, addresses: readonly string[]): string =>
-        `${pod} (${uid}) ${addresses.toSorted().join(" ")}`;
-      const told = published.map(({ pod, uid, addresses }) => line(pod, uid, addresses));
-      const runs = readSandboxes(directory).flatMap(({ pod, uid, result }) =>
-        result === undefined ? [] : [line(pod, uid, Object.values(result.addresses))],
+      const line = (namespace: string, pod: string, uid: string, addresses: readonly string[]): string =>
+        `${namespace}/${pod} (${uid}) ${addresses.toSorted().join(" ")}`;
+      const told = published.map(({ namespace, pod, uid, addresses }) => line(namespace, pod, uid, addresses));
+      const runs = readSandboxes(directory).flatMap(({ namespace, pod, uid, result }) =>
+        result === undefined ? [] : [line(namespace, pod, uid, Object.values(result.addresses))],
       );
       return [
         ...runs.filter((one) => !told.includes(one)).map((one) => `${name}: ${one} runs and is not published`),
@@ -90,14 +97,23 @@ function quiet(problems: string[], how: string): Verdict {
 type Reach = Extract<Expectation, { expect: "reach" }>;
 
 async function reach(cluster: Cluster, wanted: Reach): Promise<Verdict> {
-  const { pairs, protocols, families, ownAddress, seenAs, not } = wanted;
+  const { pairs, protocols, families, port, ownAddress, seenAs, not } = wanted;
   const wished = families.filter((family) => cluster.layout.families.includes(family));
   const wishes = choosePairs(cluster, pairs).flatMap(([from, to]) =>
-    wished.flatMap((family) => protocols.map((proto): Wish => ({ from, to, family, proto }))),
+    wished.flatMap((family) =>
+      protocols.map((proto): Wish => ({
+        from,
+        to,
+        family,
+        proto,
+        silent: not,
+        ...(port === undefined ? {} : { port }),
+      })),
+    ),
   );
   if (wishes.length === 0)
     return quiet(["there is nothing to try: no such pair, or a family that this cluster does not have"], "");
-  const attempts = await attempt(cluster.lab, wishes, not ? notReachTimeoutMs : reachTimeoutMs);
+  const attempts = await attempt(cluster.lab, wishes, reachTimeout);
   const problem = not
     ? unwanted
     : (one: Attempt) =>
@@ -159,11 +175,12 @@ async function sharedLocalhost(cluster: Cluster, names: readonly [string, string
           to: { ...a, port: a.localPort },
           family,
           proto,
+          silent: true,
         })),
   );
   const [tried, refused] = await all([
-    attempt(cluster.lab, inside, reachTimeoutMs),
-    attempt(cluster.lab, outside, notReachTimeoutMs),
+    attempt(cluster.lab, inside, reachTimeout),
+    attempt(cluster.lab, outside, reachTimeout),
   ]);
   const problems = [...tried.map((one) => failed(one)), ...refused.map(unwanted)];
   return {
@@ -270,6 +287,24 @@ async function failingPod(cluster: Cluster, { pod, node, words }: FailingPod): P
   }
   await runtime.del(pod);
   return [`${pod} did start on ${node}`];
+}
+
+type FailingApply = Extract<Expectation, { expect: "failing apply" }>;
+
+async function failingApply({ kubernetes }: Cluster, { file, words }: FailingApply): Promise<string[]> {
+  try {
+    await present(kubernetes, "Kubernetes").applyFile(file);
+  } catch (error) {
+    const message = describe(error);
+    return message.includes(words) ? [] : [message];
+  }
+  return [`${file} was accepted`];
+}
+
+type HeldConnection = Extract<Expectation, { expect: "held connection" }>;
+
+function heldConnection({ held }: Cluster, wanted: HeldConnection): Promise<Outcome> {
+  return wanted.is === "reset" ? held.isReset(wanted.pair, wanted.withinMs) : held.goesOn(wanted.pair);
 }
 
 async function nothingLeft({ lab, pods }: Cluster, node: NodeLayout): Promise<string[]> {

@@ -13,7 +13,9 @@ import { type Api, createApi } from "./api.ts";
 import { makeAuthority } from "./certificates.ts";
 import { type Daemon, startDaemon } from "./daemon.ts";
 import { readJson } from "./json.ts";
-import type { Addresses, ClusterLayout, Family, NodeLayout } from "./layout.ts";
+import type { ClusterLayout, Family, NodeLayout } from "./layout.ts";
+import { objectCalls, type ObjectCalls } from "./objects.ts";
+import { podCalls, type PodCalls } from "./pod-calls.ts";
 import type { Lab } from "./record.ts";
 import { all, until } from "./waiting.ts";
 
@@ -23,6 +25,8 @@ export type Assign = "fairlead" | "cluster";
 /** Node blocks are cut from here. */
 export const podRanges = { 4: "10.4.0.0/16", 6: "fd00:10:4::/48" } as const;
 
+/** A group that may do everything. */
+const administrators = "system:masters";
 const apiPort = 6443;
 const readyWithinMs = 20_000;
 const placedWithinMs = 20_000;
@@ -33,24 +37,11 @@ const serverProgram = fileURLToPath(new URL("kube/main.ts", import.meta.url));
 const doorProgram = fileURLToPath(new URL("door.ts", import.meta.url));
 const fairlead = fileURLToPath(new URL("../bin/fairlead", import.meta.url));
 
-/** What is known of a pod's attachments by the API server. */
-export interface Published {
-  pod: string;
-  uid: string;
-  addresses: string[];
-}
-
-export interface Kubernetes {
+export interface Kubernetes extends PodCalls, ObjectCalls {
   /** Makes a Node of each machine; gives the layout with the blocks and ways that it has then, and each agent's kubeconfig. */
   register(): Promise<ClusterLayout>;
-  /** Binds a new pod to a node, as the scheduler does; gives its uid. */
-  bindPod(name: string, node: string, hostNetwork: boolean): Promise<string>;
-  /** Tells that the pod runs, as its kubelet does. */
-  podRuns(name: string, addresses: Addresses): Promise<void>;
-  /** Tells that nothing of the pod is left: the object goes. */
-  podGone(name: string): Promise<void>;
-  /** What the node's agent has published. */
-  published(node: string): Promise<Published[]>;
+  /** A kubeconfig of an administrator, for programs in `netns`. */
+  readonly admin: { kubeconfig: string; netns: string };
   controller: { start(): Promise<void>; stop(): Promise<void>; kill(): Promise<void>; pid(): number };
   /** One that hangs accepts connections and answers nobody until it is woken; one that is stopped has its objects when it starts again. */
   apiServer: { hang(): void; wake(): void; stop(): Promise<void>; start(): Promise<void> };
@@ -94,7 +85,7 @@ export async function startKubernetes(
   const authority = await makeAuthority(lab, `${directory}/pki`);
   const [serving, admin] = await Promise.all([
     authority.issue("server", { user: "api", serves: ["DNS:localhost", `IP:${host}`] }),
-    authority.issue("admin", { user: "admin", group: "system:masters" }),
+    authority.issue("admin", { user: "admin", group: administrators }),
   ]);
 
   const settings = `${directory}/api.json`;
@@ -128,18 +119,8 @@ export async function startKubernetes(
     }),
     { mode: 0o600 },
   );
-  let controller: Daemon | undefined;
-  const startController = async (): Promise<void> => {
-    if (controller?.alive() === true) throw new Fault("lab-failed", "the controller runs already");
-    controller = await startDaemon(lab, {
-      name: "controller",
-      netns,
-      program,
-      args: ["controller", "--config", controllerConfig],
-      logFile: `${directory}/controller.log`,
-    });
-  };
-  await startController();
+  const controller = controllerProcess(lab, { netns, program, directory, config: controllerConfig });
+  await controller.start();
 
   return {
     register: async () => {
@@ -150,19 +131,16 @@ export async function startKubernetes(
       );
       return placed(layout, blocks, kubeconfigs);
     },
+    admin: {
+      kubeconfig: await authority.kubeconfig("people", { user: "people", group: administrators }, server),
+      netns,
+    },
     ...podCalls(api),
+    ...objectCalls(api),
     connect,
     usage: async () => readJson(usageSchema, await order(orders, "usage"), "usage"),
     resetUsage: async () => void (await order(orders, "reset-usage")),
-    controller: {
-      start: startController,
-      stop: async () => {
-        const how = await present(controller, "controller").end(stopWithinMs);
-        if (how !== 0) throw new Fault("lab-failed", `the controller did not stop in order but ended with ${how}`);
-      },
-      kill: async () => void (await present(controller, "controller").end(0)),
-      pid: () => present(controller, "controller").id.pid,
-    },
+    controller,
     apiServer: {
       hang: () => void process.kill(apiDaemon.id.pid, "SIGSTOP"),
       wake: () => void process.kill(apiDaemon.id.pid, "SIGCONT"),
@@ -171,6 +149,38 @@ export async function startKubernetes(
         apiDaemon = await startServer();
       },
     },
+  };
+}
+
+interface ControllerProcess {
+  netns: string;
+  program: string;
+  directory: string;
+  config: string;
+}
+
+function controllerProcess(
+  lab: Lab,
+  { netns, program, directory, config }: ControllerProcess,
+): Kubernetes["controller"] {
+  let daemon: Daemon | undefined;
+  return {
+    start: async () => {
+      if (daemon?.alive() === true) throw new Fault("lab-failed", "the controller runs already");
+      daemon = await startDaemon(lab, {
+        name: "controller",
+        netns,
+        program,
+        args: ["controller", "--config", config],
+        logFile: `${directory}/controller.log`,
+      });
+    },
+    stop: async () => {
+      const how = await present(daemon, "controller").end(stopWithinMs);
+      if (how !== 0) throw new Fault("lab-failed", `the controller did not stop in order but ended with ${how}`);
+    },
+    kill: async () => void (await present(daemon, "controller").end(0)),
+    pid: () => present(daemon, "controller").id.pid,
   };
 }
 
@@ -300,40 +310,4 @@ function order(socketPath: string, command: string): Promise<string> {
     call.on("error", fail);
     call.end();
   });
-}
-
-const podsPath = "/api/v1/namespaces/default/pods";
-const withUid = z.object({ metadata: z.object({ uid: z.string() }) });
-const endpointsSchema = z.object({
-  endpoints: z.array(z.object({ name: z.string(), uid: z.string(), addresses: z.array(z.string()) })),
-});
-
-/** What scheduler and kubelets tell of pods, and what agents tell of them. */
-function podCalls(api: Api): Pick<Kubernetes, "bindPod" | "podRuns" | "podGone" | "published"> {
-  return {
-    bindPod: async (name, node, hostNetwork) => {
-      const object = {
-        metadata: { name, namespace: "default" },
-        spec: { nodeName: node, hostNetwork, containers: [{ name: "main", image: "lab" }] },
-      };
-      return withUid.parse(await api.must("POST", podsPath, object)).metadata.uid;
-    },
-    podRuns: async (name, addresses) => {
-      const podIPs = Object.values(addresses).map((ip) => ({ ip }));
-      const status = { phase: "Running", podIP: podIPs[0]?.ip, podIPs };
-      await api.must("PATCH", `${podsPath}/${name}/status`, { status }, "application/merge-patch+json");
-    },
-    podGone: async (name) => {
-      await api.must("DELETE", `${podsPath}/${name}`, {
-        kind: "DeleteOptions",
-        apiVersion: "v1",
-        gracePeriodSeconds: 0,
-      });
-    },
-    published: async (node) => {
-      const { status, body } = await api.ask("GET", `/apis/fairlead.dev/v1alpha1/nodeendpoints/${node}`);
-      if (status === 404) return [];
-      return endpointsSchema.parse(body).endpoints.map(({ name, uid, addresses }) => ({ pod: name, uid, addresses }));
-    },
-  };
 }

@@ -31,6 +31,8 @@ export interface LayoutOptions {
   control?: boolean;
   /** True where pods are masqueraded, and where there is a machine outside to see it. */
   masquerade?: boolean;
+  /** True where there is a machine outside that knows the way to pods: they need no masquerade to talk to it. */
+  outside?: boolean;
 }
 
 export interface NodeLayout {
@@ -49,8 +51,10 @@ export interface NodeLayout {
   masquerade?: boolean;
 }
 
-/** A machine beyond the gateway: it knows the way to the machines on the wire, and none to pods. */
+/** A machine beyond the gateway. */
 export interface OutsideLayout {
+  /** The gateway leads it to pods, not to the machines on the wire alone. */
+  knowsPods: boolean;
   netns: string;
   addresses: Addresses;
   /** The gateway's addresses on that side. */
@@ -77,6 +81,7 @@ export interface ClusterLayout {
  */
 export function planCluster(options: LayoutOptions): ClusterLayout {
   const { lab, nodes, families, gateway, blocks = "usual", control = false, masquerade = false } = options;
+  const knowsPods = options.outside === true;
   if (!Number.isInteger(nodes) || nodes < 1 || nodes > nodesMax) {
     throw new Fault("lab-failed", `a lab has 1 to ${nodesMax} nodes, not ${nodes}`);
   }
@@ -99,7 +104,7 @@ export function planCluster(options: LayoutOptions): ClusterLayout {
         ),
       ...(masquerade ? { masquerade } : {}),
     })),
-    ...(masquerade ? { outside: outsideMachine(lab, families) } : {}),
+    ...(masquerade || knowsPods ? { outside: outsideMachine(lab, families, knowsPods) } : {}),
     ...(control ? { control: controlMachine(lab, families) } : {}),
   };
 }
@@ -120,10 +125,10 @@ function controlMachine(lab: string, families: readonly Family[]): NodeLayout {
   };
 }
 
-function outsideMachine(lab: string, families: readonly Family[]): OutsideLayout {
+function outsideMachine(lab: string, families: readonly Family[], knowsPods: boolean): OutsideLayout {
   const own = (host: number) =>
     byFamily(families, (family) => address(family === 4 ? `203.0.113.${host}` : `2001:db8:113::${host}`));
-  return { netns: nodeNetns(lab, "outside"), addresses: own(10), gateway: own(1) };
+  return { netns: nodeNetns(lab, "outside"), knowsPods, addresses: own(10), gateway: own(1) };
 }
 
 /** The namespace of a node's machine. */

@@ -44,6 +44,17 @@ async function makeOutside(lab: Lab, wireNetns: string, { netns, addresses, gate
   ]);
 }
 
+/** Tells the gateway which node has which pods, so that the machine outside reaches them by their own addresses. */
+export async function leadToPods(lab: Lab, { wireNetns, nodes }: ClusterLayout): Promise<void> {
+  const families: readonly Family[] = [4, 6];
+  const commands = nodes.flatMap(({ blocks, addresses }) =>
+    families.flatMap((family) =>
+      blocks[family] === undefined ? [] : [`route add ${blocks[family]} via ${addresses[family]} dev wire`],
+    ),
+  );
+  await ipBatch(lab, wireNetns, commands);
+}
+
 /** Runs `ip` commands inside a namespace, in order; the first that fails ends it. */
 export async function ipBatch(lab: Lab, netns: string, commands: readonly string[]): Promise<void> {
   await execOk("ip", ["-n", netns, "-batch", "-"], { env: lab.env, input: `${commands.join("\n")}\n` });

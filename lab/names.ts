@@ -1,7 +1,9 @@
 // Which names a scenario may use at each step: known before anything is made, so that a slip of the pen costs no run.
 
 import { Fault } from "../src/base/fault.ts";
-import { type Action, type Expectation, type Pairs, placeholder } from "./forms.ts";
+import type { Action, Expectation, Pairs } from "./actions.ts";
+import { placeholder } from "./form.ts";
+import { createPolicyNames } from "./policy-names.ts";
 
 type Kind = "node" | "machine outside" | "pod" | "hostNetwork pod" | "container";
 
@@ -24,6 +26,7 @@ export function createNames(): Names {
   /** Pods that were deleted or restarted: there is an earlier sandbox to speak of. */
   const former = new Set<string>();
   let inKubernetes = false;
+  const policy = createPolicyNames();
 
   function need(name: string, kinds: readonly Kind[]): void {
     const found = known.get(name);
@@ -47,11 +50,23 @@ export function createNames(): Names {
         if (known.size > 0) throw wrong("there is a cluster already");
         inKubernetes = action.assign !== undefined;
         for (let node = 1; node <= action.nodes; node += 1) known.set(`node-${node}`, { kind: "node" });
-        if (action.masquerade === true) known.set("outside", { kind: "machine outside" });
+        if (action.masquerade === true || action.outside === true) known.set("outside", { kind: "machine outside" });
         return;
       case "add pod":
-        need(action.node, ["node"]);
-        return add(action.pod, { kind: action.hostNetwork ? "hostNetwork pod" : "pod" });
+        return addPod(action);
+      case "add namespace":
+        needKubernetes();
+        return policy.addNamespace(action.namespace);
+      case "label":
+        needKubernetes();
+        return action.kind === "pod"
+          ? need(action.name, ["pod", "hostNetwork pod"])
+          : policy.needNamespace(action.name);
+      case "objects":
+        return needKubernetes();
+      case "hold":
+        namedIn(action.pair).forEach((name) => need(name, places));
+        return policy.hold(action.pair);
       case "add container":
         need(action.pod, ["pod", "hostNetwork pod"]);
         return add(action.container, { kind: "container", pod: action.pod });
@@ -80,6 +95,14 @@ export function createNames(): Names {
     }
   }
 
+  function addPod({ pod, wish: { node, namespace, labels = {}, account, ports = [], hostNetwork } }: AddPod): void {
+    need(node, ["node"]);
+    if (namespace !== undefined || account !== undefined || Object.keys(labels).length + ports.length > 0)
+      needKubernetes();
+    if (namespace !== undefined) policy.needNamespace(namespace);
+    add(pod, { kind: hostNetwork === true ? "hostNetwork pod" : "pod" });
+  }
+
   function useExpectation(expectation: Expectation): void {
     switch (expectation.expect) {
       case "reach":
@@ -93,7 +116,13 @@ export function createNames(): Names {
       case "exact nodes":
         return;
       case "known pods":
+      case "failing apply":
         return needKubernetes();
+      case "flows":
+        needKubernetes();
+        return policy.seeTable(expectation.as);
+      case "held connection":
+        return policy.needHeld(expectation.pair);
       case "other addresses":
         need(expectation.pod, ["pod"]);
         return needFormer(expectation.pod);
@@ -126,6 +155,8 @@ export function createNames(): Names {
     },
   };
 }
+
+type AddPod = Extract<Action, { do: "add pod" }>;
 
 function placeholderNames(words: readonly string[]): string[] {
   return words.flatMap((word) => [...word.matchAll(placeholder)].flatMap(([, name]) => name ?? []));

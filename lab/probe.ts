@@ -1,30 +1,39 @@
-// The program that lives in pods: "serve" answers every caller with its own name and the address it saw; "run" tries many targets at once and tells how each went.
+// The program that lives in pods: "serve" answers every caller with its own name and the address it saw, and tries to reach others when the lab asks; "run" tries and ends; "hold" keeps one connection busy.
 
-import { execFile } from "node:child_process";
 import { createSocket, type Socket as UdpSocket } from "node:dgram";
-import { closeSync, writeSync } from "node:fs";
+import { closeSync, rmSync, writeSync } from "node:fs";
 import { createConnection, createServer, type Server } from "node:net";
 import { text } from "node:stream/consumers";
-import type { Answer, Probe, ProbeResult } from "./probing.ts";
+import { runAll } from "./probe-tries.ts";
+import type { Answer, Probe } from "./probing.ts";
 
-/** A whole TCP exchange carries this much each way: segments of full size must pass, not only handshakes. */
-const tcpBytes = 16 * 1024;
+/** Tries under way at once. */
+const probesAtOnceMax = 256;
+/** For a try inside the own namespace: a busy machine is slow. */
+const aliveWithinMs = 20_000;
 
-const probesAtOnceMax = 64;
+/** A caller whose first byte is this one is sent back whatever it sends, for as long as it likes. */
+const holdByte = "h";
+const holdEveryMs = 50;
+/** A held connection over which nothing came back for so long is given up. */
+const holdSilentMaxMs = 20_000;
 
 const localhost = { 4: "127.0.0.1", 6: "::1" } as const;
 const everywhere = { 4: "0.0.0.0", 6: "::" } as const;
 
-/** Serves TCP and UDP of both families: on `port` for everybody, on `localPort` for the own namespace only. Ready once all are bound. */
-async function serve(name: string, port: number, localPort: number): Promise<void> {
+/** Serves TCP and UDP of both families: on `ports` for everybody, on `localPort` for the own namespace only. Ready once all are bound. */
+async function serve(name: string, localPort: number, ports: readonly number[], socket?: string): Promise<void> {
   await Promise.all(
     ([4, 6] as const).flatMap((family) => [
-      serveTcp(name, everywhere[family], port),
+      ...ports.flatMap((port) => [
+        serveTcp(name, everywhere[family], port),
+        serveUdp(name, family, everywhere[family], port),
+      ]),
       serveTcp(name, localhost[family], localPort),
-      serveUdp(name, family, everywhere[family], port),
       serveUdp(name, family, localhost[family], localPort),
     ]),
   );
+  if (socket !== undefined) await serveTries(socket, localPort);
   writeSync(3, "ready\n"); // the lab listens on descriptor 3 until it is closed
   closeSync(3);
 }
@@ -33,9 +42,14 @@ async function serve(name: string, port: number, localPort: number): Promise<voi
 function serveTcp(name: string, host: string, port: number): Promise<Server> {
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     let got = 0;
+    let held = false;
     socket.on("error", () => {}); // a caller that gives up is its own affair
-    socket.on("data", (chunk) => (got += chunk.length));
-    socket.on("end", () => socket.end(`${answer(name, socket.remoteAddress)}\n${".".repeat(got)}`));
+    socket.on("data", (chunk: Buffer) => {
+      held ||= got === 0 && chunk.toString("latin1", 0, 1) === holdByte;
+      got += chunk.length;
+      if (held) socket.write(chunk);
+    });
+    socket.on("end", () => socket.end(held ? "" : `${answer(name, socket.remoteAddress)}\n${".".repeat(got)}`));
   });
   return new Promise((resolve, reject) => {
     server.once("error", reject);
@@ -59,90 +73,74 @@ function answer(name: string, seenFrom: string | undefined): string {
   return JSON.stringify({ name, seenFrom: seenFrom ?? "" } satisfies Answer);
 }
 
-/** Runs all probes, at most 64 at once; results in the order of the probes. */
-async function runAll(probes: readonly Probe[]): Promise<ProbeResult[]> {
-  const results: ProbeResult[] = [];
-  const queue = [...probes.entries()];
-  const worker = async (): Promise<void> => {
-    for (let next = queue.shift(); next !== undefined; next = queue.shift()) results[next[0]] = await runOne(next[1]);
-  };
-  await Promise.all(Array.from({ length: Math.min(probesAtOnceMax, queue.length) }, worker));
-  return results;
-}
-
-async function runOne(probe: Probe): Promise<ProbeResult> {
-  const startedMs = performance.now();
-  const took = (): number => Math.round(performance.now() - startedMs);
-  try {
-    const said = await { tcp: probeTcp, udp: probeUdp, icmp: probeIcmp }[probe.proto](probe);
-    const answered: Partial<Answer> = said === undefined ? {} : JSON.parse(said); // checked by who reads our output
-    return { ok: true, ms: took(), ...answered };
-  } catch (error) {
-    return { ok: false, ms: took(), error: error instanceof Error ? error.message : String(error) };
-  }
-}
-
-/** Gives the server's line. Fails where the connection is refused, cut or slow, or where bytes are lost. */
-function probeTcp({ to, port, timeoutMs }: Probe): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    const socket = createConnection({ host: to, port, allowHalfOpen: true });
-    const timer = setTimeout(() => socket.destroy(new Error("no answer in time")), timeoutMs);
-    socket.on("connect", () => socket.end(".".repeat(tcpBytes)));
-    socket.on("data", (chunk: Buffer) => chunks.push(chunk));
-    socket.on("error", reject);
-    socket.on("close", () => {
-      clearTimeout(timer);
-      const [line = "", rest = ""] = Buffer.concat(chunks).toString("latin1").split("\n");
-      if (rest.length === tcpBytes) resolve(line);
-      else reject(new Error(`cut off: ${rest.length} of ${tcpBytes} bytes came back`));
+/** Answers at a socket of the file system, which every namespace has in common: takes tries as JSON, makes them from here, gives their results. */
+function serveTries(path: string, localPort: number): Promise<Server> {
+  const alive: Probe = { proto: "tcp", to: localhost[4], port: localPort, timeoutMs: aliveWithinMs, bytes: 1 };
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.on("error", () => {});
+    const question: Buffer[] = [];
+    socket.on("data", (chunk: Buffer) => question.push(chunk));
+    socket.on("end", () => {
+      const probes: Probe[] = JSON.parse(Buffer.concat(question).toString("utf8")); // the lab is the only writer
+      void runAll(probes, probesAtOnceMax, alive).then((results) => socket.end(JSON.stringify(results)));
     });
+  });
+  rmSync(path, { force: true }); // of a server of this name that was killed
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(path, () => resolve(server));
   });
 }
 
-/** One datagram, one answer; a lost datagram is a failure. */
-function probeUdp({ to, port, timeoutMs }: Probe): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const socket = createSocket(to.includes(":") ? "udp6" : "udp4");
-    const end = (finish: () => void): void => {
-      clearTimeout(timer);
-      socket.close();
-      finish();
-    };
-    const fail = (error: Error): void => end(() => reject(error));
-    const timer = setTimeout(() => fail(new Error("no answer in time")), timeoutMs);
-    socket.once("error", fail);
-    socket.once("message", (message) => end(() => resolve(message.toString("utf8"))));
-    socket.bind(0, () => {
-      // Connected, so that an ICMP error comes back as an error of this socket.
-      socket.connect(port, to, () => socket.send("."));
-    });
-  });
-}
-
-/** One echo request by ping(8): an answer is all that it can tell. */
-function probeIcmp({ to, timeoutMs }: Probe): Promise<undefined> {
-  const waitSeconds = String(timeoutMs / 1000);
-  return new Promise((resolve, reject) => {
-    execFile(
-      "ping",
-      ["-n", "-q", "-c", "1", "-W", waitSeconds, to],
-      { timeout: timeoutMs + 1_000 },
-      (error, _, stderr) => {
-        if (error === null) resolve(undefined);
-        else reject(new Error(stderr.trim() === "" ? "no echo reply" : stderr.trim()));
-      },
+/**
+ * Sends a byte every 50 ms and waits for it to come back, until the connection ends. Each line of the log has the time, in ms since
+ * 1970, and what happened: "up", "echo", or "cut" with the error. Ready once the first byte has come back.
+ */
+function hold(to: string, port: number): void {
+  const tell = (what: string): void => void writeSync(1, `${Date.now()} ${what}\n`);
+  const socket = createConnection({ host: to, port, noDelay: true });
+  let silent: NodeJS.Timeout | undefined;
+  const send = (): void => {
+    socket.write(holdByte);
+    silent = setTimeout(
+      () => socket.destroy(new Error(`nothing came back for ${holdSilentMaxMs} ms`)),
+      holdSilentMaxMs,
     );
+  };
+  let first = true;
+  socket.once("connect", () => {
+    tell("up");
+    send();
+  });
+  socket.on("data", () => {
+    clearTimeout(silent);
+    tell("echo");
+    if (first) {
+      writeSync(3, "ready\n");
+      closeSync(3);
+    }
+    first = false;
+    setTimeout(send, holdEveryMs);
+  });
+  socket.on("end", () => socket.destroy(new Error("closed by the other end")));
+  socket.on("error", (error: NodeJS.ErrnoException) => {
+    tell(`cut ${error.code ?? error.message}`);
+    process.exit(0);
   });
 }
 
 const [, , mode, ...words] = process.argv;
 if (mode === "serve") {
-  const [name = "", port, localPort] = words;
-  await serve(name, Number(port), Number(localPort));
+  const [name = "", port, localPort, socket, ...further] = words;
+  await serve(name, Number(localPort), [port, ...further].map(Number), socket);
 } else if (mode === "run") {
-  const probes: Probe[] = JSON.parse(await text(process.stdin)); // the lab is the only writer
-  process.stdout.write(JSON.stringify(await runAll(probes)));
+  const probes: Probe[] = JSON.parse(await text(process.stdin)); // a test is the only writer
+  process.stdout.write(JSON.stringify(await runAll(probes, probesAtOnceMax)));
+} else if (mode === "hold") {
+  const [to = "", port] = words;
+  hold(to, Number(port));
 } else {
-  throw new Error("usage: probe.ts serve NAME PORT LOCAL-PORT | run < probes.json");
+  throw new Error(
+    "usage: probe.ts serve NAME PORT LOCAL-PORT [SOCKET [PORT...]] | run < tries.json | hold ADDRESS PORT",
+  );
 }

@@ -17,9 +17,15 @@ export function reportText({ scenario, steps, audit, ok, ms, probes, logs, left 
 }
 
 /** One step that is done. */
-export function stepText({ step, ms, probes, problems }: StepReport): string {
+export function stepText({ step, ms, probes, how, problems }: StepReport): string {
   const tries = probes === 0 ? "" : ` (${probes} probes)`;
-  return `  ${problems === undefined ? "ok  " : "FAIL"} ${seconds(ms).padStart(7)}  ${step.text}${tries}`;
+  const seen = measured(step) && how !== "" ? `\n                ${how}` : "";
+  return `  ${problems === undefined ? "ok  " : "FAIL"} ${seconds(ms).padStart(7)}  ${step.text}${tries}${seen}`;
+}
+
+/** Steps of which people want to know what was counted or timed. */
+function measured({ action }: StepReport["step"]): boolean {
+  return action.do === "expect" && ["flows", "held connection"].includes(action.expectation.expect);
 }
 
 function seconds(ms: number): string {

@@ -2,13 +2,14 @@
 
 import { present, unreachable } from "../src/base/assert.ts";
 import { describe, Fault } from "../src/base/fault.ts";
+import type { Action, Expectation } from "./actions.ts";
 import { auditLabNodes } from "./audit/lab-node.ts";
 import { type Cluster, startCluster } from "./cluster.ts";
 import { lastLines } from "./daemon.ts";
 import { leftovers, removeLab } from "./down.ts";
 import { execOk } from "./exec.ts";
 import { look, type Verdict } from "./expect.ts";
-import type { Action, Expectation } from "./forms.ts";
+
 import { planCluster } from "./layout.ts";
 import { createLab, type Lab } from "./record.ts";
 import type { Scenario, Step } from "./scenario.ts";
@@ -65,7 +66,7 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
   const startedMs = performance.now();
   const lab = createLab({ name: options.lab });
   const warden = startWarden(lab);
-  const stage: Stage = { lab, signal, program: options.program };
+  const stage: Stage = { lab, signal, program: options.program, ports: portsOf(scenario) };
   const steps: StepReport[] = [];
   const logs: ScenarioReport["logs"] = [];
   let audit: string[] = [];
@@ -118,6 +119,8 @@ async function auditEnd({ cluster, lab, signal }: Stage): Promise<string[]> {
 interface Stage {
   lab: Lab;
   program?: string | undefined;
+  /** Every server answers at these. */
+  ports: readonly number[];
   signal: AbortSignal;
   /** There once the scenario's first step is done. */
   cluster?: Cluster;
@@ -154,23 +157,34 @@ async function perform(action: Action, stage: Stage): Promise<Verdict> {
   if (action.do === "cluster") {
     const { do: _, assign, ...options } = action;
     const layout = planCluster({ lab: stage.lab.name, ...options, control: assign !== undefined });
-    const { program } = stage;
-    stage.cluster = await startCluster(stage.lab, layout, { program, ...(assign === undefined ? {} : { assign }) });
+    const { program, ports } = stage;
+    stage.cluster = await startCluster(stage.lab, layout, {
+      program,
+      ports,
+      ...(assign === undefined ? {} : { assign }),
+    });
     return nothingWrong;
   }
   const { cluster } = stage;
   if (cluster === undefined) throw new Fault("bug", "a step ran before the cluster was there");
   if (action.do === "expect") return hold(cluster, action.expectation, action.withinMs, stage.signal);
+  if (action.do !== "hold") cluster.held.changed();
   await change(action, cluster);
   return action.do === "check pod" ? { ...nothingWrong, how: "CHECK, as a runtime sends it" } : nothingWrong;
 }
 
 type Change = Exclude<Action, { do: "cluster" | "expect" }>;
 
+/** Ports with a name, of any pod that the scenario starts. */
+function portsOf({ steps }: Scenario): number[] {
+  const named = steps.flatMap(({ action }) => (action.do === "add pod" ? (action.wish.ports ?? []) : []));
+  return [...new Set(named.map(({ port }) => port))];
+}
+
 async function change(action: Change, cluster: Cluster): Promise<void> {
   switch (action.do) {
     case "add pod":
-      return cluster.addPod(action.pod, action.node, action.hostNetwork);
+      return cluster.addPod(action.pod, action.wish);
     case "add container":
       return cluster.addContainer(action.container, action.pod);
     case "delete pod":
@@ -187,6 +201,14 @@ async function change(action: Change, cluster: Cluster): Promise<void> {
       return present(cluster.kubernetes, "Kubernetes").controller[action.change]();
     case "api server":
       return present(cluster.kubernetes, "Kubernetes").apiServer[action.change]();
+    case "add namespace":
+    case "label":
+    case "objects":
+      return changeObjects(cluster, action);
+    case "hold": {
+      const { pair, port } = action;
+      return cluster.held.hold(cluster.endpoint(pair.from), cluster.endpoint(pair.to), port);
+    }
     case "run":
       return runCommand(cluster, action);
     default:
@@ -199,6 +221,19 @@ async function changeAgent(cluster: Cluster, { change, node: name }: Extract<Act
   if (change === "kill") await node.killAgent();
   if (change === "stop" || change === "restart") await node.stopAgent();
   if (change === "start" || change === "restart") await node.startAgent();
+}
+
+type ObjectChange = Extract<Change, { do: "add namespace" | "label" | "objects" }>;
+
+function changeObjects(cluster: Cluster, action: ObjectChange): Promise<void> {
+  const kubernetes = present(cluster.kubernetes, "Kubernetes");
+  if (action.do === "add namespace") return kubernetes.addNamespace(action.namespace, action.labels);
+  if (action.do === "objects")
+    return action.change === "apply" ? kubernetes.applyFile(action.file) : kubernetes.deleteFile(action.file);
+  const { kind, name, labels } = action;
+  return kind === "pod"
+    ? kubernetes.labelPod(name, cluster.pod(name).namespace, labels)
+    : kubernetes.labelNamespace(name, labels);
 }
 
 async function runCommand(cluster: Cluster, { place, command }: Extract<Action, { do: "run" }>): Promise<void> {

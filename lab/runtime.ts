@@ -19,6 +19,7 @@ import { exec } from "./exec.ts";
 import { readJson } from "./json.ts";
 import { type NodeLayout, podNetns } from "./layout.ts";
 import { makeNetns, netnsIdentity, netnsPath, removeNetns } from "./netns.ts";
+import { namespaceDefault } from "./pod-object.ts";
 import type { Lab } from "./record.ts";
 
 const pluginsMax = 16;
@@ -50,6 +51,8 @@ type PluginConfig = ConfigList["plugins"][number];
 /** One pod's attachment as the runtime knows it. */
 export interface Sandbox {
   pod: string;
+  /** The pod's namespace in Kubernetes. */
+  namespace: string;
   uid: string;
   /** 64 hexadecimal digits; another one whenever the pod's sandbox is made anew. */
   containerId: string;
@@ -63,6 +66,7 @@ export interface Sandbox {
 /** A sandbox on disk. The runtime keeps nothing in memory: every call is as good as one after a restart of the runtime. */
 const cacheSchema = z.object({
   pod: z.string(),
+  namespace: z.string(),
   uid: z.string(),
   containerId: z.string(),
   netns: z.string(),
@@ -87,10 +91,17 @@ type Verb = Call["verb"];
 /** A plugin that runs longer is killed; kubelet gives a whole sandbox 4 minutes. */
 const pluginTimeoutMs = 30_000;
 
+/** Whose sandbox it is: a new pod of the default namespace if nothing is said. */
+export interface PodIdentity {
+  /** Kept when a pod's sandbox is made anew. */
+  uid?: string;
+  namespace?: string;
+}
+
 /** The runtime of one node. */
 export interface Runtime {
-  /** Makes the pod's namespace and attaches it. On failure nothing of the pod stays. `uid` is kept when a pod's sandbox is made anew. */
-  add(pod: string, uid?: string): Promise<Sandbox>;
+  /** Makes the pod's namespace and attaches it. On failure nothing of the pod stays. */
+  add(pod: string, identity?: PodIdentity): Promise<Sandbox>;
   /** Detaches the pod and removes its namespace. */
   del(pod: string): Promise<void>;
   /** Only calls DEL for a sandbox, of which nothing may be left: what kubelet does when it is not sure. */
@@ -184,9 +195,10 @@ export function createRuntime(lab: Lab, node: NodeLayout): Runtime {
 
   return {
     sandbox: sandboxOf,
-    add: async (pod, uid = randomUUID()) => {
+    add: async (pod, { uid = randomUUID(), namespace = namespaceDefault } = {}) => {
       const netns = podNetns(lab.name, pod);
-      const sandbox: Sandbox = { pod, uid, containerId: randomBytes(32).toString("hex"), netns, list: firstList(node) };
+      const containerId = randomBytes(32).toString("hex");
+      const sandbox: Sandbox = { pod, namespace, uid, containerId, netns, list: firstList(node) };
       await makeNetns(lab, netns);
       keep(sandbox);
       try {
@@ -254,7 +266,7 @@ function cniEnvironment(verb: Verb, node: NodeLayout, sandbox: Sandbox | undefin
   const netns = netnsIdentity(sandbox.netns) === undefined ? "" : netnsPath(sandbox.netns);
   const args = {
     IgnoreUnknown: "1",
-    K8S_POD_NAMESPACE: "default",
+    K8S_POD_NAMESPACE: sandbox.namespace,
     K8S_POD_NAME: sandbox.pod,
     K8S_POD_INFRA_CONTAINER_ID: sandbox.containerId,
     K8S_POD_UID: sandbox.uid,

@@ -6,7 +6,7 @@ import { describe, test } from "node:test";
 import * as fc from "fast-check";
 import { Fault } from "../src/base/fault.ts";
 import { allScenarios } from "./commands.ts";
-import type { Action, Expectation } from "./forms.ts";
+import type { Action, Expectation } from "./actions.ts";
 import { parseScenario } from "./scenario.ts";
 
 /** The steps that make every name of the cases below. */
@@ -27,8 +27,11 @@ const everything = { protocols: ["tcp", "udp", "icmp"], families: [4, 6], ownAdd
 
 void describe("forms", () => {
   const steps: [string, Action][] = [
-    ["pod c on node-2", { do: "add pod", pod: "c", node: "node-2", hostNetwork: false }],
-    ["pod c on node-2 hostNetwork", { do: "add pod", pod: "c", node: "node-2", hostNetwork: true }],
+    ["pod c on node-2", { do: "add pod", pod: "c", wish: { node: "node-2", labels: {}, ports: [] } }],
+    [
+      "pod c on node-2 hostNetwork",
+      { do: "add pod", pod: "c", wish: { node: "node-2", labels: {}, ports: [], hostNetwork: true } },
+    ],
     ["container b2 in pod b", { do: "add container", container: "b2", pod: "b" }],
     ["delete pod a", { do: "delete pod", pod: "a" }],
     ["delete pod b again", { do: "delete again", pod: "b" }],

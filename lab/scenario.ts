@@ -1,7 +1,8 @@
 // Text scenarios: lines of plain words into typed steps, or an error that names file, line and the known forms. Pure.
 
 import { Fault } from "../src/base/fault.ts";
-import { type Action, forms } from "./forms.ts";
+import type { Action } from "./actions.ts";
+import { forms } from "./forms.ts";
 import { createNames } from "./names.ts";
 
 /** Lines in one scenario. */

@@ -131,6 +131,47 @@ inCluster(program.command("route <from> <to>"))
     });
   });
 
+interface WhyFlags extends ClusterOptions {
+  namespace?: string;
+  questions?: string;
+  fromFiles: string[];
+  expect?: "allow" | "deny";
+  groupsJudgeOwnNode?: boolean;
+  json?: boolean;
+}
+
+inCluster(program.command("why [from] [to] [traffic]"))
+  .description(
+    "whether traffic passes between two pods, nodes or addresses, which object decides, and what would have to change; " +
+      "traffic is PORT, PORT/tcp|udp|sctp, a port's name, or icmp; exit code 1 where it does not pass",
+  )
+  .option("-n, --namespace <name>", "where pods are looked for that are named without their namespace; else everywhere")
+  .option("--questions <file>", 'lines "FROM TO PORT/PROTOCOL [allow|deny]" in place of the arguments; - is stdin')
+  .option(
+    "--from-files <path>",
+    "YAML files or directories in place of a cluster; may be given several times",
+    (path: string, before: string[]) => [...before, path],
+    [],
+  )
+  .addOption(new Option("--expect <answer>", "exit code 1 where any answer is another").choices(["allow", "deny"]))
+  .option("--groups-judge-own-node", "as in the agents' configuration: groups judge what pods send to their own node")
+  .option("--json", "the same as -o json: one object a line, for each family")
+  .action(async (from: string | undefined, to: string | undefined, traffic: string | undefined, flags: WhyFlags) => {
+    const { showWhy } = await import("./cli/why.ts");
+    const { openCluster } = await import("./cli/cluster/open.ts");
+    const { fromFiles, json = false, output, ...rest } = flags;
+    const { text, well } = await showWhy(() => openCluster(flags, version), {
+      ...rest,
+      ...(from === undefined ? {} : { from }),
+      ...(to === undefined ? {} : { to }),
+      ...(traffic === undefined ? {} : { traffic }),
+      files: fromFiles,
+      output: json ? "json" : output,
+    });
+    print(text);
+    if (!well) process.exitCode = 1;
+  });
+
 program
   .command("pods")
   .description("the attachments of this node: pod, addresses, host link")

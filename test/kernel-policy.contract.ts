@@ -59,12 +59,6 @@ const changes = (set: string, ...elements: string[]) => new Map([[set, elements.
 
 /** Registers the tests. */
 export function testPolicy(make: MakeKernel): void {
-  testRulesets(make);
-  testMembers(make);
-  testOthers(make);
-}
-
-function testRulesets(make: MakeKernel): void {
   for (const trust of [undefined, "as left"] as const) {
     for (const [name, other] of Object.entries(others)) {
       void test(`policy becomes another and goes back, ${trust ?? "read"}: ${name}`, async (t) => {
@@ -90,9 +84,7 @@ function testRulesets(make: MakeKernel): void {
     });
     assert.equal(await policy.ensure(turned), false);
   });
-}
 
-function testMembers(make: MakeKernel): void {
   void test("members come and go; what is there or gone already is no error", async (t) => {
     const { policy } = (await make(t)).kernel;
     await policy.ensure(start);
@@ -142,7 +134,18 @@ function testMembers(make: MakeKernel): void {
   });
 }
 
-function testOthers(make: MakeKernel): void {
+/** Registers the tests of a table that is not there, or not as it was left. */
+export function testPolicyTable(make: MakeKernel): void {
+  void test("a table is prepared where there is none, and left alone where there is one", async (t) => {
+    const { policy } = (await make(t)).kernel;
+    assert.equal(await policy.prepare(), true);
+    assert.equal(await policy.prepare(), false);
+    assert.equal(await policy.ensure(emptyRuleset), false, "it judges nobody");
+    await policy.ensure(start);
+    assert.equal(await policy.prepare(), false);
+    assert.equal(await policy.ensure(start), false, "what is there stays");
+  });
+
   void test("prune removes the table, twice if asked", async (t) => {
     const { policy } = (await make(t)).kernel;
     await policy.prune();

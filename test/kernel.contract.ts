@@ -9,7 +9,7 @@ import { testChains } from "./kernel-chains.contract.ts";
 import { testConntrack } from "./kernel-conntrack.contract.ts";
 import { testGuard } from "./kernel-guard.contract.ts";
 import { testMasquerade } from "./kernel-masquerade.contract.ts";
-import { testPolicy } from "./kernel-policy.contract.ts";
+import { testPolicy, testPolicyTable } from "./kernel-policy.contract.ts";
 import { testEnd, testLists, testSysctls } from "./kernel-lists.contract.ts";
 import { type MakeKernel, applyOk, codes, faultOf, hostMac, makePair, pairOp, podMac } from "./kernel-stage.ts";
 import { until } from "./until.ts";
@@ -31,6 +31,7 @@ export function testKernel(name: string, make: MakeKernel): void {
   void describe(`${name}: guard`, () => testGuard(make));
   void describe(`${name}: masquerade`, () => testMasquerade(make));
   void describe(`${name}: policy`, () => testPolicy(make));
+  void describe(`${name}: policy table`, () => testPolicyTable(make));
   void describe(`${name}: chains`, () => testChains(make));
   void describe(`${name}: connections`, () => testConntrack(make));
   void describe(`${name}: watching`, () => testWatch(make));

@@ -6,6 +6,7 @@ import { testDeletion } from "./kube-delete.contract.ts";
 import { testLists } from "./kube-list.contract.ts";
 import { testBuiltInKinds, testObjects } from "./kube-objects.contract.ts";
 import { testPatches } from "./kube-patch.contract.ts";
+import { testPolicyKinds } from "./kube-policy.contract.ts";
 import { testWatches } from "./kube-watch.contract.ts";
 import type { Wire } from "./kube-wire.ts";
 
@@ -22,5 +23,6 @@ export function testKubeApi(name: string, wire: () => Wire, as: (token: string) 
   testWatches(name, wire);
   testCustomKinds(name, wire);
   testCustomObjects(name, wire);
+  testPolicyKinds(name, wire);
   testCallers(name, wire, as);
 }

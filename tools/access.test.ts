@@ -8,6 +8,7 @@ import { parseAllDocuments } from "yaml";
 import type { Kind, KubeObject } from "../src/kube/contract.ts";
 import * as core from "../src/kube/core-objects.ts";
 import * as own from "../src/kube/objects.ts";
+import * as policy from "../src/kube/policy-objects.ts";
 import { installText } from "./deploy.ts";
 
 /** What each call of the client asks of the server. */
@@ -23,16 +24,21 @@ const verbsOf: Readonly<Record<string, readonly string[]>> = {
 };
 
 const kinds = new Map<string, string>();
-for (const [name, value] of Object.entries<unknown>({ ...core, ...own })) {
+for (const [name, value] of Object.entries<unknown>({ ...core, ...own, ...policy })) {
   const { group, plural } = (typeof value === "object" && value !== null ? value : {}) as Partial<Kind<KubeObject>>;
   if (group !== undefined && plural !== undefined) kinds.set(name, `${group}/${plural}`);
 }
+
+/** Kinds that are followed by one call each. */
+const followedPolicy = ["namespaces", "serviceAccounts", "networkPolicies", "securityGroups", "securityGroupBindings"];
 
 /**
  * Calls of a client whose kind is the caller's, with who passes which kinds: what reading the calls cannot find. A file that is
  * named here and has no such call is found as stale.
  */
 const passedKinds: Readonly<Record<string, readonly string[]>> = {
+  "src/agent/policy/sources.ts": [...followedPolicy, "securityGroupPolicies"],
+  "src/controller/caches.ts": [...followedPolicy, "membershipSlices"],
   "src/agent/cluster/keep.ts": ["nodeNetworks", "nodeEndpoints"],
   "src/controller/sweep.ts": ["nodeNetworks", "nodeEndpoints"],
 };

@@ -14,6 +14,9 @@ interface Schema {
   type?: string;
   properties?: Record<string, Schema>;
   items?: Schema;
+  additionalProperties?: Schema;
+  maxProperties?: number;
+  pattern?: string;
   maxLength?: number;
   maxItems?: number;
   enum?: unknown[];
@@ -29,26 +32,19 @@ function* nodesOf(schema: Schema, path: string): Generator<[string, Schema]> {
   for (const [name, child] of Object.entries(schema.properties ?? {})) {
     if (path !== "" || !["apiVersion", "kind", "metadata"].includes(name)) yield* nodesOf(child, `${path}.${name}`);
   }
+  if (schema.additionalProperties !== undefined) yield* nodesOf(schema.additionalProperties, `${path}{}`);
   if (schema.items !== undefined) yield* nodesOf(schema.items, `${path}[]`);
 }
 
 test("each schema is structural: a type everywhere, nothing that a server refuses", () => {
-  const refused = [
-    "$ref",
-    "$schema",
-    "definitions",
-    "additionalProperties",
-    "anyOf",
-    "oneOf",
-    "not",
-    "const",
-    "pattern",
-  ];
+  const refused = ["$ref", "$schema", "definitions", "anyOf", "oneOf", "not", "const"];
   for (const own of ownKinds) {
     for (const [path, node] of nodesOf(structuralSchema(own), "")) {
       const place = `${own.kind.kind}${path}`;
       assert.ok(node.type !== undefined, `${place} has a type`);
       for (const key of refused) assert.ok(!(key in node), `${place} has no ${key}`);
+      // The server's expressions look neither ahead nor behind, nor back at what they found.
+      assert.doesNotMatch(node.pattern ?? "", /\(\?[=!<]|\\[1-9]/, place);
     }
   }
 });
@@ -59,6 +55,8 @@ test("each text, list and number has what the server needs to bound it", () => {
       const place = `${own.kind.kind}${path}`;
       if (node.type === "string" && node.enum === undefined)
         assert.ok(node.maxLength !== undefined, `${place}: maxLength`);
+      if (node.additionalProperties !== undefined)
+        assert.ok(node.maxProperties !== undefined, `${place}: maxProperties`);
       if (node.type === "array") {
         assert.ok(node.maxItems !== undefined, `${place}: maxItems`);
         assert.ok(node["x-kubernetes-list-type"] !== undefined, `${place}: list type`);

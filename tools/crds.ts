@@ -1,4 +1,4 @@
-// Makes deploy/crds.yaml, Fairlead's own kinds as the API server checks them, from the schemas of src/kube/objects.ts.
+// Makes deploy/crds.yaml, Fairlead's own kinds as the API server checks them, from the schemas of src/kube/.
 
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -13,6 +13,14 @@ import {
   nodeNetworks,
   nodeNetworkSchema,
 } from "../src/kube/objects.ts";
+import {
+  membershipSlices,
+  membershipSliceSchema,
+  securityGroupBindings,
+  securityGroupBindingSchema,
+  securityGroups,
+  securityGroupSchema,
+} from "../src/kube/policy-objects.ts";
 
 export const crdsFile = fileURLToPath(new URL("../deploy/crds.yaml", import.meta.url));
 
@@ -72,6 +80,41 @@ export const ownKinds: readonly OwnKind[] = [
       age,
     ],
   },
+  {
+    kind: securityGroups,
+    schema: securityGroupSchema,
+    shortName: "sg",
+    description: "What the pods that bindings make members may be sent and may send; nothing else passes.",
+    columns: [
+      { name: "Mode", type: "string", jsonPath: ".spec.mode" },
+      { name: "Members", type: "integer", jsonPath: ".status.members" },
+      age,
+    ],
+  },
+  {
+    kind: securityGroupBindings,
+    schema: securityGroupBindingSchema,
+    shortName: "sgb",
+    description: "Makes pods of its namespace members of SecurityGroups.",
+    columns: [
+      { name: "Groups", type: "string", jsonPath: ".spec.groups" },
+      { name: "Accepted", type: "string", jsonPath: '.status.conditions[?(@.type=="Accepted")].status' },
+      { name: "Reason", type: "string", jsonPath: '.status.conditions[?(@.type=="Accepted")].reason', priority: 1 },
+      age,
+    ],
+  },
+  {
+    kind: membershipSlices,
+    schema: membershipSliceSchema,
+    shortName: "ms",
+    description:
+      "A part of the addresses that a selector or a SecurityGroup stands for; written by the controller for agents.",
+    columns: [
+      { name: "Peer", type: "string", jsonPath: ".peer" },
+      { name: "Membership", type: "string", jsonPath: ".membership", priority: 1 },
+      age,
+    ],
+  },
 ];
 
 type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
@@ -105,11 +148,13 @@ const mapped = (properties: JsonObject): JsonObject =>
 /** One node of a schema, and all below it. */
 function structural(value: Json): JsonObject {
   if (!isObject(value)) throw new Error("a schema is an object");
-  const { properties, items, required, $schema: _, additionalProperties: __, ...rest } = value;
+  const { properties, items, required, $schema: _, additionalProperties, ...rest } = value;
   return {
     ...(rest["type"] === "integer" ? integer(rest) : rest),
     ...(Array.isArray(required) && required.length > 0 ? { required } : {}),
     ...(isObject(properties) ? { properties: mapped(properties) } : {}),
+    // "No others" is the server's own rule; of a map it is the schema of the values.
+    ...(isObject(additionalProperties) ? { additionalProperties: structural(additionalProperties) } : {}),
     ...(items === undefined ? {} : { "x-kubernetes-list-type": "atomic", ...listForm(rest), items: structural(items) }),
   };
 }
@@ -163,7 +208,7 @@ function definition(own: OwnKind): object {
 /** The text of deploy/crds.yaml. */
 export function crdsText(): string {
   const documents = ownKinds.map((own) => stringify(definition(own), { lineWidth: 0, aliasDuplicateObjects: false }));
-  return `# Fairlead's own kinds. Made from src/kube/objects.ts by tools/crds.ts; run that after a change of those.\n${documents.join("---\n")}`;
+  return `# Fairlead's own kinds. Made from src/kube/objects.ts and policy-objects.ts by tools/crds.ts; run that after a change of those.\n${documents.join("---\n")}`;
 }
 
 if (import.meta.main) writeFileSync(crdsFile, crdsText());

@@ -156,7 +156,7 @@ run_check() {
   step "format (oxfmt)" oxfmt --check .
   step "rules of the code (tidy)" node tools/tidy.ts
   step "C format (clang-format)" bash -c 'find native bench -name "*.[ch]" -exec clang-format --dry-run --Werror {} +'
-  step "shell syntax" bash -c 'set -e; bash -n .ci/run; bash -n tools/test.sh; sh -n tools/machine.sh; sh -n tools/image.sh; sh -n test/reference/build.sh; sh -n test/upstream/build.sh; sh -n test/cluster/machine.sh; sh -n bin/fairlead'
+  step "shell syntax" bash -c 'set -e; bash -n .ci/run; bash -n tools/test.sh; sh -n tools/machine.sh; sh -n tools/image.sh; sh -n tools/image/dockerfile.sh; sh -n test/reference/build.sh; sh -n test/upstream/build.sh; sh -n test/cluster/machine.sh; sh -n bin/fairlead'
   record check "$passed" "$failed" 0
 }
 

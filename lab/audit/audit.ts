@@ -10,6 +10,7 @@ import { compareLists, livingOn } from "./lists.ts";
 import { lookAtNode, type Seen } from "./look.ts";
 import { compareMasquerade } from "./masquerade.ts";
 import type { AuditedNode } from "./node.ts";
+import { comparePolicy } from "./policy.ts";
 import { comparePods } from "./pod-side.ts";
 import { compareSettings } from "./settings.ts";
 
@@ -23,6 +24,11 @@ export function compareNode(node: AuditedNode, seen: Seen): Difference[] {
     ...comparePods(node, living, seen),
     ...compareGuard(living, seen.ruleset),
     ...compareMasquerade(node, seen.ruleset),
+    ...comparePolicy(living, {
+      links: seen.node.links,
+      ruleset: seen.ruleset,
+      agentRuns: node.agent === "runs",
+    }),
     ...compareFlows(node, living, seen),
     ...compareSettings(node, seen.settings),
     ...compareFiles(node, seen.files),

@@ -29,7 +29,7 @@ export function compareFiles(node: AuditedNode, files: readonly SeenFile[]): Dif
   ];
 }
 
-function wantedFiles({ paths, agent }: AuditedNode): WantedFile[] {
+function wantedFiles({ paths, agent, inCluster }: AuditedNode): WantedFile[] {
   const root = { mode: 0o700, kind: "directory", there: true } as const;
   // A killed agent leaves what it had; one that stops in order takes its sockets and its log along.
   const withAgent = agent === "runs" ? true : agent === "killed" ? "either" : false;
@@ -45,6 +45,10 @@ function wantedFiles({ paths, agent }: AuditedNode): WantedFile[] {
     { ...socket, path: statusSocketOf(paths.socket) },
     { path: database, kind: "file", mode: 0o600, there: true },
     { path: `${database}-wal`, kind: "file", mode: 0o600, there: agent === "stopped" ? false : "either" },
+    // What policy was, for an agent that starts while nobody tells it.
+    ...(inCluster === true
+      ? [{ path: join(paths.state, "policy.json"), kind: "file", mode: 0o600, there: "either" } as const]
+      : []),
     { path: join(paths.cniBin, "fairlead-cni"), kind: "file", mode: 0o755, there: true },
     { path: join(paths.cniConf, "10-fairlead.conflist"), kind: "file", mode: 0o644, there: true },
   ];

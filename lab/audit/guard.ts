@@ -4,6 +4,7 @@ import { ipFamily } from "../../src/net/ip.ts";
 import { compareTexts, type Difference, differs } from "./difference.ts";
 import type { Living } from "./living.ts";
 import { masqueradeTable } from "./masquerade.ts";
+import { policyTable } from "./policy.ts";
 import { elements, linesOf, tablesIn } from "./ruleset.ts";
 
 const tableName = "inet fairlead";
@@ -38,7 +39,7 @@ const wantedTable = `
 /** `ruleset`: all tables of the node. */
 export function compareGuard(living: readonly Living[], ruleset: string): Difference[] {
   const tables = tablesIn(ruleset);
-  const ours = new Set([tableName, masqueradeTable]);
+  const ours = new Set([tableName, masqueradeTable, policyTable]);
   const strangers = [...tables.keys()].filter((name) => name.includes(" fairlead") && !ours.has(name));
   const body = tables.get(tableName);
   return [

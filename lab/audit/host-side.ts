@@ -16,12 +16,12 @@ import {
 } from "./kernel-words.ts";
 import type { Living, LivingLink } from "./living.ts";
 import type { AuditedNode } from "./node.ts";
+import { groupDifference } from "./policy.ts";
 import type { SeenLink, SeenNetwork, SeenRoute, SeenRule } from "./seen.ts";
 
 /** Every link of ours on a node begins so. */
 const linkPrefix = "fl";
-/** Link group of pods without policy; groups from `groupFirst` on are ours. */
-const openGroup = 100;
+/** Groups from here on are ours. */
 const groupFirst = 98;
 /** A link in one of these waits for the reaper. */
 const doomedGroups = new Set([98, 99]);
@@ -54,10 +54,15 @@ export function compareHostSide(node: AuditedNode, living: readonly Living[], se
 interface HostSide {
   node: SeenNetwork;
   rules: readonly SeenRule[];
+  /** All nftables of the node. */
+  ruleset: string;
   pods: ReadonlyMap<string, SeenNetwork | undefined>;
 }
 
-function linkDifferences({ living, link: { host, netnsPath, mtu } }: HostLink, { node, pods }: HostSide): Difference[] {
+function linkDifferences(
+  { living, link: { host, netnsPath, mtu } }: HostLink,
+  { node, pods, ruleset }: HostSide,
+): Difference[] {
   const held = node.links.find(({ name }) => name === host.name);
   const what = `link ${host.name} of ${living.name}`;
   if (held === undefined) {
@@ -65,10 +70,11 @@ function linkDifferences({ living, link: { host, netnsPath, mtu } }: HostLink, {
     return pods.get(netnsPath) === undefined ? [] : [differs(`${what} is missing`)];
   }
   const alias = `fairlead1 ${living.name}`;
+  const group = groupDifference(held.group, ruleset);
   return [
     ...unless(held.kind === "veth", `${what} is a ${held.kind || "device"}, not a veth`),
     ...unless(held.alias === alias, `${what} has the alias "${held.alias}", not "${alias}"`),
-    ...unless(held.group === openGroup, `${what} is in group ${held.group}, not ${openGroup}`),
+    ...unless(group === undefined, `${what} ${group ?? ""}`),
     ...linkStateDifferences(held, what, { mac: host.mac, mtu, index: host.index }),
     ...held.addresses.map(({ address }) => differs(`${what} has an address, ${address}; it should have none`)),
   ];

@@ -1,6 +1,7 @@
 // The columns that `kubectl get` shows of Kubernetes' own kinds, cut down to what a lab looks at.
 
 import { age } from "./age.ts";
+import { podSelectorCell } from "./network-policy.ts";
 import type { Column } from "./resource.ts";
 import { type JsonObject, at, isObject, listAt, numberAt, objectAt, textAt } from "./value.ts";
 
@@ -53,6 +54,7 @@ const columns: Readonly<Record<string, readonly Column[]>> = {
   ConfigMap: [column("Data", (object) => Object.keys(objectAt(object, "data")).length)],
   Secret: [column("Type", field("type")), column("Data", (object) => Object.keys(objectAt(object, "data")).length)],
   Service: [column("Type", field("spec", "type")), column("Cluster-IP", field("spec", "clusterIP"))],
+  NetworkPolicy: [column("Pod-Selector", podSelectorCell)],
   Lease: [column("Holder", field("spec", "holderIdentity"))],
   Event: [
     column("Last Seen", (object) => age(textAt(object, "lastTimestamp") ?? textAt(object, "firstTimestamp"))),

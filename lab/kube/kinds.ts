@@ -2,6 +2,7 @@
 
 import { builtInColumns } from "./columns.ts";
 import { configRules, leaseRules, namespaceRules, nodeRules, podRules, resetStatus } from "./core-rules.ts";
+import { networkPolicyRules } from "./network-policy.ts";
 import type { Resource, Rules } from "./resource.ts";
 import type { SelectableFields } from "./selectors.ts";
 import { type JsonObject, at, textAt } from "./value.ts";
@@ -118,7 +119,14 @@ const groups: Readonly<Record<string, readonly Kind[]>> = {
   ],
   "discovery.k8s.io/v1": [{ plural: "endpointslices", kind: "EndpointSlice", countsGeneration: true }],
   "networking.k8s.io/v1": [
-    { plural: "networkpolicies", kind: "NetworkPolicy", shortNames: ["netpol"], countsGeneration: true },
+    {
+      plural: "networkpolicies",
+      kind: "NetworkPolicy",
+      singular: "networkpolicy",
+      shortNames: ["netpol"],
+      countsGeneration: true,
+      rules: networkPolicyRules,
+    },
   ],
   "policy/v1": [
     {

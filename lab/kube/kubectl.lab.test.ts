@@ -104,6 +104,33 @@ void test(
   },
 );
 
+void test("kubectl applies and shows the objects that say who may talk to whom", needsKubectl, async (t) => {
+  const { kubectl, input } = await started(t);
+  await kubectl("apply", "-f", manifests);
+  const apply = (object: object, ...args: string[]): Promise<string> =>
+    input(JSON.stringify(object), "apply", ...args, "-f", "-");
+  await apply({ apiVersion: "v1", kind: "Namespace", metadata: { name: "shop" } });
+  await apply({ apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "web", namespace: "shop" } });
+  const netpol = { apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy", metadata: { name: "web" } };
+  const selector = { matchLabels: { app: "web" } };
+  const spec = {
+    podSelector: selector,
+    policyTypes: ["Ingress"],
+    ingress: [{ ports: [{ protocol: "TCP", port: 80 }] }],
+  };
+  await apply({ ...netpol, spec }, "-n", "shop");
+  assert.match(await apply({ ...netpol, spec }, "-n", "shop"), /unchanged/);
+  assert.match(await kubectl("get", "netpol", "-A"), /NAMESPACE +NAME +POD-SELECTOR +AGE\nshop +web +app=web +\d+s\n/);
+  const ours = { apiVersion: "fairlead.dev/v1alpha1" };
+  const bindableFrom = { matchLabels: { "kubernetes.io/metadata.name": "shop" } };
+  await apply({ ...ours, kind: "SecurityGroup", metadata: { name: "db" }, spec: { bindableFrom, ingress: [] } });
+  const binding = { ...ours, kind: "SecurityGroupBinding", metadata: { name: "web", namespace: "shop" } };
+  await apply({ ...binding, spec: { podSelector: {}, groups: ["db"] } });
+  assert.match(await kubectl("get", "sg"), /^NAME +MODE +MEMBERS +AGE\ndb +\d+s\n$/);
+  assert.match(await kubectl("get", "sgb", "-n", "shop"), /^NAME +GROUPS +ACCEPTED +AGE\nweb +\["db"\] +\d+s\n$/);
+  assert.match(await kubectl("api-resources"), /membershipslices +ms +fairlead\.dev\/v1alpha1 +false +MembershipSlice/);
+});
+
 void test("kubectl deletes a namespace and waits until it is gone", needsKubectl, async (t) => {
   const { kubectl, input } = await started(t);
   const space = { kind: "Namespace", apiVersion: "v1", metadata: { name: "space" } };

@@ -15,6 +15,7 @@ import { localMac } from "../net/mac.ts";
 import { poolWaitMs, reserve } from "./attach.ts";
 import { derivedNames } from "./plan.ts";
 import { viewNode } from "./rebuild.ts";
+import { openGroup } from "./plan.ts";
 import { repairOps } from "./repair.ts";
 
 test("what ADD has made on the node needs no repair", async () => {
@@ -22,7 +23,13 @@ test("what ADD has made on the node needs no repair", async () => {
   await add("c1");
   const [held] = core.pool.all();
   assert.ok(held !== undefined && isWired(held.attachment));
-  assert.deepEqual(repairOps(held.attachment, await viewNode(machine.kernel), machine.uplink.addresses), []);
+  assert.deepEqual(
+    repairOps(held.attachment, await viewNode(machine.kernel), {
+      sources: machine.uplink.addresses,
+      group: openGroup,
+    }),
+    [],
+  );
 });
 
 test("once both ends are up the kernel is asked whether the node's carries: it sends from then on", async () => {

@@ -4,11 +4,14 @@ import { describe, Fault, isFault } from "../base/fault.ts";
 import { present } from "../base/assert.ts";
 import type { AttachmentResult, CniRequest } from "../cni/types.ts";
 import { type Attachment, attachmentKey, type AttachmentId, type Wire, type Wired } from "../ipam/store.ts";
+import type { Pod } from "../kube/core-objects.ts";
+import { applyAll } from "../kernel/apply.ts";
 import type { Netns } from "../kernel/contract.ts";
 import { callDelegate, delegateAdd } from "./delegate.ts";
 import { detach, type DetachDeps } from "./detach.ts";
 import type { NextLinkIndexes } from "./link-indexes.ts";
 import { attachmentResult, derivedNames } from "./plan.ts";
+import type { PodPolicy } from "./policy/pod-policy.ts";
 import { buildWire, settled, unbuildWire, type WireDeps } from "./wire.ts";
 
 /** Longest wait for an address before ADD fails with what is wrong. */
@@ -18,15 +21,16 @@ export const poolWaitMs = 10_000;
 const freeingMs = 100;
 
 export interface AttachDeps extends DetachDeps, WireDeps {
+  policy: PodPolicy;
   nextLinkIndexes: NextLinkIndexes;
 }
 
 /**
- * Attaches a pod. When it returns, its addresses work in both directions; when it throws, nothing is left of it.
+ * Attaches a pod; `pod` is the API server's object of it, where there is one. When it returns, policy judges it and its addresses work in both directions; when it throws, nothing is left of it.
  * @throws Fault "interface-exists", "netns-missing", "bad-netns", "pool-empty", "address-taken", "unsupported-value",
- * "delegate-failed", "kernel-…", "store-failed"
+ * "delegate-failed", "policy-unknown", "kernel-…", "store-failed"
  */
-export async function attach(request: CniRequest, deps: AttachDeps): Promise<AttachmentResult> {
+export async function attach(request: CniRequest, deps: AttachDeps, pod?: Pod): Promise<AttachmentResult> {
   const { kernel } = deps;
   const id = attachmentIdOf(request);
   const netnsPath = present(request.netns, "CNI_NETNS of ADD");
@@ -44,7 +48,7 @@ export async function attach(request: CniRequest, deps: AttachDeps): Promise<Att
       { ...id, netnsPath, ...podOf(request), wire: wireOf(request, deps) },
       deps,
     );
-    await make(attachment, netns, deps);
+    await make(attachment, { netns, pod }, deps);
     return attachmentResult(attachment, request.wishes.dns ?? dns);
   } finally {
     netns.close();
@@ -126,17 +130,30 @@ export async function reserve<D extends Omit<Attachment, "addresses" | "createdM
   }
 }
 
-async function make(attachment: Wired, netns: Netns, deps: AttachDeps): Promise<void> {
-  const { pool } = deps;
+async function make(
+  attachment: Wired,
+  { netns, pod }: { netns: Netns; pod: Pod | undefined },
+  deps: AttachDeps,
+): Promise<void> {
+  const { pool, policy } = deps;
   try {
+    const group = await policy.enter(attachment, pod);
     // Written down while the kernel is at work already. Nobody uses what it makes before ADD has answered, and an agent
     // that starts removes links that its journal does not know.
-    await settled([buildWire(attachment, netns, deps), attempt(() => pool.journal(attachment))]);
+    await settled([buildWire(attachment, { netns, group }, deps), attempt(() => pool.journal(attachment))]);
+    await followPolicy(attachment, group, deps);
     pool.confirm(attachment);
   } catch (error) {
     await undo(attachment, netns, deps);
     throw error;
   }
+}
+
+/** What was heard of while the link was being made changes its class before ADD answers. */
+async function followPolicy(attachment: Wired, group: number, { kernel, policy }: AttachDeps): Promise<void> {
+  const now = await policy.settle(attachment);
+  if (now !== undefined && now !== group)
+    await applyAll(kernel.node, [{ op: "link.set", link: attachment.wire.hostIndex, group: now }]);
 }
 
 /**

@@ -15,6 +15,8 @@ import type { ReleasesDeps } from "./releases.ts";
 import { startRepair } from "./repair.ts";
 import type { AgentOptions } from "./options.ts";
 import type { Place } from "./place.ts";
+import { type Policing, startPolicing, withoutPolicing } from "./policy/police.ts";
+import type { Station } from "./station.ts";
 import { type CallDeps, detachCallOf } from "./server.ts";
 import type { KeptUplink } from "./uplink.ts";
 import { startVanished } from "./vanished.ts";
@@ -89,6 +91,23 @@ export function masqueradeOf(
     log,
     metrics,
   });
+}
+
+interface AroundPolicy {
+  station: Pick<Station, "pool" | "cluster">;
+  metrics: Metrics;
+  signal: AbortSignal;
+  onPass: (pass: LoopPass) => void;
+}
+
+/** Policy for the pods of this place; none outside Kubernetes. */
+export function policingOf(
+  { config, kernel, kube, log }: AgentOptions,
+  { station: { pool, cluster }, metrics, signal, onPass }: AroundPolicy,
+): Promise<Policing> {
+  if (kube === undefined || cluster === undefined) return withoutPolicing({ kernel });
+  const deps = { kernel, pool, nodeName: config.node.name, stateDirectory: config.paths.state };
+  return startPolicing({ ...deps, log, metrics, signal, onPass }, { kube, findPod: cluster.podOf });
 }
 
 /** Everything of ours on the host's disk beside the state; the conflist, which brings pods, last. */

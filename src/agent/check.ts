@@ -8,13 +8,15 @@ import type { Kernel, Link, Netns, Route, Rule } from "../kernel/contract.ts";
 import { cidrFamily, hostCidr } from "../net/cidr.ts";
 import { attachmentIdOf } from "./attach.ts";
 import { callDelegate, delegateOf } from "./delegate.ts";
-import { guardEntries, hostRoutes, localTable, openGroup, podNeighbours, podRoutes, podSourceRules } from "./plan.ts";
+import { guardEntries, hostRoutes, localTable, podNeighbours, podRoutes, podSourceRules } from "./plan.ts";
+import type { PodPolicy } from "./policy/pod-policy.ts";
 import type { Uplink } from "./uplink.ts";
 
 export interface CheckDeps {
   kernel: Kernel;
   pool: Pool;
   uplink: () => Uplink;
+  policy: Pick<PodPolicy, "groupOf">;
 }
 
 /** RT_TABLE_MAIN. */
@@ -26,7 +28,8 @@ const problemsShownMax = 10;
  * Compares links, addresses, routes, neighbours, guard and lease of one attachment.
  * @throws Fault "check-failed" that names each difference; "netns-missing" where the namespace is gone.
  */
-export async function check(request: CniRequest, { kernel, pool, uplink }: CheckDeps): Promise<void> {
+export async function check(request: CniRequest, deps: CheckDeps): Promise<void> {
+  const { kernel, pool } = deps;
   const id = attachmentIdOf(request);
   const stored = pool.find(id);
   if (stored === undefined || stored.state !== "ready" || stored.leaving) {
@@ -48,7 +51,7 @@ export async function check(request: CniRequest, { kernel, pool, uplink }: Check
     const problems = [
       ...previousProblems(request.prevResult, attachment),
       ...(await podProblems(attachment, netns)),
-      ...(await hostProblems(attachment, kernel, uplink())),
+      ...(await hostProblems(attachment, deps)),
       ...(await guardProblems(attachment, kernel)),
     ];
     if (problems.length > 0) throw checkFailed(attachment, problems);
@@ -105,7 +108,7 @@ async function podProblems(attachment: Wired, netns: Netns): Promise<string[]> {
   ];
 }
 
-async function hostProblems(attachment: Wired, kernel: Kernel, uplink: Uplink): Promise<string[]> {
+async function hostProblems(attachment: Wired, { kernel, uplink, policy }: CheckDeps): Promise<string[]> {
   const [link, routes, neighbours] = await Promise.all([
     kernel.node.link(attachment.wire.hostLink),
     kernel.node.routes(),
@@ -113,11 +116,12 @@ async function hostProblems(attachment: Wired, kernel: Kernel, uplink: Uplink): 
   ]);
   if (link === undefined) return [`host link ${attachment.wire.hostLink} is missing on the node`];
   const where = `${attachment.wire.hostLink} on the node`;
+  const group = policy.groupOf(attachment);
   return [
     ...linkProblems(link, { where, mac: attachment.wire.hostMac, mtu: attachment.wire.mtu }),
-    ...(link.group === openGroup ? [] : [`link group of ${where} is ${link.group}, not ${openGroup}`]),
+    ...(group === undefined || link.group === group ? [] : [`link group of ${where} is ${link.group}, not ${group}`]),
     ...routeProblems(
-      hostRoutes(attachment, uplink.addresses),
+      hostRoutes(attachment, uplink().addresses),
       routes.filter(({ table = mainTable }) => table === mainTable),
       "on the node",
     ),

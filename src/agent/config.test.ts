@@ -45,7 +45,7 @@ test("what a node cannot have is refused by its key", () => {
     [{ node: {} }, /node\.name: is missing/],
     [{ addresses: { mode: "ranges", blocks: ["10.4.1.0/24"] } }, /addresses\.mode: only "routes" is known/],
     [blocks(), /addresses\.blocks: needs at least one block/],
-    [blocks("10.4.1.1/24"), /addresses\.blocks\[0\]: "10\.4\.1\.1\/24" is not a CIDR/],
+    [blocks("10.4.1.1/24"), /addresses\.blocks\[0\]: "10\.4\.1\.1\/24" has bits set/],
     [blocks("10.0.0.0/15"), /addresses\.blocks\[0\]: is too large for one node/],
     [blocks("fd00::/47"), /addresses\.blocks\[0\]: is too large for one node/],
     [blocks("10.4.0.0/16", "10.4.7.0/24"), /addresses\.blocks\[1\]: 10\.4\.7\.0\/24 overlaps 10\.4\.0\.0\/16/],
@@ -57,7 +57,7 @@ test("what a node cannot have is refused by its key", () => {
     [{ status: "honest" }, /status: /],
     [{ masquerade: { toPorts: "1024-" } }, /masquerade\.toPorts: "1024-" is not a list of ports/],
     [{ masquerade: { toPorts: "1-9,5-20" } }, /masquerade\.toPorts: .* none of which overlap/],
-    [{ masquerade: { podRanges: ["10.4.0.1/14"] } }, /masquerade\.podRanges\[0\]: "10\.4\.0\.1\/14" is not a CIDR/],
+    [{ masquerade: { podRanges: ["10.4.0.1/14"] } }, /masquerade\.podRanges\[0\]: "10\.4\.0\.1\/14" has bits set/],
     [{ masquerade: { enableIpv6: true } }, /masquerade: Unrecognized key: "enableIpv6"/],
     [{ tracing: true }, /\(top level\): Unrecognized key: "tracing"/],
   ];

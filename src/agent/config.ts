@@ -3,8 +3,9 @@
 import { z } from "zod";
 import { kubernetesKeys } from "../kube/config.ts";
 import { masqueradePortRangesMax } from "../kernel/contract.ts";
-import { type Cidr, cidrFamily, cidrPrefix, cidrsOverlap, parseCidr } from "../net/cidr.ts";
-import { ipFamily, parseIp } from "../net/ip.ts";
+import { type Cidr, cidrFamily, cidrPrefix, cidrsOverlap } from "../net/cidr.ts";
+import { ipFamily } from "../net/ip.ts";
+import { cidr, ip } from "../net/schema.ts";
 import { parsePorts } from "./masquerade-config.ts";
 
 /** Blocks a node can own. */
@@ -15,20 +16,6 @@ const routesMax = 4096;
 const podRangesMax = 64;
 /** Longest path of a unix socket (sun_path of unix(7), less the closing zero). */
 const socketPathLenMax = 107;
-
-const cidr = z.string().transform((text, context) => {
-  const parsed = parseCidr(text);
-  if (parsed !== undefined) return parsed;
-  context.addIssue(`"${text}" is not a CIDR such as 10.4.1.0/24 or fd00:4:1::/64 with no bits set after its prefix`);
-  return z.NEVER;
-});
-
-const ip = z.string().transform((text, context) => {
-  const parsed = parseIp(text);
-  if (parsed !== undefined) return parsed;
-  context.addIssue(`"${text}" is not an IP address`);
-  return z.NEVER;
-});
 
 const absolutePath = z.string().startsWith("/", "must be an absolute path").max(4000);
 

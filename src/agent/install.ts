@@ -33,6 +33,12 @@ export function placeText(file: string, text: string): Promise<void> {
   return placed(file, (temporary) => write(temporary, content), content, 0o644);
 }
 
+/** The same for root alone. */
+export function placeSecret(file: string, text: string): Promise<void> {
+  const content = Buffer.from(text);
+  return placed(file, (temporary) => write(temporary, content), content, 0o600);
+}
+
 /** Makes `file` hold `content` by renaming a complete temporary file over it: a reader sees the old or the new, never half of one. */
 async function placed(
   file: string,

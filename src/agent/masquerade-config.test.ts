@@ -99,9 +99,9 @@ const many = (count: number): string =>
   `nonMasqueradeCIDRs:\n${Array.from({ length: count }, (_, index) => `- 10.${index >> 8}.${index & 255}.0/24\n`).join("")}`;
 
 const wrong: [text: string, problem: RegExp][] = [
-  ["nonMasqueradeCIDRs: [10.0.0.1/8]", /nonMasqueradeCIDRs\[0\]: "10\.0\.0\.1\/8" is not aligned/],
-  ["nonMasqueradeCIDRs: [10.0.0.0]", /nonMasqueradeCIDRs\[0\]: "10\.0\.0\.0" is not a range/],
-  ["nonMasqueradeCIDRs: [10.0.0.0/33]", /"10\.0\.0\.0\/33" is not a range/],
+  ["nonMasqueradeCIDRs: [10.0.0.1/8]", /nonMasqueradeCIDRs\[0\]: "10\.0\.0\.1\/8" has bits set .* is 10\.0\.0\.0\/8$/],
+  ["nonMasqueradeCIDRs: [10.0.0.0]", /nonMasqueradeCIDRs\[0\]: "10\.0\.0\.0" is not a network/],
+  ["nonMasqueradeCIDRs: [10.0.0.0/33]", /"10\.0\.0\.0\/33" is not a network/],
   ["nonMasqueradeCIDRs: 10.0.0.0/8", /nonMasqueradeCIDRs: /],
   ["nonMasqueradeCIDRs: [fd00::/8]", /nonMasqueradeCIDRs\[0\]: fd00::\/8 is IPv6.*masquerade\.ipv6/],
   [many(65), /nonMasqueradeCIDRs: has 65 ranges, and may have 64; set cidrLimit/],

@@ -4,16 +4,9 @@ import { z } from "zod";
 import { parseConfig } from "../base/config.ts";
 import { Fault } from "../base/fault.ts";
 import { type MasqueradePlan, masqueradeRangesMax, type PortRange } from "../kernel/contract.ts";
-import {
-  type Cidr,
-  cidrBase,
-  cidrContains,
-  cidrFamily,
-  cidrPrefix,
-  parseCidr,
-  parseInterfaceAddress,
-} from "../net/cidr.ts";
+import { type Cidr, cidrBase, cidrContains, cidrFamily, cidrPrefix, parseCidr } from "../net/cidr.ts";
 import { ipToNumber } from "../net/ip.ts";
+import { cidr } from "../net/schema.ts";
 
 /** What the agent's own configuration says beside the file: flags of ip-masq-agent, in its words. */
 export interface MasqueradeFlags {
@@ -87,18 +80,6 @@ const flag = z.preprocess((value) => {
   return words.true.test(value) ? true : words.false.test(value) ? false : value;
 }, z.boolean());
 
-const range = z.string().transform((text, context) => {
-  const parsed = parseInterfaceAddress(text);
-  const cidr = parseCidr(text);
-  if (cidr !== undefined) return cidr;
-  context.addIssue(
-    parsed === undefined
-      ? `"${text}" is not a range such as 10.4.0.0/14`
-      : `"${text}" is not aligned: it has bits set after its prefix; write the first address of the range`,
-  );
-  return z.NEVER;
-});
-
 const interval = z.string("must be a time such as 60s or 1m30s").transform((text, context) => {
   const ms = durationMs(text);
   if (ms !== undefined) return ms;
@@ -108,7 +89,7 @@ const interval = z.string("must be a time such as 60s or 1m30s").transform((text
 
 const fileKeys = {
   nonMasqueradeCIDRs: z
-    .array(range)
+    .array(cidr)
     .nullable() // a key without a value is an empty list there
     .transform((ranges) => ranges ?? [])
     .optional(),

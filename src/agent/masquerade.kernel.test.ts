@@ -117,7 +117,7 @@ test("the file is followed; a wrong one changes nothing and is told; then it is 
   await untilKept(node, "100.64.0.0/10");
   write("nonMasqueradeCIDRs: [198.18.0.1/15]\nresyncInterval: 1s\n");
   await until("check tells", async () =>
-    /^warning +masquerade +.*198\.18\.0\.1\/15" is not aligned/ms.test((await check(agent)).text),
+    /^warning +masquerade +.*198\.18\.0\.1\/15" has bits set after its prefix/ms.test((await check(agent)).text),
   );
   const metrics = await metricsOf(agent);
   assert.match(metrics, /^fairlead_masquerade_file\{state="bad"\} 1$/m);

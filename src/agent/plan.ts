@@ -13,7 +13,7 @@ import { present } from "../base/assert.ts";
 
 /** Every link of ours on the node begins so; the source guard matches on it. */
 export const hostLinkPrefix = "fl";
-/** Link group of pods without policy. Classes are 100 and up, so that a group says "ours". */
+/** Link group of pods without policy: the first class. */
 export const openGroup = 100;
 /** Link group of links that wait to be removed. */
 export const doomedGroup = 99;
@@ -72,7 +72,7 @@ export function guardEntries({ wire, addresses }: Wired): GuardEntry[] {
 }
 
 /** The veth pair, both ends down. */
-export function pairOp({ ifname, wire }: Wired, podNetns: Netns): Op {
+export function pairOp({ ifname, wire }: Wired, podNetns: Netns, group: number): Op {
   const { hostLink, hostIndex, podIndex, hostMac, podMac, mtu } = wire;
   return {
     op: "link.addVeth",
@@ -80,7 +80,7 @@ export function pairOp({ ifname, wire }: Wired, podNetns: Netns): Op {
     index: hostIndex,
     mac: hostMac,
     mtu,
-    group: openGroup,
+    group,
     peer: { netns: podNetns, name: ifname, index: podIndex, mac: podMac, mtu },
   };
 }

@@ -29,8 +29,7 @@ export function attachmentsIn(view: NodeView, nowMs: number): Wired[] {
 function attachmentOn(link: Link, { routes, neighbours }: NodeView, nowMs: number): Wired | undefined {
   const { index, name, kind, group, alias, mac, mtu, peerIndex } = link;
   const id = attachmentOfAlias(alias);
-  if (kind !== "veth" || group !== openGroup || id === undefined || derivedNames(id).hostLink !== name)
-    return undefined;
+  if (kind !== "veth" || group < openGroup || id === undefined || derivedNames(id).hostLink !== name) return undefined;
   const addresses = routes
     .filter((route) => route.link === index && route.protocol === routeProtocol)
     .filter(({ to }) => cidrPrefix(to) === addressBits(cidrFamily(to)))

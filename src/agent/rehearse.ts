@@ -11,6 +11,7 @@ import { createRehearsalAddon } from "../kernel/rehearsal.ts";
 import type { Cidr } from "../net/cidr.ts";
 import { createGate } from "./gate.ts";
 import { createLinkIndexes } from "./link-indexes.ts";
+import { openPolicy } from "./policy/pod-policy.ts";
 import { answer, type CallDeps } from "./server.ts";
 import type { Uplink } from "./uplink.ts";
 
@@ -55,7 +56,8 @@ function createRehearsalDeps(blocks: readonly Cidr[], uplink: Uplink): CallDeps 
     nextLinkIndexes: createLinkIndexes([]),
     gate: createGate(),
     metrics: createMetrics(),
-    admit: async () => {},
+    admit: async () => undefined,
+    policy: openPolicy,
     podLives: () => false,
     statusMode: "normal",
     loops: () => [],

@@ -9,13 +9,16 @@ import { createMetrics } from "../base/metrics.ts";
 import { testIp, testWired } from "../../test/store.contract.ts";
 import type { Link, Neighbour } from "../kernel/contract.ts";
 import { parseMac } from "../net/mac.ts";
-import { hostLinkAlias, hostRoutes } from "./plan.ts";
+import { hostLinkAlias, hostRoutes, openGroup } from "./plan.ts";
+import { openPolicy } from "./policy/pod-policy.ts";
 import type { NodeView } from "./rebuild.ts";
 import { repair, repairOps } from "./repair.ts";
 
 const attachment = testWired();
 const { wire, addresses } = attachment;
 const sources = { 4: testIp("172.30.0.11"), 6: testIp("fd00:30::11") };
+
+const around = { sources, group: openGroup };
 
 const link: Link = {
   index: wire.hostIndex,
@@ -39,7 +42,7 @@ const routes = hostRoutes(attachment, sources);
 const good: NodeView = { links: [link], routes, neighbours };
 
 const repaired = (view: Partial<NodeView>): unknown[] =>
-  repairOps(attachment, { ...good, ...view }, sources).map((op) => JSON.parse(JSON.stringify(op)) as unknown);
+  repairOps(attachment, { ...good, ...view }, around).map((op) => JSON.parse(JSON.stringify(op)) as unknown);
 
 test("what is as ADD made it is left alone; without its link nothing can be done", () => {
   assert.deepEqual(repaired({}), []);
@@ -57,13 +60,13 @@ test("a link is brought back in each respect", () => {
 
 test("a link with another hardware address gets its own back, and its neighbours, which the kernel forgets by that", () => {
   const mac = present(parseMac("02:00:00:00:00:07"), "mac");
-  const ops = repairOps(attachment, { ...good, links: [{ ...link, mac }] }, sources);
+  const ops = repairOps(attachment, { ...good, links: [{ ...link, mac }] }, around);
   assert.deepEqual(ops[0], { op: "link.set", link: link.index, mac: wire.hostMac });
   assert.equal(ops.filter(({ op }) => op === "neighbour.set").length, addresses.length);
 });
 
 test("a link that was down gets all of its routes and neighbours again, whatever was still seen of them", () => {
-  const ops = repairOps(attachment, { ...good, links: [{ ...link, up: false }] }, sources);
+  const ops = repairOps(attachment, { ...good, links: [{ ...link, up: false }] }, around);
   assert.deepEqual(
     ops.map(({ op }) => op),
     ["link.set", "neighbour.set", "neighbour.set", "route.replace", "route.replace"],
@@ -105,6 +108,7 @@ test("a pod whose removal begins while the node is looked at is not repaired", a
       kernel: watched,
       pool: node.core.pool,
       uplink: () => uplink,
+      policy: openPolicy,
       log: silentLog(),
       metrics: createMetrics(),
     });
@@ -131,6 +135,7 @@ test("a pass over what is as it should be changes nothing and counts nothing", a
     kernel: { ...kernel, node: { ...kernel.node, apply } },
     pool: node.core.pool,
     uplink: () => uplink,
+    policy: openPolicy,
     log: silentLog(),
     metrics: { repaired: (...counted) => void seen.push(counted) },
   });

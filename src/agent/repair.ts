@@ -7,7 +7,8 @@ import type { Pool } from "../ipam/pool.ts";
 import { attachmentKey, isWired, type Wired } from "../ipam/store.ts";
 import { applyAll } from "../kernel/apply.ts";
 import type { Kernel, Link, LinkChange, Op } from "../kernel/contract.ts";
-import { hostLinkAlias, hostRoutes, openGroup } from "./plan.ts";
+import { hostLinkAlias, hostRoutes } from "./plan.ts";
+import type { PodPolicy } from "./policy/pod-policy.ts";
 import { type NodeView, viewNode } from "./rebuild.ts";
 import type { Uplink } from "./uplink.ts";
 import { unlessGone } from "./wire.ts";
@@ -16,6 +17,7 @@ export interface RepairDeps {
   kernel: Kernel;
   pool: Pool;
   uplink: () => Uplink;
+  policy: Pick<PodPolicy, "groupOf">;
   log: Log;
   metrics: Pick<Metrics, "repaired">;
 }
@@ -36,11 +38,11 @@ export function startRepair(deps: RepairDeps, signal: AbortSignal, onPass: (pass
 
 /** One pass over all attachments that serve. One that has lost its link cannot be repaired here: see vanished.ts. */
 export async function repair(deps: RepairDeps): Promise<void> {
-  const { kernel, pool, uplink, log, metrics } = deps;
+  const { kernel, pool, uplink, policy, log, metrics } = deps;
   const view = await viewNode(kernel);
   for (const { attachment } of pool.all()) {
     if (!isWired(attachment)) continue;
-    const ops = repairOps(attachment, view, uplink().addresses);
+    const ops = repairOps(attachment, view, { sources: uplink().addresses, group: policy.groupOf(attachment) });
     if (ops.length === 0) continue;
     // Looked at again now: what is queued for the kernel behind this line comes after it, so a removal that begins later ends
     // as a removal.
@@ -52,12 +54,18 @@ export async function repair(deps: RepairDeps): Promise<void> {
   }
 }
 
+/** The node's addresses, and the link group that is the attachment's class, where it is known. */
+interface Around {
+  sources: Uplink["addresses"];
+  group: number | undefined;
+}
+
 /** What brings the node's side of an attachment back to what ADD made; nothing where its link is gone. */
-export function repairOps(attachment: Wired, view: NodeView, sources: Uplink["addresses"]): Op[] {
+export function repairOps(attachment: Wired, view: NodeView, { sources, group }: Around): Op[] {
   const { wire, addresses } = attachment;
   const link = view.links.find(({ index }) => index === wire.hostIndex);
   if (link === undefined) return [];
-  const change = linkChange(attachment, link);
+  const change = linkChange(attachment, link, group);
   // A link that was down has lost its routes and neighbours, whatever the dump still showed; one with another hardware address,
   // its neighbours.
   const all = change?.up === true || change?.mac !== undefined;
@@ -90,13 +98,13 @@ export function repairOps(attachment: Wired, view: NodeView, sources: Uplink["ad
 
 const mainTable = 254;
 
-function linkChange(attachment: Wired, link: Link): LinkChange | undefined {
+function linkChange(attachment: Wired, link: Link, group: number | undefined): LinkChange | undefined {
   const { wire } = attachment;
   const alias = hostLinkAlias(attachment);
   const change: LinkChange = {
     ...(link.up ? {} : { up: true }),
     ...(link.name === wire.hostLink ? {} : { rename: wire.hostLink }),
-    ...(link.group === openGroup ? {} : { group: openGroup }),
+    ...(group === undefined || link.group === group ? {} : { group }),
     ...(link.mtu === wire.mtu ? {} : { mtu: wire.mtu }),
     ...(link.mac === wire.hostMac ? {} : { mac: wire.hostMac }),
     ...(link.alias === alias ? {} : { alias }),

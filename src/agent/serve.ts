@@ -9,7 +9,8 @@ import type { Pool } from "../ipam/pool.ts";
 import type { Kernel } from "../kernel/contract.ts";
 import { probeMachine } from "../kernel/features.ts";
 import type { Cluster } from "./cluster/cluster.ts";
-import { backgroundLoops, hostDeps, masqueradeOf, putInPlace, releasesDeps } from "./background.ts";
+import { tellingCluster } from "./cluster/fit.ts";
+import { backgroundLoops, hostDeps, masqueradeOf, policingOf, putInPlace, releasesDeps } from "./background.ts";
 import { hasIpv6 } from "./config.ts";
 import { listenForShims } from "./connection.ts";
 import { diagnose } from "./diagnose.ts";
@@ -23,12 +24,13 @@ import { startReaper } from "./reaper.ts";
 import { readBootId, recover } from "./recover.ts";
 import { rehearse } from "./rehearse.ts";
 import { answer, type CallDeps, refusal, rollBack } from "./server.ts";
+import type { Policing } from "./policy/police.ts";
 import { type Releases, startReleases } from "./releases.ts";
 import { openSockets, type Sockets } from "./sockets.ts";
 import type { Place } from "./place.ts";
 import { followCluster, type Station, takeStation } from "./station.ts";
 import { serveStatus, statusSocket } from "./status.ts";
-import { type KeptUplink, keepUplink } from "./uplink.ts";
+import { type KeptUplink, keepUplink, uplinkOptions } from "./uplink.ts";
 import { watchNode } from "./watch.ts";
 
 /** Longest wait for calls under way when the agent is told to stop. */
@@ -68,18 +70,22 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
   const loops = new Map<string, Loop>();
   const trigger = (name: string): void => loops.get(name)?.trigger();
   const start = (loop: Loop): void => void loops.set(loop.status().name, loop);
-  const uplink = await watchedUplink(options, place, trigger);
+  const uplink = await watchedUplink(options, { place, cluster, trigger });
   const host = hostDeps(options, { place, uplink, metrics });
   await syncHost(host);
   if (station.setAside !== undefined) metrics.repaired("state file", 1);
   const loopStop = new AbortController();
   let releases: Releases | undefined;
+  let policing: Policing | undefined;
   try {
+    policing = await policingOf(options, { station, metrics, signal: loopStop.signal, onPass });
+    for (const loop of policing.loops) start(loop);
     const deps = createDeps(options, {
       pool,
       metrics,
       uplink,
-      admit: cluster?.admit ?? (async () => {}),
+      admit: cluster?.admit ?? (async () => undefined),
+      policy: policing.policy,
       podLives: cluster?.podLives ?? (() => false),
       nextLinkIndexes: createLinkIndexes(await takenIndexes(kernel, pool)),
       onDoomed: () => trigger("reaper"),
@@ -95,11 +101,9 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
     const obstacles = createObstacleWatch({ kernel, log });
     const masquerade = masqueradeOf(options, { place, uplink, metrics });
     const parts = { options, deps, host, uplink, obstacles, masquerade };
-    for (const loop of backgroundLoops(parts, loopStop.signal, onPass)) start(loop);
-    if (cluster !== undefined) {
-      const follow = { pool, log, trigger, stop, signal: loopStop.signal, onPass };
-      for (const loop of followCluster(cluster, follow)) start(loop);
-    }
+    const follow = { pool, log, trigger, podsChanged: policing.podsChanged, stop, signal: loopStop.signal, onPass };
+    const following = cluster === undefined ? [] : followCluster(cluster, follow);
+    for (const loop of [...backgroundLoops(parts, loopStop.signal, onPass), ...following]) start(loop);
     const unwatch = watchNode({ kernel, pool, uplink: uplink.current, trigger });
     try {
       if (rehearsal) await rehearse({ blocks: pool.blocks(), uplink: uplink.current(), log });
@@ -107,6 +111,7 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
         obstacles: obstacles.found,
         masquerade: masquerade.status,
         cluster,
+        policing,
         onReopened: () => trigger("releases"),
         loopStop,
         onPass,
@@ -127,29 +132,28 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
   } finally {
     loopStop.abort();
     await Promise.all([...loops.values()].map((loop) => loop.done));
+    await policing?.done;
   }
 }
 
-/** The uplink, and who has to know when it changes. */
-function watchedUplink(
+/** The uplink, and who has to know when it changes, or lacks what the blocks need. */
+async function watchedUplink(
   { config, kernel, log }: AgentOptions,
-  place: Place,
-  trigger: (loop: string) => void,
+  { place, cluster, trigger }: { place: Place; cluster: Cluster | undefined; trigger: (loop: string) => void },
 ): Promise<KeptUplink> {
-  const { routes, mtu: wantedMtu } = config;
-  const options = { blocks: place.blocks, vias: routes.map(({ via }) => via), mtu: wantedMtu };
-  return keepUplink(kernel, options, ({ link, addresses: own, mtu }) => {
+  const kept = await keepUplink(kernel, uplinkOptions(config, place.blocks), ({ link, addresses: own, mtu }) => {
     log.warn(
       { uplink: link.name, addresses: own, mtu },
       "the uplink has changed: new pods follow, routes of living ones too",
     );
     for (const name of ["host", "repair"]) trigger(name);
   });
+  return cluster === undefined ? kept : { ...kept, refresh: tellingCluster(cluster, kept.refresh) };
 }
 
 type Made = Pick<
   CallDeps,
-  "pool" | "metrics" | "admit" | "podLives" | "nextLinkIndexes" | "onDoomed" | "loops" | "releasesApplied"
+  "pool" | "policy" | "metrics" | "admit" | "podLives" | "nextLinkIndexes" | "onDoomed" | "loops" | "releasesApplied"
 > & {
   uplink: KeptUplink;
 };
@@ -179,6 +183,7 @@ interface Around {
   obstacles: () => readonly Obstacle[];
   masquerade: KeptMasquerade["status"];
   cluster: Cluster | undefined;
+  policing: Policing;
   onReopened: () => void;
   loopStop: AbortController;
   onPass: (pass: LoopPass) => void;
@@ -188,7 +193,7 @@ interface Around {
 function listen(
   options: AgentOptions,
   deps: CallDeps,
-  { obstacles, masquerade, cluster, onReopened, loopStop, onPass }: Around,
+  { obstacles, masquerade, cluster, policing, onReopened, loopStop, onPass }: Around,
 ): Promise<Sockets> {
   const { config, kernel, log, door, version, shim } = options;
   const { socket } = config.paths;
@@ -204,7 +209,7 @@ function listen(
     metrics: deps.metrics,
     kernelCalls: () => kernel.callsUnderWay(),
     masquerade,
-    caches: () => cluster?.caches() ?? [],
+    caches: () => [...(cluster?.caches() ?? []), ...policing.caches()],
     diagnose: () =>
       diagnose({
         ...deps,

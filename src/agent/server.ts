@@ -10,6 +10,7 @@ import { errorObject, resultObject, versionObject } from "../cni/result.ts";
 import type { CniRequest, CniVersion, VersionRequest } from "../cni/types.ts";
 import type { WireRequest } from "../cni/wire.ts";
 import { type Attachment, attachmentKey } from "../ipam/store.ts";
+import type { Pod } from "../kube/core-objects.ts";
 import { attach, type AttachDeps, attachmentIdOf, podOf } from "./attach.ts";
 import { check } from "./check.ts";
 import { collect } from "./collect.ts";
@@ -24,8 +25,8 @@ export interface CallDeps extends AttachDeps, LendDeps, HealthDeps {
   gate: Gate;
   metrics: Metrics;
   log: Log;
-  /** Rejects an ADD for a pod that is not this node's any more. @throws Fault "pod-replaced" */
-  admit: (pod: NonNullable<Attachment["pod"]>) => Promise<void>;
+  /** The pod's object, where the API server has one. Rejects an ADD for a pod that is not this node's any more. @throws Fault "pod-replaced" */
+  admit: (pod: NonNullable<Attachment["pod"]>) => Promise<Pod | undefined>;
   /** See VanishedDeps. */
   podLives: (pod: NonNullable<Attachment["pod"]>) => boolean;
   /** Settles when what runtimes had deleted while no agent answered is gone: an ADD may be about the same container. */
@@ -58,10 +59,10 @@ async function runVerb(request: CniRequest | VersionRequest, deps: CallDeps): Pr
   switch (request.verb) {
     case "ADD": {
       const { pod } = podOf(request);
-      if (pod !== undefined) await deps.admit(pod);
+      const object = pod === undefined ? undefined : await deps.admit(pod);
       await deps.releasesApplied();
       const result = await inTurn(request, deps, () =>
-        request.role === "ipam" ? lend(request, deps) : attach(request, deps),
+        request.role === "ipam" ? lend(request, deps) : attach(request, deps, object),
       );
       return `${JSON.stringify(resultObject(result, request.config.cniVersion, request.config.prevResult))}\n`;
     }

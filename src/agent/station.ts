@@ -1,18 +1,20 @@
 // What the agent stands on before it serves: its state file and, in a cluster, its blocks; and how both follow the cluster later.
 
 import { join } from "node:path";
-import { Fault } from "../base/fault.ts";
+import type { Fault } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
 import { type Loop, type LoopPass, startLoop } from "../base/loop.ts";
 import { uptimeMs } from "../base/uptime.ts";
 import type { Pool } from "../ipam/pool.ts";
 import type { Blocks } from "../ipam/store.ts";
 import { type Cluster, joinCluster } from "./cluster/cluster.ts";
-import { adoptBlocks, awaitBlocks, missing } from "./cluster/standing.ts";
+import { awaitFit } from "./cluster/fit.ts";
+import { adoptBlocks, awaitBlocks, missing, replaced } from "./cluster/standing.ts";
 import type { AgentOptions } from "./options.ts";
 import { configuredPlace, type Place } from "./place.ts";
 import { openState, type State } from "./state.ts";
 import { serveWaiting } from "./status.ts";
+import { findUplink, uplinkOptions } from "./uplink.ts";
 
 /** Longest that a start waits for the API server's first word; one that has kept blocks serves without it then. */
 const firstWordMs = 3_000;
@@ -21,16 +23,16 @@ export interface Station extends State {
   place: Place;
   /** Absent outside Kubernetes. */
   cluster?: Cluster;
-  /** False where the agent was told to stop before it had blocks. */
+  /** False where the agent was told to stop before it could serve. */
   ready: boolean;
 }
 
 /**
- * Opens the state of this node; in a cluster it first hears which Node this is, and then waits until that has blocks.
- * @throws Fault "store-failed"
+ * Opens the state of this node; in a cluster it first hears which Node this is, and then waits until that has blocks, and what they need.
+ * @throws Fault "store-failed"; "node-replaced" where its Node is another one before it could serve
  */
 export async function takeStation(options: AgentOptions, onPass: (pass: LoopPass) => void): Promise<Station> {
-  const { config, kube, log, signal, version } = options;
+  const { config, kernel, kube, log, signal, version } = options;
   if (kube === undefined) {
     return { ...open(options, config.addresses.blocks), place: configuredPlace(config), ready: true };
   }
@@ -39,9 +41,13 @@ export async function takeStation(options: AgentOptions, onPass: (pass: LoopPass
   await cluster.firstWord(firstWordMs);
   const state = open(options, [], cluster.nodeUid());
   const { pool } = state;
+  const place: Place = { blocks: () => pool.blocks(), ways: (near) => cluster.ways(near, pool.blocks()) };
+  const look = async (): Promise<void> => void (await findUplink(kernel, uplinkOptions(config, place.blocks)));
   try {
-    const ready = await whileWaiting(cluster, options, () => awaitBlocks(cluster, { pool, nodeName, log }, signal));
-    const place: Place = { blocks: () => pool.blocks(), ways: (near) => cluster.ways(near, pool.blocks()) };
+    const ready = await whileWaiting(cluster, options, async (onWait) => {
+      if (!(await awaitBlocks(cluster, { pool, nodeName, log }, signal))) return false;
+      return awaitFit(cluster, { kernel, pool, log, look, onWait }, signal);
+    });
     return { ...state, place, cluster, ready };
   } catch (error) {
     state.store.close();
@@ -49,21 +55,24 @@ export async function takeStation(options: AgentOptions, onPass: (pass: LoopPass
   }
 }
 
-/** Does `work` while the status socket tells what the agent waits for. */
+/** Does `work` while the status socket tells what the agent waits for: the cluster, until `work` says something else. */
 async function whileWaiting<T>(
   cluster: Cluster,
   { config: { node, paths }, version }: AgentOptions,
-  work: () => Promise<T>,
+  work: (onWait: (why: string) => void) => Promise<T>,
 ): Promise<T> {
+  let waitsFor: string | undefined;
   const stopTelling = await serveWaiting({
     socket: paths.socket,
     nodeName: node.name,
     version,
     startedMs: performance.now(),
-    waitsFor: () => missing(cluster, node.name),
+    waitsFor: () => waitsFor ?? missing(cluster, node.name),
   });
   try {
-    return await work();
+    return await work((why) => {
+      waitsFor = why;
+    });
   } finally {
     await stopTelling();
   }
@@ -89,6 +98,8 @@ export interface FollowDeps {
   pool: Pool;
   log: Log;
   trigger: (loop: string) => void;
+  /** The API server says something else of a pod of this node. */
+  podsChanged: () => void;
   stop: (why: Fault) => void;
   signal: AbortSignal;
   onPass: (pass: LoopPass) => void;
@@ -109,6 +120,8 @@ export function followCluster(cluster: Cluster, deps: FollowDeps): Loop[] {
     onPass,
   });
   cluster.listen((change) => {
+    if (change === "endpoints" || change === "pods" || change === "all") deps.podsChanged();
+    if (change === "pods") return;
     if (change !== "endpoints") for (const loop of ["host", "masquerade"]) trigger(loop);
     if (change !== "peers") publishing.trigger();
     if (change === "self" || change === "all") blocks.trigger();
@@ -119,11 +132,8 @@ export function followCluster(cluster: Cluster, deps: FollowDeps): Loop[] {
 
 /** One pass: takes what the cluster says of this node's blocks. @throws Fault "store-failed" */
 function followBlocks(cluster: Cluster, { pool, log, trigger, stop }: FollowDeps): void {
-  const [uid, served] = [cluster.nodeUid(), pool.facts()["nodeUid"]];
-  if (uid !== undefined && served !== undefined && served !== uid) {
-    const why = `this node was made anew in the cluster (uid ${uid}, served ${served}): the agent has to start again`;
-    return stop(new Fault("node-replaced", why));
-  }
+  const other = replaced(cluster, pool);
+  if (other !== undefined) return stop(other);
   const before = pool.blocks();
   if (!adoptBlocks(cluster, pool) || before === pool.blocks()) return;
   log.warn({ before, blocks: pool.blocks() }, "the cluster has changed this node's blocks");

@@ -68,7 +68,7 @@ export async function uninstall(options: UninstallOptions): Promise<string[]> {
     await step("routes", () => removeRoutes(kernel));
     await step("rules", () => removeRules(kernel));
     await step("source guard", () => removeGuard(kernel));
-    await step("masquerade", () => removeMasquerade(kernel));
+    await step("masquerade", () => removeJudging(kernel));
     await step("files for the host's daemons", () => removeDropIns(paths.etc));
     // Without the plugin no call begins; one that had begun must have written its release before those go.
     if (removed.some((what) => what === "plugin")) await pause(callMs, new AbortController().signal);
@@ -186,9 +186,10 @@ async function removeGuard({ guard }: Kernel): Promise<number> {
   return held === undefined ? 0 : 1;
 }
 
-/** Whether there was one is not asked: it goes with the guard. */
-async function removeMasquerade({ masquerade }: Kernel): Promise<number> {
+/** Whether there were such tables is not asked: they go with the guard. */
+async function removeJudging({ masquerade, policy }: Kernel): Promise<number> {
   await masquerade.prune();
+  await policy.prune();
   return 0;
 }
 

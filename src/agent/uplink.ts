@@ -6,6 +6,7 @@ import { type Cidr, cidrContains, cidrFamily, cidrOf, cidrPrefix } from "../net/
 import type { Ip } from "../net/ip.ts";
 import { ipFamily } from "../net/ip.ts";
 import type { Address, Kernel, Link, Route } from "../kernel/contract.ts";
+import type { AgentConfig } from "./config.ts";
 
 export interface Uplink {
   link: Link;
@@ -23,6 +24,14 @@ export interface UplinkOptions {
   /** Next hops of configured routes, tried where there is no default route. */
   vias: readonly Ip[];
   mtu: "auto" | number;
+}
+
+/** As the configuration says; `blocks` is asked anew each time. */
+export function uplinkOptions(
+  { routes, mtu }: Pick<AgentConfig, "routes" | "mtu">,
+  blocks: UplinkOptions["blocks"],
+): UplinkOptions {
+  return { blocks, vias: routes.map(({ via }) => via), mtu };
 }
 
 /**

@@ -18,7 +18,7 @@ const to = (text: string) => present(parseCidr(text), text);
 const address = present(parseIp("10.4.1.2"), "address");
 
 const cases: [string, KernelChange, readonly string[]][] = [
-  ["another program changed nftables", { what: "nftables", by: "nft" }, ["guard", "masquerade", "obstacles"]],
+  ["another program changed nftables", { what: "nftables", by: "nft" }, ["guard", "masquerade", "policy", "obstacles"]],
   ["we did", { what: "nftables", by: "fl-nft" }, []],
   ["a living pod's link changed", { what: "link", index: 10, removed: false }, ["repair"]],
   ["a living pod's link went", { what: "link", index: 10, removed: true }, ["vanished"]],
@@ -60,6 +60,6 @@ for (const [name, change, loops] of cases) {
 }
 
 test("all are woken where events were lost", () => {
-  const all = ["repair", "vanished", "host", "guard", "masquerade", "uplink", "obstacles"];
+  const all = ["repair", "vanished", "host", "guard", "masquerade", "policy", "uplink", "obstacles"];
   assert.deepEqual(concerned({ what: "lost" }, ownerOf, uplink), all);
 });

@@ -6,7 +6,16 @@ import { cidrPrefix } from "../net/cidr.ts";
 import type { Uplink } from "./uplink.ts";
 
 /** Loops that can be asked for a pass by a change in the kernel. */
-export const watchingLoops = ["repair", "vanished", "host", "guard", "masquerade", "uplink", "obstacles"] as const;
+export const watchingLoops = [
+  "repair",
+  "vanished",
+  "host",
+  "guard",
+  "masquerade",
+  "policy",
+  "uplink",
+  "obstacles",
+] as const;
 export type WatchingLoop = (typeof watchingLoops)[number];
 
 export interface WatchDeps {
@@ -43,7 +52,7 @@ export function concerned(
     case "lost":
       return watchingLoops;
     case "nftables":
-      return change.by === nftablesThread ? [] : ["guard", "masquerade", "obstacles"];
+      return change.by === nftablesThread ? [] : ["guard", "masquerade", "policy", "obstacles"];
     case "link":
       if (change.index === uplinkIndex) return ["uplink", "host"];
       if (ownerOf(change.index) !== "living") return [];

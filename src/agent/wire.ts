@@ -39,12 +39,12 @@ export interface WireDeps {
  * guard's on another. They can name the links because the agent chose their indexes.
  * @throws Fault "interface-exists", "kernel-…"; what was made by then is for `unbuildWire`
  */
-export async function buildWire(attachment: Wired, netns: Netns, deps: WireDeps): Promise<void> {
+export async function buildWire(attachment: Wired, { netns, group }: PodEnd, deps: WireDeps): Promise<void> {
   const { log } = deps;
-  let made = await sendAll(attachment, netns, deps);
+  let made = await sendAll(attachment, { netns, group }, deps);
   if (isFault(made.pair, "kernel-exists") && (await freeName(attachment, deps))) {
     log.info({ link: attachment.wire.hostLink }, "tried again: an earlier link had the name");
-    made = await sendAll(attachment, netns, deps);
+    made = await sendAll(attachment, { netns, group }, deps);
   }
   if (isFault(made.pair, "kernel-exists") && (await netns.link(attachment.ifname)) !== undefined) {
     throw new Fault(
@@ -58,6 +58,12 @@ export async function buildWire(attachment: Wired, netns: Netns, deps: WireDeps)
   await finishPodSide(attachment, netns, made.pod);
 }
 
+/** Where the pod is, and the group of its link on the node from the first moment on. */
+export interface PodEnd {
+  netns: Netns;
+  group: number;
+}
+
 interface Made {
   /** Why the pair could not be made; whatever else failed then only follows from it. */
   pair: Fault | undefined;
@@ -66,14 +72,18 @@ interface Made {
   pod: OpResult[];
 }
 
-async function sendAll(attachment: Wired, netns: Netns, { kernel, uplink, signal }: WireDeps): Promise<Made> {
+async function sendAll(
+  attachment: Wired,
+  { netns, group }: PodEnd,
+  { kernel, uplink, signal }: WireDeps,
+): Promise<Made> {
   const hasIpv6 = attachment.addresses.some((address) => ipFamily(address) === 6);
   const [, [pair], host, pod, carries] = await settled([
     // Namespaces can start with IPv6 off; an address could not be added then.
     hasIpv6
       ? netns.writeSysctls({ "ipv6/conf/all/disable_ipv6": "0", "ipv6/conf/default/disable_ipv6": "0" })
       : Promise.resolve(),
-    kernel.node.apply([pairOp(attachment, netns)]), // takes longest: under way while the rest is being encoded
+    kernel.node.apply([pairOp(attachment, netns, group)]), // takes longest: under way while the rest is being encoded
     kernel.node.apply(hostOps(attachment, uplink().addresses)),
     netns.apply(podOps(attachment)),
     kernel.node.carries(attachment.wire.hostIndex), // behind the pod's end, which the host's end was up before

@@ -26,6 +26,7 @@ export const faults = {
   "pool-empty": kind(11, 503, true),
   "address-taken": kind(11, 409, true),
   "call-timeout": kind(11, 503, true),
+  "policy-unknown": kind(11, 503, true),
   // Answers to STATUS (CNI 50, 51).
   "not-available": kind(50, 503, true),
   "limited-connectivity": kind(51, 503, true),

@@ -88,7 +88,16 @@ export const metricTable = {
 type MetricName = keyof typeof metricTable;
 
 /** What `repaired` counts. */
-export type Repair = "wire" | "guard" | "masquerade" | "host" | "vanished" | "stray link" | "state file" | "socket";
+export type Repair =
+  | "wire"
+  | "guard"
+  | "masquerade"
+  | "policy"
+  | "host"
+  | "vanished"
+  | "stray link"
+  | "state file"
+  | "socket";
 
 /** Values that are read when somebody asks: name, labels in the table's order, value. */
 export type Reading = readonly [name: MetricName, labels: readonly string[], value: number];

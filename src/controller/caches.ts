@@ -1,19 +1,33 @@
 // What the controller follows in the API, and which changes ask which loop for a pass.
 
-import type { CacheChange, Kube } from "../kube/contract.ts";
-import { type Node, nodes } from "../kube/core-objects.ts";
+import type { Cache, CacheChange, Kind, Kube, KubeObject } from "../kube/contract.ts";
+import { type Node, nodes, type Pod, pods } from "../kube/core-objects.ts";
 import { blockLedgers, nodeEndpoints, nodeNetworks } from "../kube/objects.ts";
+import {
+  membershipSlices,
+  namespaces,
+  networkPolicies,
+  securityGroupBindings,
+  securityGroupPolicies,
+  securityGroups,
+  serviceAccounts,
+} from "../kube/policy-objects.ts";
+import { hasEnded } from "../policy/policy-pod.ts";
 import type { Caches } from "./deps.ts";
 import { viewOf } from "./node-view.ts";
 
-export type LoopName = "node-blocks" | "network-unavailable" | "sweep";
+const loopNames = ["node-blocks", "network-unavailable", "sweep", "memberships"] as const;
+export type LoopName = (typeof loopNames)[number];
 
 /** Starts to follow; `trigger` asks a loop for a pass, where it runs. */
 export function followAll(kube: Kube, trigger: (loop: LoopName) => void, signal: AbortSignal): Caches {
   const all = (): void => {
-    for (const name of ["node-blocks", "network-unavailable", "sweep"] as const) trigger(name);
+    for (const name of loopNames) trigger(name);
   };
   const onSynced = all;
+  const forMemberships = (): void => trigger("memberships");
+  const followPolicy = <T extends KubeObject>(kind: Kind<T>): Cache<T> =>
+    kube.follow(kind, { signal, onSynced, onChange: forMemberships });
   return {
     nodes: kube.follow(nodes, {
       signal,
@@ -28,6 +42,7 @@ export function followAll(kube: Kube, trigger: (loop: LoopName) => void, signal:
       onSynced,
       onChange: ({ before, after }) => {
         if (before?.nodeUid !== after?.nodeUid) trigger("sweep");
+        forMemberships();
       },
     }),
     ledgers: kube.follow(blockLedgers, {
@@ -38,7 +53,35 @@ export function followAll(kube: Kube, trigger: (loop: LoopName) => void, signal:
         trigger("sweep");
       },
     }),
+    pods: kube.follow(pods, {
+      signal,
+      onSynced,
+      onChange: (change) => {
+        if (decides(change)) forMemberships();
+      },
+    }),
+    namespaces: followPolicy(namespaces),
+    serviceAccounts: followPolicy(serviceAccounts),
+    networkPolicies: followPolicy(networkPolicies),
+    groups: followPolicy(securityGroups),
+    bindings: followPolicy(securityGroupBindings),
+    groupPolicies: kube.follow(securityGroupPolicies, {
+      signal,
+      onSynced,
+      onChange: forMemberships,
+      mayBeMissing: true,
+    }),
+    slices: followPolicy(membershipSlices),
   };
+}
+
+/** Kubelets write pods' statuses all the time; of most of it no membership depends. */
+function decides({ before, after }: CacheChange<Pod>): boolean {
+  return before === undefined || after === undefined || decisiveOf(before) !== decisiveOf(after);
+}
+
+function decisiveOf({ metadata, spec, status }: Pod): string {
+  return JSON.stringify([metadata.uid, metadata.labels, spec, hasEnded({ status })]);
 }
 
 /** Kubelets write their Nodes all the time; most of it is nothing to us. */

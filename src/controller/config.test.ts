@@ -41,7 +41,7 @@ test("every mistake is named with its place and its cure", () => {
     ["ranges: []", /assign: /],
     ["assign: other", /assign: must be "fairlead" or "cluster"/],
     ["assign: fairlead", /ranges: is missing: `assign: fairlead` cuts/],
-    ["assign: fairlead\nranges: [{ cidr: 10.64.0.1/14 }]", /ranges\[0\]\.cidr: "10\.64\.0\.1\/14" is not a CIDR/],
+    ["assign: fairlead\nranges: [{ cidr: 10.64.0.1/14 }]", /ranges\[0\]\.cidr: "10\.64\.0\.1\/14" has bits set/],
     ["assign: fairlead\nranges: [{ cidr: 10.0.0.0/7 }]", /ranges\[0\]\.blockPrefix: .*131072 blocks.*at most 65536/],
     ["assign: fairlead\nranges: [{ cidr: 10.64.0.0/24, blockPrefix: 23 }]", /blockPrefix: .*larger than the range/],
     ["assign: fairlead\nranges: [{ cidr: 10.64.0.0/14 }, { cidr: 10.65.0.0/16 }]", /ranges\[1\]\.cidr: .* overlaps /],

@@ -1,24 +1,13 @@
 // The controller's configuration file: every key, its default and its check.
 
 import { z } from "zod";
-import { type Cidr, cidrFamily, cidrPrefix, cidrsOverlap, parseCidr } from "../net/cidr.ts";
-import { parseIp } from "../net/ip.ts";
+import { type Cidr, cidrFamily, cidrPrefix, cidrsOverlap } from "../net/cidr.ts";
+import { cidr, ip } from "../net/schema.ts";
 import { kubernetesKeys } from "../kube/config.ts";
 import { blockPrefixDefault, blockSizeProblem } from "../ipam/node-blocks.ts";
 
 /** Ranges that are no node's: services in each family, and what else lies inside a range. */
 const serviceRangesMax = 16;
-
-const cidr = z.string().transform((text, context) => {
-  const parsed = parseCidr(text);
-  if (parsed !== undefined) return parsed;
-  context.addIssue(`"${text}" is not a CIDR such as 10.64.0.0/14 or fd00:64::/48 with no bits set after its prefix`);
-  return z.NEVER;
-});
-
-const address = z
-  .string()
-  .refine((text) => parseIp(text) !== undefined, { error: ({ input }) => `"${String(input)}" is not an IP address` });
 
 const objectName = z
   .string()
@@ -67,7 +56,7 @@ export const controllerConfigSchema = z
     provider: z.literal("none", 'only "none" is known').default("none"),
     status: z
       .strictObject({
-        address: address.default("127.0.0.1"),
+        address: ip.prefault("127.0.0.1"),
         port: z.int().min(0).max(65_535).default(9686),
       })
       .prefault({}),

@@ -1,10 +1,11 @@
-// Events on nodes: what an operator has to know, told once and then now and again while it lasts.
+// Events on objects: what an operator has to know, told once and then now and again while it lasts.
 
 import { createHash } from "node:crypto";
 import { describe, isFault } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
-import type { Kube } from "../kube/contract.ts";
+import type { Kind, Kube, KubeObject, Meta } from "../kube/contract.ts";
 import { events } from "../kube/core-objects.ts";
+import { apiVersionOf } from "../kube/path.ts";
 
 /** The same is not told again for this long: the server forgets events after an hour. */
 const tellAgainMs = 20 * 60_000;
@@ -12,16 +13,32 @@ const tellAgainMs = 20 * 60_000;
 const rememberedMax = 4096;
 /** Longest message that a server takes (validation of core/v1 events). */
 const messageLenMax = 1024;
-/** Events of objects without a namespace stand in this one. */
+/** Events of objects without a namespace stand in this one (client-go does the same). */
 const eventNamespace = "default";
 const component = "fairlead-controller";
 
-/** What an event is about: an object without a namespace. */
+/** What an event is about. */
 export interface Subject {
   kind: string;
   apiVersion: string;
   name: string;
+  /** Absent on objects that are in none. */
+  namespace?: string;
   uid: string;
+}
+
+/** That object of that kind. */
+export function subjectOf(
+  kind: Pick<Kind<KubeObject>, "group" | "version" | "kind">,
+  { name, namespace, uid = "" }: Meta,
+): Subject {
+  return {
+    kind: kind.kind,
+    apiVersion: apiVersionOf(kind),
+    name,
+    ...(namespace === undefined ? {} : { namespace }),
+    uid,
+  };
 }
 
 export interface Reporter {
@@ -41,18 +58,19 @@ export interface ReporterOptions {
 export function createReporter({ kube, log, instance, now }: ReporterOptions): Reporter {
   const toldMs = new Map<string, number>();
   return {
-    warn: async ({ kind, apiVersion, name, uid }, reason, message, signal) => {
+    warn: async ({ kind, apiVersion, name, namespace, uid }, reason, message, signal) => {
+      const object = `${kind}/${namespace === undefined ? "" : `${namespace}/`}${name}`;
       const key = `${uid} ${reason} ${message}`;
       const last = toldMs.get(key);
       if (last !== undefined && now() - last < tellAgainMs) return;
       remember(toldMs, key, now());
-      log.warn({ object: `${kind}/${name}`, reason }, message);
+      log.warn({ object, reason }, message);
       const timestamp = new Date(now()).toISOString().replace(/\.\d+Z$/, "Z");
       const text = message.slice(0, messageLenMax);
       const digest = createHash("sha256").update(`${key} ${now()}`).digest("hex").slice(0, 16);
       const event = {
-        metadata: { name: `${name.slice(0, 230)}.${digest}`, namespace: eventNamespace },
-        involvedObject: { apiVersion, kind, name, uid },
+        metadata: { name: `${name.slice(0, 230)}.${digest}`, namespace: namespace ?? eventNamespace },
+        involvedObject: { apiVersion, kind, name, uid, ...(namespace === undefined ? {} : { namespace }) },
         type: "Warning",
         reason,
         message: text,
@@ -68,7 +86,7 @@ export function createReporter({ kube, log, instance, now }: ReporterOptions): R
       } catch (error) {
         if (isFault(error, "kube-exists")) return; // a retry of a call that had been carried out
         toldMs.delete(key);
-        log.warn({ object: `${kind}/${name}`, reason, error: describe(error) }, "the event could not be written");
+        log.warn({ object, reason, error: describe(error) }, "the event could not be written");
       }
     },
   };

@@ -3,7 +3,7 @@
 import { isFault } from "../base/fault.ts";
 import { type Loop, type LoopPass, startLoop } from "../base/loop.ts";
 import { nodes } from "../kube/core-objects.ts";
-import type { ControllerDeps } from "./deps.ts";
+import { type ControllerDeps, nodePace } from "./deps.ts";
 import { each } from "./each.ts";
 import { blocksCondition } from "./node-status.ts";
 import { readNode } from "./read-node.ts";
@@ -19,11 +19,8 @@ export function startNetworkUnavailable(
 ): Loop {
   return startLoop({
     name: "network-unavailable",
+    ...nodePace,
     sync: (passSignal) => syncNetworkUnavailable(deps, passSignal),
-    minMs: 100,
-    retryMs: 500,
-    retryMaxMs: 30_000,
-    maxMs: 60_000,
     signal,
     ...(onPass === undefined ? {} : { onPass }),
   });

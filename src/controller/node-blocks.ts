@@ -7,7 +7,7 @@ import { nodes, type Node } from "../kube/core-objects.ts";
 import { nodeNetworks } from "../kube/objects.ts";
 import type { Cidr } from "../net/cidr.ts";
 import { type Overlap, overlapsOf } from "./claims.ts";
-import type { ControllerDeps } from "./deps.ts";
+import { type ControllerDeps, nodePace } from "./deps.ts";
 import { each } from "./each.ts";
 import { type Gifts, namingsOf, planGifts } from "./give.ts";
 import { cachedLedgers, type Ledger, readLedgers, writeLedger } from "./ledgers.ts";
@@ -22,11 +22,8 @@ const nodeWritesMax = 3;
 export function startNodeBlocks(deps: ControllerDeps, signal: AbortSignal, onPass?: (pass: LoopPass) => void): Loop {
   return startLoop({
     name: "node-blocks",
+    ...nodePace,
     sync: (passSignal) => syncNodeBlocks(deps, passSignal),
-    minMs: 100,
-    retryMs: 500,
-    retryMaxMs: 30_000,
-    maxMs: 60_000,
     signal,
     ...(onPass === undefined ? {} : { onPass }),
   });

@@ -12,6 +12,7 @@ import { followAll, type LoopName } from "./caches.ts";
 import type { ControllerConfig } from "./config.ts";
 import type { ControllerDeps } from "./deps.ts";
 import { createReporter } from "./events.ts";
+import { startMemberships } from "./memberships/memberships.ts";
 import { startNetworkUnavailable } from "./network-unavailable.ts";
 import { startNodeBlocks } from "./node-blocks.ts";
 import { serveStatus } from "./status.ts";
@@ -85,10 +86,11 @@ interface Leading {
 
 /** One term: the loops run until it aborts, and have ended when this settles. */
 async function lead(deps: ControllerDeps, { loops, metrics, term }: Leading): Promise<void> {
-  // Whatever is written is decided by whole lists.
-  for (const cache of Object.values(deps.caches)) await cache.whenSynced(syncWithinMs, term);
+  // Whatever is written is decided by whole lists. Nodes get their blocks also where something of policy cannot be listed.
+  const { nodes, networks, endpoints, ledgers } = deps.caches;
+  for (const cache of [nodes, networks, endpoints, ledgers]) await cache.whenSynced(syncWithinMs, term);
   const onPass = reportPasses(metrics, deps.log);
-  for (const start of [startNodeBlocks, startNetworkUnavailable, startSweep]) {
+  for (const start of [startNodeBlocks, startNetworkUnavailable, startSweep, startMemberships]) {
     const loop = start(deps, term, onPass);
     loops.set(loop.status().name, loop);
   }

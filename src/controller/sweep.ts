@@ -11,7 +11,7 @@ import { nodeEndpoints, nodeNetworks, ourGroup, ourVersion } from "../kube/objec
 import type { Cidr } from "../net/cidr.ts";
 import type { ControllerDeps } from "./deps.ts";
 import { each } from "./each.ts";
-import type { Subject } from "./events.ts";
+import { subjectOf } from "./events.ts";
 import { clearLeftovers, type Leftovers, leftoversOf } from "./free.ts";
 import { namingsOf } from "./give.ts";
 import { cachedLedgers, type Ledger, readLedgers, writeLedger } from "./ledgers.ts";
@@ -92,7 +92,7 @@ async function removeBelongings(
   const [first] = doomed;
   if (first !== undefined && admitted.size < doomed.length) {
     const message = `${doomed.length} of ${all.length} objects of nodes have lost their Node at once; they are removed only if that is seen again`;
-    await events.warn(subjectOf(first), "MassRemovalWaits", message, signal);
+    await events.warn(subjectOf(first.kind, first.object.metadata), "MassRemovalWaits", message, signal);
   }
   await each(
     doomed.filter((one) => admitted.has(key(one))),
@@ -100,13 +100,6 @@ async function removeBelongings(
     (one) => removeOne(deps, one, gone, signal),
   );
 }
-
-const subjectOf = ({ kind, object: { metadata } }: Belonging): Subject => ({
-  kind: kind.kind,
-  apiVersion: `${kind.group}/${kind.version}`,
-  name: metadata.name,
-  uid: metadata.uid ?? "",
-});
 
 async function removeOne(
   deps: ControllerDeps,

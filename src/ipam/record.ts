@@ -1,31 +1,9 @@
 // Attachments as text in the state file: written as JSON, and checked when read, since a file can be damaged or foreign.
 
 import { z } from "zod";
-import { type Cidr, parseCidr } from "../net/cidr.ts";
-import { type Ip, parseIp } from "../net/ip.ts";
-import { type Mac, parseMac } from "../net/mac.ts";
+import type { Ip } from "../net/ip.ts";
+import { cidr, ip, mac } from "../net/schema.ts";
 import type { Attachment } from "./store.ts";
-
-const ip = z.string().transform((text, context): Ip => {
-  const parsed = parseIp(text);
-  if (parsed !== undefined) return parsed;
-  context.addIssue(`"${text}" is not an IP address`);
-  return z.NEVER;
-});
-
-const mac = z.string().transform((text, context): Mac => {
-  const parsed = parseMac(text);
-  if (parsed !== undefined) return parsed;
-  context.addIssue(`"${text}" is not a hardware address`);
-  return z.NEVER;
-});
-
-const cidr = z.string().transform((text, context): Cidr => {
-  const parsed = parseCidr(text);
-  if (parsed !== undefined) return parsed;
-  context.addIssue(`"${text}" is not a network`);
-  return z.NEVER;
-});
 
 const wire = z.object({
   hostLink: z.string(),

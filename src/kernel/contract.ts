@@ -216,11 +216,7 @@ export interface Masquerade {
   prune(): Promise<void>;
 }
 
-/** Groups of links that are classes: packets of such a link are judged. Links of other groups are left alone. */
-export const classNumbers = { first: 101, last: 65_535 } as const;
-
-/** What a ruleset has at most, so that it can be loaded at once: classes, links, entries of ports, rules and lists, addresses and networks. */
-export const policyLimits = { classes: 8192, links: 8192, ports: 150_000, rules: 20_000, addresses: 200_000 } as const;
+export { classNumbers, policyLimits } from "../policy/limits.ts";
 
 /** Elements by the name of their member set. */
 export type MemberChanges = ReadonlyMap<string, readonly MemberElement[]>;
@@ -237,6 +233,11 @@ export interface PolicyTable {
    * table is read. Faults as those of Guard.
    */
   ensure(ruleset: PolicyRuleset, trust?: "as left"): Promise<boolean>;
+  /**
+   * Where there is no table at all, loads one without any class, so that connections are known when policy comes; what is there, whoever
+   * left it, stays as it is. True if it was loaded.
+   */
+  prepare(): Promise<boolean>;
   /**
    * Removes members, then adds some; what is gone, or there already, is no error. @throws Fault "kernel-missing" where table or set
    * is missing
@@ -273,8 +274,6 @@ export interface Connection {
   /** It stays when the table is full. */
   assured: boolean;
   tcpState?: TcpState;
-  /** In which zone its packets were looked up as they came; absent for zone 0, where nearly all are. */
-  zone?: number;
 }
 
 export type TcpState =
@@ -293,13 +292,11 @@ export type TcpState =
 export const conntrackAddressesMax = 1024;
 /** Entries that `Conntrack.list` gives. */
 export const connectionsMax = 65_536;
-/** Entries that `Conntrack.cut` takes. */
-export const cutsMax = 65_536;
 
 /**
  * The node's connection tracking, entries of every zone. An address has part in an entry as source or destination of either
- * direction. Each call but `cut` reads the whole table, once: some 10 ms where it is nearly empty, 2 us an entry. Without connection
- * tracking in the kernel or the namespace there are no entries. All throw Fault "kernel-refused" for too many addresses, or entries.
+ * direction. Each call reads the whole table, once: some 10 ms where it is nearly empty, 2 us an entry. Without connection
+ * tracking in the kernel or the namespace there are no entries. All throw Fault "kernel-refused" for too many addresses.
  */
 export interface Conntrack {
   /**
@@ -308,13 +305,13 @@ export interface Conntrack {
    * any fault, ask again.
    */
   forget(addresses: readonly Ip[]): Promise<number>;
+  /**
+   * Deletes of those entries the ones for which `isUnwanted` says so, and gives how many went; the rest as `forget`. The answer is asked
+   * for in slices of a few milliseconds.
+   */
+  cut(addresses: readonly Ip[], isUnwanted: (connection: Connection) => boolean): Promise<number>;
   /** The entries in which one of the addresses has part. @throws Fault "kernel-refused" where there are more than `connectionsMax` */
   list(addresses: readonly Ip[]): Promise<Connection[]>;
-  /**
-   * Deletes exactly these entries, told by zone, protocol and what came first (`original`), and gives how many went. What is gone
-   * already is success; one that has begun anew meanwhile goes. @throws Fault "kernel-busy" as `forget`
-   */
-  cut(connections: readonly Connection[]): Promise<number>;
 }
 
 /**

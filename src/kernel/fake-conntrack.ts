@@ -2,7 +2,7 @@
 
 import { Fault } from "../base/fault.ts";
 import type { Ip } from "../net/ip.ts";
-import { type Connection, type Conntrack, connectionsMax, conntrackAddressesMax, cutsMax } from "./contract.ts";
+import { type Connection, type Conntrack, connectionsMax, conntrackAddressesMax } from "./contract.ts";
 
 export interface FakeConntrack {
   conntrack: Conntrack;
@@ -25,19 +25,18 @@ export function createFakeConntrack(begin: (call: `conntrack.${keyof Conntrack}`
 
   return {
     conntrack: {
-      cut: async (connections) => {
-        const end = begin("conntrack.cut");
-        if (connections.length > cutsMax) throw tooMany("conntrack.cut", cutsMax, "connections");
-        const keys = new Set(connections.map(keyOf));
-        const before = table.length;
-        table = table.filter((connection) => !keys.has(keyOf(connection)));
-        end();
-        return before - table.length;
-      },
       forget: (addresses) =>
         run("conntrack.forget", addresses, () => {
           const before = table.length;
           table = table.filter((connection) => !hasPart(connection, addresses));
+          return before - table.length;
+        }),
+      cut: (addresses, isUnwanted) =>
+        run("conntrack.cut", addresses, () => {
+          const before = table.length;
+          table = table.filter(
+            (connection) => !hasPart(connection, addresses) || !isUnwanted(structuredClone(connection)),
+          );
           return before - table.length;
         }),
       list: (addresses) =>
@@ -48,27 +47,12 @@ export function createFakeConntrack(begin: (call: `conntrack.${keyof Conntrack}`
         }),
     },
     track: (connection) => {
-      const key = keyOf(connection);
-      if (table.some((one) => keyOf(one) === key)) throw new Fault("bug", `the test tracks ${key} twice`);
+      const key = JSON.stringify([connection.protocol, connection.original]);
+      const taken = table.some(({ protocol, original }) => JSON.stringify([protocol, original]) === key);
+      if (taken) throw new Fault("bug", `the test tracks ${key} twice`);
       table.push(structuredClone(connection));
     },
   };
-}
-
-/** What tells an entry from others. */
-function keyOf({ zone = 0, protocol, original }: Connection): string {
-  const { source, destination, sourcePort, destinationPort, icmp } = original;
-  return JSON.stringify([
-    zone,
-    protocol,
-    source,
-    destination,
-    sourcePort,
-    destinationPort,
-    icmp?.id,
-    icmp?.type,
-    icmp?.code,
-  ]);
 }
 
 function hasPart({ original, reply }: Connection, addresses: readonly Ip[]): boolean {

@@ -3,7 +3,7 @@
 import { Fault } from "../base/fault.ts";
 import { type PolicyTable, nftablesThread } from "./contract.ts";
 import type { FakeGuardDeps } from "./fake-guard.ts";
-import { policyImage } from "./nftables/policy-image.ts";
+import { noPolicy, policyImage } from "./nftables/policy-image.ts";
 import { type SetChange, changeSteps, changedState, linkChange, memberChanges } from "./nftables/policy-members.ts";
 import { type PolicyState, policySteps, stateOf } from "./nftables/policy-plan.ts";
 
@@ -43,6 +43,16 @@ export function createFakePolicy({ begin, committed }: FakePolicyDeps): FakePoli
         for (const _step of steps) committed(nftablesThread);
         end();
         return steps.length > 0;
+      },
+      prepare: async () => {
+        const end = begin("policy.prepare");
+        const isMissing = held === undefined;
+        if (isMissing) {
+          held = stateOf(policyImage(noPolicy));
+          committed(nftablesThread);
+        }
+        end();
+        return isMissing;
       },
       change: async (changes) => change("policy.change", memberChanges(changes)),
       admit: async (links) => change("policy.admit", [linkChange("add", links)]),

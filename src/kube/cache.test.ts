@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { startPair } from "../../test/kube/client.ts";
-import type { TestServer } from "../../test/kube/server.ts";
+import type { TestServer, Whim } from "../../test/kube/server.ts";
 import { until } from "../../test/until.ts";
 import type { Cache, Kube, Selection } from "./contract.ts";
 import { type ConfigMap, configMaps } from "./core-objects.ts";
@@ -31,7 +31,7 @@ async function startFollowing(
   }: {
     before?: (server: TestServer) => void;
     limits?: Partial<Limits>;
-    selection?: Selection;
+    selection?: Selection & { mayBeMissing?: boolean };
     onChange?: () => void;
   } = {},
 ): Promise<Following> {
@@ -209,6 +209,21 @@ test("a server that forgets at once, ends at once or refuses is asked ever more 
   await Promise.all(trials);
 });
 
+test("a server that does not answer at all is tried more often than one that refuses", async (t) => {
+  const limits = { retryMs: 10, retryMaxMs: 10_000, unreachableRetryMaxMs: 20 };
+  const follow = async (whim: Whim): Promise<Following> => {
+    const following = await startFollowing(t, { limits });
+    following.server.whim = ({ query }) => (query.get("watch") === "1" ? whim : undefined);
+    return following;
+  };
+  const refusing = await follow({ answer: 403 });
+  const away = await follow({ drop: "before" });
+  await until("it was tried forty times", () => away.cache.status().failures >= 40);
+  // Half of 10, 20, 40 and so on to 5120 ms is longer than forty waits of at most 20 ms.
+  const { failures } = refusing.cache.status();
+  assert.ok(failures <= 10, `${failures} of the one that refuses`);
+});
+
 test("a watch that told something, or lasted, lets the waits begin anew", async (t) => {
   const following = await startFollowing(t, { limits: { retryMs: 1, watchLivedMs: 60_000 } });
   const { server, cache } = following;
@@ -258,4 +273,47 @@ test("who waits in vain is told why; and the following ends with its signal, or 
   await kube.close();
   await other.done;
   assert.equal(other.synced(), false);
+});
+
+test("a kind that may be missing is none, until the server knows it; one that had objects must be missing twice", async (t) => {
+  let isKnown = false;
+  let refused = 0;
+  const following = await startFollowing(t, {
+    before: (server) => {
+      server.whim = () => {
+        if (isKnown) return undefined;
+        refused += 1;
+        return { answer: 404 };
+      };
+    },
+    limits: { missingKindMs: 20 },
+    selection: { mayBeMissing: true },
+  });
+  const { server, cache, told } = following;
+  await whole(following);
+  assert.deepEqual(told, ["synced"]);
+  assert.equal(cache.status().failures, 0);
+  put(server, "a");
+  isKnown = true;
+  await until("its objects are known", () => cache.all().length === 1);
+  await watching(following);
+  refused = 0;
+  isKnown = false;
+  server.breakAll();
+  await until("it was missing once", () => refused >= 1 && cache.status().failures > 0);
+  await until("it is gone", () => cache.all().length === 0);
+  assert.ok(refused >= 2);
+  assert.deepEqual(told, ["synced", "+a", "synced", "-a", "synced"]);
+});
+
+test("a kind that must be there is not taken for empty where the server does not know it", async (t) => {
+  const following = await startFollowing(t, {
+    before: (server) => {
+      server.whim = () => ({ answer: 404 });
+    },
+    limits: { missingKindMs: 20 },
+  });
+  const { cache } = following;
+  await until("it has failed", () => cache.status().failures > 2);
+  assert.equal(cache.synced(), false);
 });

@@ -34,25 +34,20 @@ export function startCache<T extends KubeObject>(
   let watching = false;
   let failures = 0;
   let lastError: string | undefined;
+  const isMissing = createMissing();
   const firstSync = Promise.withResolvers<void>();
   const ended = Promise.withResolvers<void>();
 
-  /** A listener that throws is a fault of its own: the cache stays right and goes on. */
   const tell = (what: string, listener: () => void): void => {
-    try {
-      listener();
-    } catch (error) {
-      log.error({ kind: kind.kind, error: describe(error) }, `${what} of a cache has failed`);
-    }
+    const error = failureOf(listener);
+    if (error !== undefined) log.error({ kind: kind.kind, error }, `${what} of a cache has failed`);
   };
   const held = createHeld<T>({
     kind,
     log,
     onChange: (change: CacheChange<T>) => tell("onChange", () => options.onChange?.(change)),
   });
-  const heard = (): void => {
-    heardMs = performance.now();
-  };
+  const heard = (): number => (heardMs = performance.now());
 
   async function list(): Promise<void> {
     let relist = held.relist();
@@ -68,6 +63,17 @@ export function startCache<T extends KubeObject>(
     synced = true;
     firstSync.resolve();
     tell("onSynced", () => options.onSynced?.());
+  }
+
+  /** The server does not know the kind: there are no objects. */
+  function empty(): void {
+    const isNews = held.objects.size > 0 || !synced;
+    heard();
+    held.relist().end();
+    synced = true;
+    failures = 0;
+    firstSync.resolve();
+    if (isNews) tell("onSynced", () => options.onSynced?.());
   }
 
   /**
@@ -114,10 +120,15 @@ export function startCache<T extends KubeObject>(
       } catch (error) {
         if (signal.aborted) break;
         if (isForgotten(error)) version = undefined;
+        if (options.mayBeMissing === true && isMissing(error, held.objects.size > 0)) {
+          empty();
+          await pause(limits.missingKindMs, signal);
+          continue;
+        }
         failures += 1;
         lastError = describe(error);
         log[failures === 1 ? "info" : "warn"]({ kind: kind.kind, failures, error: lastError }, "watch begins again");
-        await pause(backOffMs(failures, limits), signal);
+        await pause(backOffMs(failures, limits, error), signal);
       }
     }
   }
@@ -150,6 +161,28 @@ export function startCache<T extends KubeObject>(
   };
 }
 
+/** A listener that throws is a fault of its own: the cache stays right and goes on. */
+function failureOf(listener: () => void): string | undefined {
+  try {
+    listener();
+    return undefined;
+  } catch (error) {
+    return describe(error);
+  }
+}
+
+/**
+ * Tells by the errors of a kind's lists that the server does not know the kind. One that had objects must be missing twice in a row: a
+ * server that has just started may not know it yet.
+ */
+function createMissing(): (error: unknown, hadSome: boolean) => boolean {
+  let inRow = 0;
+  return (error, hadSome) => {
+    inRow = isFault(error, "kube-not-found") ? inRow + 1 : 0;
+    return inRow > (hadSome ? 1 : 0);
+  };
+}
+
 /** The version that an event leads to; bookmarks have nothing else. */
 function versionOf(raw: unknown): string | undefined {
   const version = member(member(raw, "metadata"), "resourceVersion");
@@ -164,8 +197,12 @@ function isForgotten(error: unknown): boolean {
   return ahead || isFault(error, "kube-expired", "kube-refused", "kube-not-found");
 }
 
-/** Between half of the doubled wait and all of it, so that many clients do not come back together. */
-function backOffMs(failures: number, { retryMs, retryMaxMs }: Limits): number {
-  const full = Math.min(retryMs * 2 ** Math.min(failures - 1, 20), retryMaxMs);
+/**
+ * Between half of the doubled wait and all of it, so that many clients do not come back together. It stays shorter where nothing
+ * answers: to try that costs the server nothing.
+ */
+function backOffMs(failures: number, { retryMs, retryMaxMs, unreachableRetryMaxMs }: Limits, error?: unknown): number {
+  const longestMs = isFault(error, "kube-unreachable") ? Math.min(unreachableRetryMaxMs, retryMaxMs) : retryMaxMs;
+  const full = Math.min(retryMs * 2 ** Math.min(failures - 1, 20), longestMs);
   return Math.ceil(full / 2) + randomInt(Math.floor(full / 2) + 1);
 }

@@ -131,6 +131,8 @@ export interface Kube {
 
 export interface FollowOptions<T> extends Selection {
   signal: AbortSignal;
+  /** A kind that not every cluster has: where the server does not know it there are no objects, and it is asked again now and then. */
+  mayBeMissing?: boolean;
   /** Told after the cache holds the change: `before` is absent for a new object, `after` for one that is gone. */
   onChange?: (change: CacheChange<T>) => void;
   /** Told once each time that the cache has become whole: at first, and after each relist. */

@@ -1,6 +1,7 @@
 // Kubernetes' own kinds, each cut down to what we use of it.
 
 import { z } from "zod";
+import { namedPortsOf, type PortName } from "./named-ports.ts";
 import { defineKind, meta } from "./schema.ts";
 
 /** Times that a server writes: RFC 3339, with microseconds in leases. */
@@ -44,6 +45,24 @@ export const nodes = defineKind(
   nodeSchema,
 );
 
+interface PodSpec {
+  nodeName?: string;
+  hostNetwork?: boolean;
+  serviceAccountName?: string;
+  /** Those of its containers that have names; absent where none has. */
+  ports?: readonly PortName[];
+}
+
+const containerPorts = z
+  .array(
+    z.object({
+      name: z.string().exactOptional(),
+      containerPort: z.int(),
+      protocol: z.string().exactOptional(),
+    }),
+  )
+  .exactOptional();
+
 const podSchema = z.object({
   metadata: meta,
   spec: z
@@ -51,6 +70,15 @@ const podSchema = z.object({
       nodeName: z.string().exactOptional(),
       hostNetwork: z.boolean().exactOptional(),
       serviceAccountName: z.string().exactOptional(),
+      containers: z.array(z.object({ ports: containerPorts })).exactOptional(),
+      initContainers: z
+        .array(z.object({ restartPolicy: z.string().exactOptional(), ports: containerPorts }))
+        .exactOptional(),
+    })
+    .transform(({ containers = [], initContainers = [], ...spec }): PodSpec => {
+      const restartable = initContainers.filter(({ restartPolicy }) => restartPolicy === "Always");
+      const ports = namedPortsOf([...containers, ...restartable].flatMap(({ ports: own = [] }) => own));
+      return ports === undefined ? spec : { ...spec, ports };
     })
     .prefault({}),
   status: z

@@ -28,9 +28,16 @@ export interface Limits {
   watchIdleMs: number;
   /** A watch that lasted this long, or told something, was a good one: back-off begins anew. */
   watchLivedMs: number;
-  /** Back-off of following: first wait, and longest. */
+  /** How often it is looked whether a kind that may be missing has come to be. */
+  missingKindMs: number;
+  /** Back-off of following: first wait, and longest where the server gives an answer, if only that it will not. */
   retryMs: number;
   retryMaxMs: number;
+  /**
+   * Longest where nothing answers. Policy that nothing was heard of for a minute counts as unknown, so a server that restarts within
+   * fifty seconds is heard in time.
+   */
+  unreachableRetryMaxMs: number;
 }
 
 export const defaultLimits: Limits = {
@@ -49,8 +56,10 @@ export const defaultLimits: Limits = {
   watchMs: 600_000,
   watchIdleMs: 100_000,
   watchLivedMs: 10_000,
+  missingKindMs: 30_000,
   retryMs: 500,
   retryMaxMs: 30_000,
+  unreachableRetryMaxMs: 10_000,
 };
 
 /** Deepest nesting of an answer; objects of Kubernetes stay below thirty. */

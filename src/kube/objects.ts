@@ -21,7 +21,8 @@ export const ledgerPendingMax = 256;
 /** A bit for each of 65,536 blocks, in base64. */
 const bitmapTextMax = 10_924;
 
-const condition = z.object({
+/** As every status of ours has them. */
+export const condition = z.object({
   type: z.string().max(64),
   status: z.enum(["True", "False", "Unknown"]),
   reason: z.string().max(64),

@@ -1,22 +1,30 @@
 // The kinds that say who may talk to whom: Kubernetes' own, the one that AWS clusters have, and Fairlead's.
 
 import { z } from "zod";
-import { ourGroup, ourVersion } from "./objects.ts";
-import { defineKind, ip, meta, objectName, serverRule } from "./schema.ts";
+import { condition, ourGroup, ourVersion } from "./objects.ts";
+import { defineKind, ip, listByKeys, meta, objectName, serverRules } from "./schema.ts";
 
 /** Rules of a security group in one direction. */
 export const rulesOfGroupMax = 120;
 /** Peers of one rule, and ranges of ports of one rule. */
 export const peersOfRuleMax = 64;
 export const portsOfRuleMax = 64;
-/** Networks cut out of one block. */
-export const exceptMax = 64;
+/** Networks cut out of one block: as many as the API server can check within its budget for a kind. */
+export const exceptMax = 16;
 /** Security groups of one binding: the hard limit. */
 export const groupsOfBindingMax = 16;
+/** Labels, expressions and values of an expression in a selector of ours. */
+const selectorPartsMax = 16;
+const selectorValuesMax = 32;
+/** Longest key of a label, with its prefix, and longest value (RFC 1123 and Kubernetes' limits). */
+const labelKeyMax = 317;
+const labelValueMax = 63;
+/** Longest text of a network. */
+const networkTextMax = 43;
 /** Endpoints of one slice, as EndpointSlice has it. */
 export const endpointsOfSliceMax = 100;
 /** Named ports of one endpoint. */
-const portsOfEndpointMax = 64;
+export const portsOfEndpointMax = 64;
 /** Longest text of a membership's selector. */
 const peerTextMax = 8192;
 
@@ -90,20 +98,67 @@ export const networkPolicies = defineKind(
   networkPolicySchema,
 );
 
+/** A selector in an object of ours: as Kubernetes has it, with the bounds and rules that a server needs to be told. */
+const ourSelector = z.object({
+  matchLabels: z
+    .record(z.string(), z.string().max(labelValueMax))
+    .meta({ maxProperties: selectorPartsMax })
+    .exactOptional(),
+  matchExpressions: z
+    .array(
+      z
+        .object({
+          key: z.string().min(1).max(labelKeyMax),
+          operator: z.enum(["In", "NotIn", "Exists", "DoesNotExist"]),
+          values: z.array(z.string().max(labelValueMax)).max(selectorValuesMax).exactOptional(),
+        })
+        .meta(
+          serverRules([
+            "(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",
+            "In and NotIn need values, Exists and DoesNotExist have none",
+          ]),
+        ),
+    )
+    .max(selectorPartsMax)
+    .exactOptional(),
+});
+
+/** Text, since an object with one bad network is still to be read: the server checks it, and whoever reads it once more. */
+const networkText = z
+  .string()
+  .max(networkTextMax)
+  .meta(
+    serverRules([
+      "isCIDR(self) && cidr(self) == cidr(self).masked()",
+      "must be a network such as 10.4.1.0/24, with no bits set after its prefix",
+    ]),
+  );
+
 const groupPeer = z
   .object({
-    cidr: z.string().max(43).exactOptional().describe("a network such as 10.0.0.0/8; 0.0.0.0/0 and ::/0 are everybody"),
-    except: z.array(z.string().max(43)).max(exceptMax).exactOptional().describe("networks cut out of cidr"),
+    cidr: networkText.exactOptional().describe("a network such as 10.0.0.0/8; 0.0.0.0/0 and ::/0 are everybody"),
+    except: z.array(networkText).max(exceptMax).exactOptional().describe("networks cut out of cidr"),
     securityGroup: objectName.exactOptional().describe("the members of this group, which may be the group itself"),
-    namespaceSelector: labelSelector
+    namespaceSelector: ourSelector
       .exactOptional()
       .describe("pods of these namespaces; {} is every namespace. Never pods on the host's network"),
-    podSelector: labelSelector.exactOptional().describe("of those namespaces these pods only"),
+    podSelector: ourSelector.exactOptional().describe("of those namespaces these pods only"),
   })
   .meta(
-    serverRule(
-      "(has(self.cidr) ? 1 : 0) + (has(self.securityGroup) ? 1 : 0) + (has(self.namespaceSelector) ? 1 : 0) == 1",
-      "a peer is one of cidr, securityGroup and namespaceSelector",
+    serverRules(
+      [
+        "(has(self.cidr) ? 1 : 0) + (has(self.securityGroup) ? 1 : 0) + (has(self.namespaceSelector) ? 1 : 0) == 1",
+        "a peer is one of cidr, securityGroup and namespaceSelector",
+      ],
+      ["!has(self.except) || has(self.cidr)", "except is cut out of cidr, which is missing"],
+      [
+        "!has(self.except) || !has(self.cidr) || !isCIDR(self.cidr) || self.except.all(e, !isCIDR(e) || cidr(self.cidr).containsCIDR(e))",
+        "each network of except must lie within cidr",
+      ],
+      [
+        "!has(self.podSelector) || has(self.namespaceSelector)",
+        "podSelector needs namespaceSelector beside it; {} there is every namespace",
+      ],
     ),
   );
 export type GroupPeer = z.output<typeof groupPeer>;
@@ -111,11 +166,16 @@ export type GroupPeer = z.output<typeof groupPeer>;
 const groupRuleParts = {
   protocol: z
     .string()
-    .regex(/^(tcp|udp|sctp|icmp|icmpv6|[0-9]{1,3})$/)
+    .max(6)
+    .regex(/^(tcp|udp|sctp|icmp|icmpv6|[0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5])$/)
     .exactOptional()
     .describe("tcp, udp, sctp, icmp, icmpv6 or the number of an IP protocol; absent: all"),
   ports: z
-    .array(z.object({ port: z.int().min(0).max(65_535), endPort: z.int().min(0).max(65_535).exactOptional() }))
+    .array(
+      z
+        .object({ port: z.int().min(0).max(65_535), endPort: z.int().min(0).max(65_535).exactOptional() })
+        .meta(serverRules(["!has(self.endPort) || self.endPort >= self.port", "endPort must not be below port"])),
+    )
     .max(portsOfRuleMax)
     .exactOptional()
     .describe("destination ports of tcp, udp and sctp; absent: all"),
@@ -126,8 +186,21 @@ const groupRuleParts = {
   description: z.string().max(255).exactOptional(),
 };
 const peers = z.array(groupPeer).min(1).max(peersOfRuleMax);
-const ingressRule = z.object({ ...groupRuleParts, from: peers });
-const egressRule = z.object({ ...groupRuleParts, to: peers });
+const ruleOfGroup = serverRules(
+  [
+    "!has(self.ports) || (has(self.protocol) && self.protocol in ['tcp', 'udp', 'sctp'])",
+    "ports need protocol tcp, udp or sctp",
+  ],
+  [
+    "!has(self.icmp) || (has(self.protocol) && self.protocol in ['icmp', 'icmpv6'])",
+    "icmp needs protocol icmp or icmpv6",
+  ],
+);
+const ingressRule = z.object({ ...groupRuleParts, from: peers }).meta(ruleOfGroup);
+const egressRule = z.object({ ...groupRuleParts, to: peers }).meta(ruleOfGroup);
+
+/** Of a SecurityGroup's and a binding's status. */
+const conditions = z.array(condition).max(8).meta(listByKeys("type")).exactOptional();
 
 export const securityGroupSchema = z.object({
   metadata: meta,
@@ -142,9 +215,17 @@ export const securityGroupSchema = z.object({
       .max(rulesOfGroupMax)
       .exactOptional()
       .describe("what members may send; absent: everything, []: nothing"),
-    bindableFrom: labelSelector.describe("namespaces whose bindings may name this group; {} is every namespace"),
+    bindableFrom: ourSelector.describe("namespaces whose bindings may name this group; {} is every namespace"),
     mode: z.enum(["enforce", "audit"]).exactOptional().describe("audit: what would be denied is logged and passes"),
   }),
+  /** Written by the controller. */
+  status: z
+    .object({
+      observedGeneration: z.int().exactOptional(),
+      members: z.int().min(0).describe("pods that bindings make members and that have an address"),
+      conditions,
+    })
+    .exactOptional(),
 });
 export type SecurityGroup = z.output<typeof securityGroupSchema>;
 export type GroupRule = z.output<typeof ingressRule> | z.output<typeof egressRule>;
@@ -157,18 +238,31 @@ export const securityGroupBindingSchema = z.object({
   metadata: meta,
   spec: z
     .object({
-      podSelector: labelSelector.exactOptional().describe("pods of this namespace; {} is every one"),
-      serviceAccountSelector: labelSelector
+      podSelector: ourSelector.exactOptional().describe("pods of this namespace; {} is every one"),
+      serviceAccountSelector: ourSelector
         .exactOptional()
         .describe("pods whose service account has these labels; with podSelector, both must match"),
       groups: z.array(objectName).min(1).max(groupsOfBindingMax).describe("names of SecurityGroups"),
     })
     .meta(
-      serverRule(
+      serverRules([
         "has(self.podSelector) || has(self.serviceAccountSelector)",
         "a binding needs podSelector or serviceAccountSelector; podSelector: {} is every pod of the namespace",
-      ),
+      ]),
     ),
+  /** Written by the controller. */
+  status: z
+    .object({
+      observedGeneration: z.int().exactOptional(),
+      refused: z
+        .array(z.object({ group: objectName, reason: z.enum(["NotBindable", "Unknown"]) }))
+        .max(groupsOfBindingMax)
+        .meta(listByKeys("group"))
+        .exactOptional()
+        .describe("groups of spec that the pods are not made members of"),
+      conditions,
+    })
+    .exactOptional(),
 });
 export type SecurityGroupBinding = z.output<typeof securityGroupBindingSchema>;
 export const securityGroupBindings = defineKind(

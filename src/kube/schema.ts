@@ -1,8 +1,7 @@
 // Pieces of the schemas of API objects: metadata, addresses and names with the bounds that a server needs to know.
 
 import { z } from "zod";
-import { type Cidr, parseCidr } from "../net/cidr.ts";
-import { type Ip, parseIp } from "../net/ip.ts";
+import { toCidr, toIp } from "../net/schema.ts";
 import type { Kind, KubeObject, Meta } from "./contract.ts";
 
 /** Metadata as we keep it. */
@@ -27,7 +26,12 @@ export const meta: z.ZodType<Meta> = z.object({
  * cannot tell what they cost. The functions for addresses are those of Kubernetes 1.31.
  */
 export function serverRule(rule: string, message: string): Record<string, unknown> {
-  return { "x-kubernetes-validations": [{ rule, message }] };
+  return serverRules([rule, message]);
+}
+
+/** The same for several: each a rule and its message. */
+export function serverRules(...rules: readonly (readonly [rule: string, message: string])[]): Record<string, unknown> {
+  return { "x-kubernetes-validations": rules.map(([rule, message]) => ({ rule, message })) };
 }
 
 /** For `.meta`: entries are told apart by these keys, each combination once. Without it a list is one value. */
@@ -45,24 +49,14 @@ const addressTextMax = 43;
 export const ip = z
   .string()
   .max(addressTextMax)
-  .transform((text, context): Ip => {
-    const parsed = parseIp(text);
-    if (parsed !== undefined) return parsed;
-    context.addIssue(`${JSON.stringify(text)} is not an IP address`);
-    return z.NEVER;
-  })
+  .transform(toIp)
   .meta(serverRule("isIP(self)", "must be an IP address"));
 
 /** A network with no bits set after its prefix. */
 export const cidr = z
   .string()
   .max(addressTextMax)
-  .transform((text, context): Cidr => {
-    const parsed = parseCidr(text);
-    if (parsed !== undefined) return parsed;
-    context.addIssue(`${JSON.stringify(text)} is not a network such as 10.4.1.0/24`);
-    return z.NEVER;
-  })
+  .transform(toCidr)
   .meta(
     serverRule(
       "isCIDR(self) && cidr(self) == cidr(self).masked()",

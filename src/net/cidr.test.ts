@@ -16,6 +16,7 @@ import {
   cidrsOverlap,
   hostCidr,
   offsetOf,
+  ownCidr,
   parseCidr,
   parseInterfaceAddress,
 } from "./cidr.ts";
@@ -84,6 +85,22 @@ void test("a network is read only in its exact form", () => {
     `10.0.0.0/${"0".repeat(100)}24`,
   ];
   for (const text of refused) assert.equal(parseCidr(text), undefined, JSON.stringify(text));
+});
+
+void test("a network of our own can be IPv4-mapped, or what anybody may write", () => {
+  for (const text of ["::ffff:0:0/96", "::ffff:a00:0/104", "::ffff:a00:1/128", "::/0", "10.0.0.0/8"]) {
+    assert.equal(ownCidr(text), text);
+  }
+  for (const text of [
+    "::ffff:a00:1/104",
+    "::ffff:10.0.0.0/104",
+    "::ffff:0:0/129",
+    "::ffff:0:0/95",
+    "::ffff:0:0",
+    "10.0.0.1/8",
+  ]) {
+    assert.equal(ownCidr(text), undefined, text);
+  }
 });
 
 void test("an interface address keeps its host bits", () => {

@@ -30,6 +30,17 @@ export function parseCidr(text: string): Cidr | undefined {
   return cidrBase(network) === parsed.address ? network : undefined;
 }
 
+/**
+ * Reads text that this program has made of a network. As parseCidr, but IPv4-mapped networks are read, too: they can be what is left of
+ * a larger one when parts are cut out (`spansToCidrs`).
+ */
+export function ownCidr(text: string): Cidr | undefined {
+  const mapped = /^::ffff:([0-9a-f:]+)\/(9[6-9]|1[01][0-9]|12[0-8])$/.exec(text);
+  if (mapped === null) return parseCidr(text);
+  // The same bits under another prefix, which parseCidr does not refuse.
+  return parseCidr(`::fffe:${mapped[1]}/${mapped[2]}`) === undefined ? undefined : (text as Cidr); // oxlint-disable-line typescript/no-unsafe-type-assertion -- just read
+}
+
 /** Reads "10.0.0.5/24": as parseCidr, but host bits may be set. */
 export function parseInterfaceAddress(text: string): InterfaceAddress | undefined {
   if (text.length > ipTextLengthMax) return undefined;
@@ -53,6 +64,13 @@ export function cidrOf(ip: Ip, prefix: number): Cidr {
   bytes[whole] = (bytes[whole] ?? 0) & highBits(prefix & 7);
   bytes.fill(0, whole + 1);
   return branded(ipFromBytes(bytes), prefix);
+}
+
+/** The network of `prefix` bits that begins at the address of that number. */
+export function cidrAt(family: 4 | 6, first: bigint, prefix: number): Cidr {
+  const hostBits = BigInt(addressBits(family) - prefix);
+  assert((first >> hostBits) << hostBits === first, `a network of ${prefix} bits begins at ${first}`);
+  return branded(ipFromNumber(family, first), prefix);
 }
 
 /** The network of that one address: /32 or /128. */

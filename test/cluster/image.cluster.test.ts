@@ -55,9 +55,9 @@ describe("the container image", () => {
     { timeout: makeWithinMs },
   );
 
-  test("made a second time it has the same bytes", { timeout: makeWithinMs }, () => {
+  test("made a second time, with its words going elsewhere, it has the same bytes", { timeout: makeWithinMs }, () => {
     const first = digest();
-    run("tools/image.sh");
+    run("sh", "-c", 'exec tools/image.sh 2>"$1"', "sh", join(directory, "words"));
     assert.equal(digest(), first);
   });
 

@@ -1,4 +1,4 @@
-// A container image from files of this computer, as one tar in the OCI layout, which a runtime imports without any registry.
+// A container image from files of this computer, as one archive that a runtime imports without any registry.
 
 import { createHash } from "node:crypto";
 import {
@@ -14,6 +14,7 @@ import {
 } from "node:fs";
 import { dirname } from "node:path";
 import { execOk } from "../../lab/exec.ts";
+import { writeArchive } from "../../tools/image/archive.ts";
 
 /** A file of this computer, a text, a symbolic link, or a folder with a mode. */
 export type Entry = { from: string } | { text: string } | { link: string } | { folder: number };
@@ -30,9 +31,6 @@ export interface Image {
 /** The only variable that programs in these images need. */
 const imageEnvironment = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"];
 
-/** Go's name of the architecture, as images are marked. */
-const architecture = process.arch === "x64" ? "amd64" : process.arch;
-
 const tarWithinMs = 120_000;
 
 /** Writes the image to `file`, a tar, unless it was made from the same entries before. `env` is that of the programs it runs. */
@@ -43,11 +41,17 @@ export async function writeImage(image: Image, file: string, env: Readonly<Recor
   const folder = `${file}.new-${process.pid}`;
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(`${folder}/root`, { recursive: true });
-  mkdirSync(`${folder}/layout/blobs/sha256`, { recursive: true });
   try {
     fill(`${folder}/root`, image.entries);
     await tar(`${folder}/layer.tar`, `${folder}/root`, env);
-    writeLayout(image, folder);
+    writeArchive({
+      name: image.name,
+      layers: [{ tar: `${folder}/layer.tar`, what: "files of the computer that tests" }],
+      runs: { Entrypoint: image.entrypoint, Cmd: image.command ?? [], Env: imageEnvironment },
+      createdS: 0,
+      madeBy: "test/cluster/image.ts",
+      into: `${folder}/layout`,
+    });
     await tar(`${folder}/image.tar`, `${folder}/layout`, env);
     renameSync(`${folder}/image.tar`, file);
     writeFileSync(keyFile, key);
@@ -95,43 +99,4 @@ async function tar(file: string, folder: string, env: Readonly<Record<string, st
     env,
     timeoutMs: tarWithinMs,
   });
-}
-
-interface Descriptor {
-  mediaType: string;
-  digest: string;
-  size: number;
-}
-
-/** OCI image layout 1.0: blobs under their digests, a manifest that names them, an index that names the manifest. */
-function writeLayout({ name, entrypoint, command = [] }: Image, folder: string): void {
-  const layout = `${folder}/layout`;
-  const type = "application/vnd.oci.image";
-  const blob = (content: Buffer, mediaType: string): Descriptor => {
-    const hex = createHash("sha256").update(content).digest("hex");
-    writeFileSync(`${layout}/blobs/sha256/${hex}`, content);
-    return { mediaType, digest: `sha256:${hex}`, size: content.length };
-  };
-  const jsonBlob = (value: object, mediaType: string): Descriptor =>
-    blob(Buffer.from(JSON.stringify(value)), mediaType);
-  const layer = blob(readFileSync(`${folder}/layer.tar`), `${type}.layer.v1.tar`);
-  const config = jsonBlob(
-    {
-      architecture,
-      os: "linux",
-      config: { Entrypoint: entrypoint, Cmd: command, Env: imageEnvironment },
-      rootfs: { type: "layers", diff_ids: [layer.digest] },
-    },
-    `${type}.config.v1+json`,
-  );
-  const manifest = jsonBlob(
-    { schemaVersion: 2, mediaType: `${type}.manifest.v1+json`, config, layers: [layer] },
-    `${type}.manifest.v1+json`,
-  );
-  const annotations = { "io.containerd.image.name": name, "org.opencontainers.image.ref.name": name };
-  writeFileSync(
-    `${layout}/index.json`,
-    JSON.stringify({ schemaVersion: 2, manifests: [{ ...manifest, annotations }] }),
-  );
-  writeFileSync(`${layout}/oci-layout`, JSON.stringify({ imageLayoutVersion: "1.0.0" }));
 }

@@ -24,6 +24,8 @@ export function crossedKube(kube: Kube, cross: Cross): Kube {
 /** What befalls the n-th call (from 1) of a replica. */
 export interface Fate {
   call: number;
+  /** Calls of other names are not counted. */
+  of?: RegExp;
   /**
    * "before": the replica dies and the call is never made. "after": it is made and the replica dies before the answer. "stall": the
    * call waits until `wake`, and so does whoever waits for it.
@@ -54,6 +56,7 @@ export function createLife(fate?: Fate): Life {
   return {
     cross: async (what, call) => {
       if (dead) return await never;
+      if (fate?.of?.test(what) === false) return await call();
       calls += 1;
       if (fate === undefined || calls !== fate.call) return await call();
       last = what;

@@ -4,7 +4,10 @@ import { readFileSync } from "node:fs";
 import { parseAllDocuments } from "yaml";
 import type { Kind, Kube, KubeObject } from "../../src/kube/contract.ts";
 
-const file = new URL("../../deploy/crds.yaml", import.meta.url);
+const read = (file: string): KubeObject[] =>
+  parseAllDocuments(readFileSync(new URL(`../../deploy/${file}`, import.meta.url), "utf8")).map(
+    (document) => document.toJS() as KubeObject,
+  );
 
 const customResourceDefinitions: Kind<KubeObject> = {
   group: "apiextensions.k8s.io",
@@ -15,9 +18,17 @@ const customResourceDefinitions: Kind<KubeObject> = {
   parse: (raw) => raw as KubeObject,
 };
 
-const definitions = parseAllDocuments(readFileSync(file, "utf8")).map((document) => document.toJS() as KubeObject);
+/** Those of deploy/crds.yaml. */
+export const definitionsOfOurs = read("crds.yaml");
+/** That of deploy/securitygrouppolicy-crd.yaml. */
+export const [kindOfAws] = read("securitygrouppolicy-crd.yaml");
+
+/** Brings the kind SecurityGroupPolicy, as clusters on AWS have it. */
+export async function defineKindOfAws(kube: Kube): Promise<void> {
+  if (kindOfAws !== undefined) await kube.create(customResourceDefinitions, kindOfAws);
+}
 
 /** Creates the definitions of deploy/crds.yaml. */
 export async function defineOurKinds(kube: Kube): Promise<void> {
-  for (const definition of definitions) await kube.create(customResourceDefinitions, definition);
+  for (const definition of definitionsOfOurs) await kube.create(customResourceDefinitions, definition);
 }

@@ -1,25 +1,30 @@
 // A replica of the controller that a test steers: its passes are made one by one, whoever holds the lease, and its caches can be frozen.
 
-import { followAll } from "../../src/controller/caches.ts";
+import { followAll, type LoopName } from "../../src/controller/caches.ts";
 import type { Caches, ControllerDeps } from "../../src/controller/deps.ts";
 import { createReporter } from "../../src/controller/events.ts";
+import { createMembershipKeeper } from "../../src/controller/memberships/memberships.ts";
 import { syncNetworkUnavailable } from "../../src/controller/network-unavailable.ts";
 import { syncNodeBlocks } from "../../src/controller/node-blocks.ts";
 import { createSweep } from "../../src/controller/sweep.ts";
 import { silentLog } from "../../src/base/log.ts";
 import { connect } from "../../src/kube/connect.ts";
-import type { Cache, KubeObject } from "../../src/kube/contract.ts";
+import type { Cache, KubeObject, Meta, ObjectRef } from "../../src/kube/contract.ts";
 import { until } from "../until.ts";
 import { createLife, crossedKube, type Life } from "./crossing.ts";
 import { createWorld, type World, type WorldConfig } from "./world.ts";
 
 export interface Replica {
+  /** What its loops are given. */
+  deps: ControllerDeps;
   /** Settles when its caches hold what the server holds. */
   catchUp(): Promise<void>;
   /** Those of its caches that are named (all without a name) stay as they are from now on; with `false` they live again. */
   freeze(on?: boolean, ...caches: (keyof Caches)[]): void;
   /** One pass of each loop. @throws what a loop threw */
   pass(): Promise<void>;
+  /** One pass of that loop. */
+  passOf(loop: LoopName): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -27,21 +32,37 @@ export interface Replica {
 export async function startReplica(world: World, life: Pick<Life, "cross">): Promise<Replica> {
   const stop = new AbortController();
   const plain = connect({ address: { server: world.server.url }, userAgent: "replica" });
+  const log = silentLog();
   const live = followAll(plain, () => {}, stop.signal);
   const frozen = {
     nodes: freezable(live.nodes),
     networks: freezable(live.networks),
     endpoints: freezable(live.endpoints),
     ledgers: freezable(live.ledgers),
+    pods: freezable(live.pods),
+    namespaces: freezable(live.namespaces),
+    serviceAccounts: freezable(live.serviceAccounts),
+    networkPolicies: freezable(live.networkPolicies),
+    groups: freezable(live.groups),
+    bindings: freezable(live.bindings),
+    groupPolicies: freezable(live.groupPolicies),
+    slices: freezable(live.slices),
   };
   const caches: Caches = {
     nodes: frozen.nodes.cache,
     networks: frozen.networks.cache,
     endpoints: frozen.endpoints.cache,
     ledgers: frozen.ledgers.cache,
+    pods: frozen.pods.cache,
+    namespaces: frozen.namespaces.cache,
+    serviceAccounts: frozen.serviceAccounts.cache,
+    networkPolicies: frozen.networkPolicies.cache,
+    groups: frozen.groups.cache,
+    bindings: frozen.bindings.cache,
+    groupPolicies: frozen.groupPolicies.cache,
+    slices: frozen.slices.cache,
   };
   const kube = crossedKube(plain, life.cross);
-  const log = silentLog();
   const now = (): number => world.nowMs;
   const deps: ControllerDeps = {
     kube,
@@ -53,22 +74,25 @@ export async function startReplica(world: World, life: Pick<Life, "cross">): Pro
     uptime: now,
   };
   const sweep = createSweep(deps);
+  const memberships = createMembershipKeeper(deps);
   // A leader whose term is over and who does not look: no write of it is stopped by a signal.
   const { signal } = new AbortController();
+  const loops: Readonly<Record<LoopName, () => Promise<void>>> = {
+    "node-blocks": () => syncNodeBlocks(deps, signal),
+    "network-unavailable": () => syncNetworkUnavailable(deps, signal),
+    sweep: () => sweep.sync(signal),
+    memberships: () => memberships.sync(signal),
+  };
   const replica: Replica = {
+    deps,
     catchUp: () => until("a replica's caches hold what the server holds", () => isCaughtUp(world, live)),
     freeze: (on = true, ...names) => {
-      const all = ["nodes", "networks", "endpoints", "ledgers"] as const;
-      for (const name of names.length > 0 ? names : all) frozen[name].freeze(on);
+      for (const name of names.length > 0 ? names : cacheNames) frozen[name].freeze(on);
     },
+    passOf: (loop) => loops[loop](),
     pass: async () => {
-      const passes = [
-        () => syncNodeBlocks(deps, signal),
-        () => syncNetworkUnavailable(deps, signal),
-        () => sweep.sync(signal),
-      ];
       const failures: unknown[] = [];
-      for (const pass of passes) await pass().catch((error: unknown) => failures.push(error));
+      for (const pass of Object.values(loops)) await pass().catch((error: unknown) => failures.push(error));
       if (failures.length > 0) throw failures[0];
     },
     close: async () => {
@@ -86,21 +110,45 @@ function freezable<T extends KubeObject>(cache: Cache<T>): { cache: Cache<T>; fr
   let frozen: readonly T[] | undefined;
   const all = (): readonly T[] => frozen ?? cache.all();
   return {
-    cache: { ...cache, all, get: ({ name }) => all().find(({ metadata }) => metadata.name === name) },
+    cache: {
+      ...cache,
+      all,
+      get: (ref) => (frozen === undefined ? cache.get(ref) : frozen.find(({ metadata }) => isNamed(metadata, ref))),
+    },
     freeze: (on) => void (frozen = on ? (frozen ?? [...cache.all()]) : undefined),
   };
 }
 
+const isNamed = ({ name, namespace }: Meta, ref: ObjectRef): boolean =>
+  name === ref.name && (namespace ?? "") === (ref.namespace ?? "");
+
+/** Where the store has what a cache follows. */
+const shelves: Readonly<Record<keyof Caches, string>> = {
+  nodes: "/nodes",
+  networks: "fairlead.dev/nodenetworks",
+  endpoints: "fairlead.dev/nodeendpoints",
+  ledgers: "fairlead.dev/blockledgers",
+  pods: "/pods",
+  namespaces: "/namespaces",
+  serviceAccounts: "/serviceaccounts",
+  networkPolicies: "networking.k8s.io/networkpolicies",
+  groups: "fairlead.dev/securitygroups",
+  bindings: "fairlead.dev/securitygroupbindings",
+  groupPolicies: "vpcresources.k8s.aws/securitygrouppolicies",
+  slices: "fairlead.dev/membershipslices",
+};
+const cacheNames = Object.keys(shelves) as (keyof Caches)[];
+
 function isCaughtUp({ server }: World, caches: Caches): boolean {
-  const pairs: [string, Cache<KubeObject>][] = [
-    ["/nodes", caches.nodes],
-    ["fairlead.dev/nodenetworks", caches.networks],
-    ["fairlead.dev/nodeendpoints", caches.endpoints],
-    ["fairlead.dev/blockledgers", caches.ledgers],
-  ];
+  const pairs = cacheNames.map((name): [string, Cache<KubeObject>] => [shelves[name], caches[name]]);
   return pairs.every(([shelf, cache]) => {
     const stored = server.store.list(shelf) ?? [];
-    const known = new Set(cache.all().map(({ metadata }) => `${metadata.name} ${metadata.resourceVersion ?? ""}`));
+    const known = new Set(
+      cache.all().map(({ metadata: { namespace, name, resourceVersion } }) => {
+        const key = namespace === undefined ? name : `${namespace}/${name}`;
+        return `${key} ${resourceVersion ?? ""}`;
+      }),
+    );
     return (
       cache.synced() &&
       stored.length === known.size &&

@@ -6,6 +6,7 @@ import { repair } from "../../src/agent/repair.ts";
 import { answer, type CallDeps } from "../../src/agent/server.ts";
 import { createGate } from "../../src/agent/gate.ts";
 import { createLinkIndexes } from "../../src/agent/link-indexes.ts";
+import { openPolicy } from "../../src/agent/policy/pod-policy.ts";
 import type { Uplink } from "../../src/agent/uplink.ts";
 import { createVanishedPass } from "../../src/agent/vanished.ts";
 import { silentLog } from "../../src/base/log.ts";
@@ -53,7 +54,8 @@ export async function startCore({ kernel, store, blocks, uplink, bootId, coolMs,
     kernel,
     pool,
     log,
-    admit: async () => {},
+    admit: async () => undefined,
+    policy: openPolicy,
     podLives: () => false,
     signal: new AbortController().signal,
     uplink: () => uplink,

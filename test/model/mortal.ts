@@ -136,8 +136,8 @@ export function mortalKernel(kernel: Kernel, life: Life): Kernel {
     },
     conntrack: {
       forget: (addresses) => call(life, () => conntrack.forget(addresses)),
+      cut: (addresses, isUnwanted) => call(life, () => conntrack.cut(addresses, isUnwanted)),
       list: (addresses) => call(life, () => conntrack.list(addresses)),
-      cut: (connections) => call(life, () => conntrack.cut(connections)),
     },
   };
 }

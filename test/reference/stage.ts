@@ -6,7 +6,7 @@ import { once } from "node:events";
 import type { TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import { execOk } from "../../lab/exec.ts";
-import type { Probe, ProbeResult } from "../../lab/probing.ts";
+import { fullExchange, type Probe, type ProbeResult } from "../../lab/probing.ts";
 import { type NodeStatus, statusSocket } from "../../src/agent/status.ts";
 import { askAgent } from "../../src/cli/agent-client.ts";
 import { present } from "../../src/base/assert.ts";
@@ -82,7 +82,7 @@ export async function startStage(t: TestContext, options: TestAgentOptions = {})
     pod: () => makeNetns(t),
     serve: (pod, name) => serve(t, pod, name),
     probe: async (from, to, { proto = "tcp", port = podPort } = {}) => {
-      const probes: Probe[] = [{ proto, to, port, timeoutMs: probeWithinMs }];
+      const probes: Probe[] = [{ proto, to, port, timeoutMs: probeWithinMs, bytes: fullExchange }];
       const answer = await execOk(process.execPath, [probeProgram, "run"], {
         netns: from.name,
         env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" },

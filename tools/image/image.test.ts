@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
-import { imageName, runtimeConfig, writeArchive } from "./archive.ts";
+import { imageLabels, runtimeConfig, writeArchive } from "./archive.ts";
 import { imageFiles, modules, reachable } from "./files.ts";
 
 const read = (path: string): string => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
@@ -66,47 +66,68 @@ test("the Dockerfile makes its tree by the same script, and says the same of wha
     "both layers, in the order of the archive",
   );
   assert.equal(line("ENTRYPOINT"), `ENTRYPOINT ${JSON.stringify(runtimeConfig.Entrypoint)}`);
+  const labels = Object.entries(imageLabels).map(([name, text]) => `${name}=${text}`);
+  assert.equal(line("LABEL"), `LABEL ${labels.join(" ")}`);
   assert.equal(line("ENV"), `ENV ${runtimeConfig.Env.join(" ")}`);
   assert.equal(lines.filter((each) => each === `WORKDIR ${runtimeConfig.WorkingDir}`).length, 1);
   assert.equal(line("FROM").split("\n").at(-1), "FROM scratch");
 });
 
-test("an archive names each blob by its digest, and is the same for the same layers", (t) => {
+test("an archive names each blob by its digest, is the same for the same layers, and stores them packed where they are", (t) => {
   const folder = mkdtempSync(join(tmpdir(), "fairlead-image-"));
   t.after(() => rmSync(folder, { recursive: true }));
-  const layer = (name: string): { tar: string; gz: string; what: string } => {
-    const [tar, gz] = [join(folder, `${name}.tar`), join(folder, `${name}.tar.gz`)];
-    writeFileSync(tar, name);
-    writeFileSync(gz, gzipSync(name));
-    return { tar, gz, what: name };
+  const file = (name: string, bytes: string | Uint8Array): string => {
+    writeFileSync(join(folder, name), bytes);
+    return join(folder, name);
   };
-  const layers = [layer("lower"), layer("upper")];
+  const layers = [
+    { tar: file("lower.tar", "lower"), gz: file("lower.tar.gz", gzipSync("lower")), what: "packed" },
+    { tar: file("upper.tar", "upper"), what: "as it is" },
+  ];
+  const runs = { Entrypoint: ["/run"], Env: ["A=b"] };
   const write = (into: string): string =>
-    writeArchive({ layers, version: "1.2.3", architecture: "amd64", createdS: 0, into: join(folder, into) });
+    writeArchive({ name: "a.test/x:1.2.3", layers, runs, createdS: 0, madeBy: "a test", into: join(folder, into) });
   const digest = write("one");
   assert.equal(write("two"), digest);
+  const digestOf = (bytes: string | Uint8Array): string => `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
   const blob = (name: string): Buffer => {
     const bytes = readFileSync(join(folder, "one/blobs/sha256", name.replace("sha256:", "")));
-    assert.equal(`sha256:${createHash("sha256").update(bytes).digest("hex")}`, name);
+    assert.equal(digestOf(bytes), name);
     return bytes;
   };
-  const index = JSON.parse(readFileSync(join(folder, "one/index.json"), "utf8")) as Index;
-  assert.equal(index.manifests[0]?.annotations["io.containerd.image.name"], imageName("1.2.3"));
-  assert.equal(index.manifests[0]?.digest, digest);
-  const manifest = JSON.parse(blob(digest).toString()) as { config: { digest: string }; layers: { digest: string }[] };
-  for (const { digest: name } of manifest.layers) blob(name);
-  const config = JSON.parse(blob(manifest.config.digest).toString()) as {
-    rootfs: { diff_ids: string[] };
-    created: string;
-  };
+  const [named] = (JSON.parse(readFileSync(join(folder, "one/index.json"), "utf8")) as Index).manifests;
+  assert.equal(named?.annotations["io.containerd.image.name"], "a.test/x:1.2.3");
+  assert.equal(named?.annotations["org.opencontainers.image.ref.name"], "1.2.3");
+  assert.equal(named?.digest, digest);
+  const manifest = JSON.parse(blob(digest).toString()) as Manifest;
+  assert.deepEqual(
+    manifest.layers.map(({ digest: name, mediaType }) => [mediaType, blob(name).length]),
+    [
+      ["application/vnd.oci.image.layer.v1.tar+gzip", gzipSync("lower").length],
+      ["application/vnd.oci.image.layer.v1.tar", "upper".length],
+    ],
+  );
+  const config = JSON.parse(blob(manifest.config.digest).toString()) as Config;
   assert.deepEqual(
     config.rootfs.diff_ids,
-    ["lower", "upper"].map((text) => `sha256:${createHash("sha256").update(text).digest("hex")}`),
+    ["lower", "upper"].map(digestOf),
     "of the layers as they are unpacked, in their order",
   );
+  assert.deepEqual(config.config, runs);
   assert.equal(config.created, "1970-01-01T00:00:00Z");
 });
 
 interface Index {
   manifests: { digest: string; annotations: Record<string, string> }[];
+}
+
+interface Manifest {
+  config: { digest: string };
+  layers: { digest: string; mediaType: string }[];
+}
+
+interface Config {
+  rootfs: { diff_ids: string[] };
+  config: object;
+  created: string;
 }

@@ -7,12 +7,13 @@ import { pause } from "../../base/pause.ts";
 import type { Pool } from "../../ipam/pool.ts";
 import type { Blocks } from "../../ipam/store.ts";
 import type { CacheStatus, Kube } from "../../kube/contract.ts";
-import { type Node, nodes, pods } from "../../kube/core-objects.ts";
+import { type Node, nodes, type Pod, pods } from "../../kube/core-objects.ts";
 import { nodeEndpoints, nodeNetworks } from "../../kube/objects.ts";
 import type { Cidr } from "../../net/cidr.ts";
 import type { Ways } from "../place.ts";
+import type { FindPod } from "../policy/pod-policy.ts";
 import { publishedEndpoints, wantedEndpoints } from "./endpoints.ts";
-import { admitPod, isPodOf, type SandboxPod } from "./identity.ts";
+import { createAdmission, isPodOf, type SandboxPod } from "./identity.ts";
 import { keepObject } from "./keep.ts";
 import { givenBlocks, wantedNetwork } from "./node-network.ts";
 import { type NodeFault, peerRoutes, type PeersSeen } from "./peers.ts";
@@ -26,8 +27,8 @@ export interface ClusterOptions {
   onPass: (pass: LoopPass) => void;
 }
 
-/** What has changed in the cluster's view: the own Node or NodeNetwork, those of other nodes, what the own NodeEndpoints say or should say, or anything. */
-export type ClusterChange = "self" | "peers" | "endpoints" | "all";
+/** What has changed in the cluster's view: the own Node or NodeNetwork, those of other nodes, what the own NodeEndpoints say or should say, what is said of a pod of this node, or anything. */
+export type ClusterChange = "self" | "peers" | "endpoints" | "pods" | "all";
 
 export interface Cluster {
   /** Blocks that the controller has given to this Node; none while it has not. */
@@ -40,20 +41,27 @@ export interface Cluster {
   firstWord: (withinMs: number) => Promise<void>;
   /** Calls back with each change; one listener at a time. */
   listen: (onChange: (change: ClusterChange) => void) => void;
-  /** See `admitPod`. */
-  admit: (pod: SandboxPod) => Promise<void>;
+  /** See `createAdmission`. */
+  admit: (pod: SandboxPod) => Promise<Pod | undefined>;
+  /** The object of a sandbox's pod, as the API server has told of it last. */
+  podOf: FindPod;
   /** The API server has the pod on this node, or has not been heard yet. */
   podLives: (pod: SandboxPod) => boolean;
   /** Starts to publish the attachments of the pool, until `signal` aborts. */
   publish: (pool: Pool, signal: AbortSignal) => Loop;
   /** Keeps this node's NodeNetwork. */
   reporting: Loop;
-  /** What cannot be done for this node at present. */
+  /** What cannot be done for this node at present because of other nodes. */
   faults: () => readonly NodeFault[];
+  /** Has the cluster hear what this node lacks for its blocks; undefined where it lacks nothing. */
+  tell: (lacks: NodeFault | undefined) => void;
   caches: () => CacheStatus[];
   /** Settles when all following has ended, after `signal`. */
   done: Promise<unknown>;
 }
+
+/** What policy asks of a pod. */
+const policyFacts = (pod: Pod | undefined): unknown => [pod?.metadata.labels, pod?.spec, pod?.status.phase];
 
 /** How often it is looked whether the API server has failed to answer: no event tells of that. */
 const lookMs = 100;
@@ -65,10 +73,11 @@ export function joinCluster(options: ClusterOptions): Cluster {
   const { kube, nodeName, agentVersion, log, signal, onPass } = options;
   let listener: (change: ClusterChange) => void = () => {};
   let peers: PeersSeen = { routes: [], faults: [] };
+  let lacks: NodeFault | undefined;
   /** What `peers` was made of; absent where a NodeNetwork has changed since. */
   let peersFor: string | undefined;
   const changed = (change: ClusterChange): void => {
-    if (change !== "endpoints") peersFor = undefined;
+    if (change !== "endpoints" && change !== "pods") peersFor = undefined;
     if (change === "self" || change === "all") reporting.trigger();
     listener(change);
   };
@@ -95,6 +104,7 @@ export function joinCluster(options: ClusterOptions): Cluster {
     fieldSelector: `spec.nodeName=${nodeName}`,
     onChange: ({ before, after }) => {
       if (before?.metadata.uid !== after?.metadata.uid) changed("endpoints");
+      else if (!isDeepStrictEqual(policyFacts(before), policyFacts(after))) changed("pods");
     },
   });
   const ownEndpoints = kube.follow(nodeEndpoints, {
@@ -107,19 +117,24 @@ export function joinCluster(options: ClusterOptions): Cluster {
   const nodeUid = (): string | undefined => node()?.metadata.uid;
   const blocks = (): Cidr[] => givenBlocks(networks.get({ name: nodeName }), nodeUid());
 
+  const podOf: FindPod = (sandbox) => {
+    const pod = ownPods.get(sandbox);
+    return pod !== undefined && isPodOf(sandbox, pod) ? pod : undefined;
+  };
+
   const reporting = startLoop({
     name: "node-network",
     ...writing,
     sync: async () => {
       const own = node();
       if (own === undefined || !networks.synced()) return;
+      const faults = lacks === undefined ? peers.faults : [lacks, ...peers.faults];
       await keepObject({
         kube,
         kind: nodeNetworks,
         name: nodeName,
         seen: () => networks.get({ name: nodeName }),
-        wanted: (held) =>
-          wantedNetwork(held, { node: own, agentVersion, faults: peers.faults }, new Date().toISOString()),
+        wanted: (held) => wantedNetwork(held, { node: own, agentVersion, faults }, new Date().toISOString()),
         signal,
       });
     },
@@ -147,6 +162,11 @@ export function joinCluster(options: ClusterOptions): Cluster {
     ways,
     nodeUid,
     faults: () => peers.faults,
+    tell: (fault) => {
+      if (isDeepStrictEqual(fault, lacks)) return;
+      lacks = fault;
+      reporting.trigger();
+    },
     reporting,
     firstWord: async (withinMs) => {
       const endMs = performance.now() + withinMs;
@@ -160,11 +180,9 @@ export function joinCluster(options: ClusterOptions): Cluster {
     listen: (onChange) => {
       listener = onChange;
     },
-    admit: (pod) => admitPod(pod, { kube, cache: ownPods, nodeName, log, signal }),
-    podLives: (sandbox) => {
-      const pod = ownPods.get(sandbox);
-      return !ownPods.synced() || (pod !== undefined && isPodOf(sandbox, pod));
-    },
+    admit: createAdmission({ kube, cache: ownPods, nodeName, log, signal, clock: () => performance.now() }),
+    podOf,
+    podLives: (sandbox) => !ownPods.synced() || podOf(sandbox) !== undefined,
     publish: (pool, until) =>
       startLoop({
         name: "endpoints",

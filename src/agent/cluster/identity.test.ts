@@ -10,7 +10,7 @@ import type { Kube } from "../../kube/contract.ts";
 import { nodes, type Pod, pods } from "../../kube/core-objects.ts";
 import { testAttachment, testIp } from "../../../test/store.contract.ts";
 import { publishedEndpoints, wantedEndpoints } from "./endpoints.ts";
-import { admitPod, type SandboxPod } from "./identity.ts";
+import { createAdmission, type SandboxPod } from "./identity.ts";
 
 const pod = (uid: string, part: { node?: string; mirrorOf?: string } = {}): Pod =>
   pods.parse({
@@ -38,21 +38,33 @@ async function admit(
     if (server instanceof Fault) throw server;
     return server;
   };
-  await admitPod(
-    { namespace: "shop", name: "web-0", uid: "u1", ...sandbox },
-    {
-      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the one call that admission makes
-      kube: { get } as Partial<Kube> as Kube,
-      cache: {
-        get: () => cached,
-        status: () => ({ kind: "Pod", objects: 0, lists: 1, watches: 1, events: 0, unreadable: 0, failures }),
-      },
-      nodeName: "a",
-      log: silentLog(),
-      signal: new AbortController().signal,
-    },
-  );
+  const admission = admissionOf({ get, cached, failures, clock: () => 0, silentMs: () => 0 });
+  await admission({ namespace: "shop", name: "web-0", uid: "u1", ...sandbox });
   return asked;
+}
+
+interface Around {
+  get: () => Promise<Pod>;
+  cached: Pod | undefined;
+  failures: number;
+  clock: () => number;
+  silentMs: () => number;
+}
+
+function admissionOf({ get, cached, failures, clock, silentMs }: Around): (sandbox: SandboxPod) => Promise<unknown> {
+  return createAdmission({
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the one call that admission makes
+    kube: { get } as Partial<Kube> as Kube,
+    cache: {
+      get: () => cached,
+      status: () => ({ kind: "Pod", objects: 0, lists: 1, watches: 1, events: 0, unreadable: 0, failures }),
+      silentMs,
+    },
+    nodeName: "a",
+    log: silentLog(),
+    signal: new AbortController().signal,
+    clock,
+  });
 }
 
 const replaced = (error: unknown): boolean => isFault(error, "pod-replaced");
@@ -87,6 +99,34 @@ void test("a pod that the server does not know yet, or any in an outage, is atta
 
 void test("while the API server is known not to answer, it is not asked", async () => {
   assert.equal(await admit({}, undefined, unreachable, 1), 0);
+});
+
+void test("a server that gave no answer is left alone for ten seconds, or until it is heard of; one that answered badly is not", async () => {
+  let [nowMs, heardMs, asked] = [100_000, 95_000, 0];
+  let answer: Pod | Fault = unreachable;
+  const get = async (): Promise<Pod> => {
+    asked += 1;
+    nowMs += 2_000;
+    if (answer instanceof Fault) throw answer;
+    return answer;
+  };
+  const around = { get, cached: undefined, failures: 0, clock: () => nowMs, silentMs: () => nowMs - heardMs };
+  const admission = admissionOf(around);
+  const admitAt = async (ms: number): Promise<number> => {
+    nowMs = ms;
+    await admission({ namespace: "shop", name: "web-0", uid: "u1" });
+    return asked;
+  };
+  assert.equal(await admitAt(100_000), 1, "it has to be asked to be known as silent");
+  assert.equal(await admitAt(102_000), 1);
+  assert.equal(await admitAt(109_999), 1);
+  assert.equal(await admitAt(110_000), 2, "once in ten seconds");
+  heardMs = 111_000; // while it was asked
+  answer = pod("u2");
+  await assert.rejects(admitAt(112_000), replaced, "heard of, and asked");
+  answer = new Fault("kube-busy", "too many");
+  assert.equal(await admitAt(113_000), 4);
+  assert.equal(await admitAt(113_500), 5, "it answers");
 });
 
 void test("endpoints carry the API server's uid: the mirror's for a static pod, as soon as there is one", () => {

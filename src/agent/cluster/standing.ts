@@ -1,5 +1,6 @@
 // The blocks that the agent serves with: what the cluster says, and what the state file remembers while the cluster says nothing.
 
+import { Fault } from "../../base/fault.ts";
 import type { Log } from "../../base/log.ts";
 import { pause } from "../../base/pause.ts";
 import type { Pool } from "../../ipam/pool.ts";
@@ -57,12 +58,20 @@ export async function awaitBlocks(
 }
 
 /** Serves with what the cluster says from now on. Gives false where it says nothing. @throws Fault "store-failed" */
-export function adoptBlocks(cluster: Cluster, pool: Pool): boolean {
+export function adoptBlocks(cluster: Pick<Cluster, "nodeUid" | "blocks">, pool: Pool): boolean {
   const [uid, blocks] = [cluster.nodeUid(), cluster.blocks()];
   if (uid === undefined || blocks.length === 0) return false;
   keepBlocks(pool, uid, blocks);
   if (blocks.join(" ") !== pool.blocks().join(" ")) pool.setBlocks(blocks);
   return true;
+}
+
+/** Why the agent cannot go on where the cluster has made its Node anew: state and blocks are of the one before. */
+export function replaced(cluster: Pick<Cluster, "nodeUid">, pool: Pick<Pool, "facts">): Fault | undefined {
+  const [uid, served] = [cluster.nodeUid(), pool.facts()[uidFact]];
+  if (uid === undefined || served === undefined || served === uid) return undefined;
+  const why = `this node was made anew in the cluster (uid ${uid}, served ${served}): the agent has to start again`;
+  return new Fault("node-replaced", why);
 }
 
 /** What the agent waits for, in words with their cure. */

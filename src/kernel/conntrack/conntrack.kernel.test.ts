@@ -174,22 +174,6 @@ void test("entries of every zone are the pod's", async (t) => {
   assert.deepEqual(listed(node), []);
 });
 
-void test("of equal connections in several zones those are cut that are named", async (t) => {
-  const node = makeNetns(t);
-  const ends = ["-p", "udp", "-s", pod, "-d", outside, "--dport", "53", "-t", "300"];
-  for (const zone of [[], ["-w", "5"]]) node.run("conntrack", "-I", ...ends, "--sport", "5353", ...zone);
-  node.run("conntrack", "-I", ...ends, "--sport", "5354", "--orig-zone", "6"); // its answers are in zone 0
-  const conntrack = open(t, node);
-  const all = await conntrack.list([pod]);
-  assert.deepEqual(new Set(all.map(({ zone = 0 }) => zone)), new Set([0, 5, 6]));
-  for (const zone of [5, 6, 0]) {
-    const named = all.filter((one) => (one.zone ?? 0) === zone);
-    assert.equal(await conntrack.cut(named), 1, `zone ${zone}`);
-    assert.ok(!(await conntrack.list([pod])).some((one) => (one.zone ?? 0) === zone), `zone ${zone}`);
-  }
-  assert.deepEqual(listed(node), []);
-});
-
 void test("an entry that is gone before it is deleted does not count; one that took its place stays", async (t) => {
   const node = makeNetns(t);
   const track = openTracker(t, node.path);

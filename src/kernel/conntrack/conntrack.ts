@@ -4,7 +4,7 @@ import { createSlicer } from "../../base/pause.ts";
 import { Fault } from "../../base/fault.ts";
 import { type Ip, ipFamily } from "../../net/ip.ts";
 import type { Addon, Descriptor, Lane } from "../addon.ts";
-import { type Connection, type Conntrack, connectionsMax, conntrackAddressesMax, cutsMax } from "../contract.ts";
+import { type Connection, type Conntrack, connectionsMax, conntrackAddressesMax } from "../contract.ts";
 import { batchMessagesMax } from "../netlink/batch.ts";
 import { createWriter, written } from "../netlink/codec.ts";
 import {
@@ -13,7 +13,6 @@ import {
   createSequence,
   errnoName,
   type Message,
-  type Request,
   readVerdict,
   splitMessages,
   verdictFault,
@@ -24,7 +23,6 @@ import { createMatcher } from "./matcher.ts";
 import {
   conntrackMessage,
   connectionId,
-  cutConnectionRequest,
   decodeConnection,
   deleteConnectionRequest,
   dumpConnectionsRequest,
@@ -92,12 +90,12 @@ export function createConntrack({ addon, netns, mustBeOpen }: ConntrackDeps): Co
   /** Deletes those entries; gives how many were there, and why one was refused. */
   async function remove(
     what: string,
-    deletions: readonly Request[],
+    bodies: readonly Buffer[],
     socket: Descriptor,
   ): Promise<{ gone: number; refused: Fault | undefined }> {
     const writer = createWriter();
-    const first = nextSequence(deletions.length);
-    for (const [at, deletion] of deletions.entries()) writeMessage(writer, deletion, first + at);
+    const first = nextSequence(bodies.length);
+    for (const [at, body] of bodies.entries()) writeMessage(writer, deleteConnectionRequest(body), first + at);
     mustBeOpen(what);
     const answers = splitMessages(await addon.call(lane, socket, written(writer), callTimeoutMs));
     const verdicts = answers.filter(isControl).map(readVerdict);
@@ -109,16 +107,25 @@ export function createConntrack({ addon, netns, mustBeOpen }: ConntrackDeps): Co
     };
   }
 
-  async function forget(what: string, addresses: readonly Ip[]): Promise<number> {
+  async function forget(
+    what: string,
+    addresses: readonly Ip[],
+    isUnwanted?: (connection: Connection) => boolean,
+  ): Promise<number> {
     let gone = 0;
     let refused: Fault | undefined;
+    const slice = createSlicer(sliceMs);
     await withSockets(what, async (open) => {
       let deleter: Descriptor | undefined; // most tables hold nothing of a pod that has ended
       await eachPart(what, addresses, open(), async (bodies) => {
-        const deletions = bodies.map(deleteConnectionRequest);
-        for (let at = 0; at < deletions.length; at += batchMessagesMax) {
+        const unwanted: Buffer[] = [];
+        for (const body of bodies) {
+          await slice();
+          if (isUnwanted === undefined || isUnwanted(decodeConnection(body))) unwanted.push(body);
+        }
+        for (let at = 0; at < unwanted.length; at += batchMessagesMax) {
           deleter ??= open();
-          const outcome = await remove(what, deletions.slice(at, at + batchMessagesMax), deleter);
+          const outcome = await remove(what, unwanted.slice(at, at + batchMessagesMax), deleter);
           gone += outcome.gone;
           refused ??= outcome.refused;
         }
@@ -145,29 +152,15 @@ export function createConntrack({ addon, netns, mustBeOpen }: ConntrackDeps): Co
     return [...found.values()];
   }
 
-  async function cut(connections: readonly Connection[]): Promise<number> {
-    const what = `cutting ${connections.length} connection(s)`;
-    if (connections.length > cutsMax) throw tooMany(what, cutsMax, "connections", "fewer at once");
-    let gone = 0;
-    let refused: Fault | undefined;
-    const slice = createSlicer(sliceMs);
-    await withSockets(what, async (open) => {
-      const socket = open();
-      for (let at = 0; at < connections.length; at += batchMessagesMax) {
-        await slice();
-        const deletions = connections.slice(at, at + batchMessagesMax).map(cutConnectionRequest);
-        const outcome = await remove(what, deletions, socket);
-        gone += outcome.gone;
-        refused ??= outcome.refused;
-      }
-    });
-    if (refused !== undefined) throw refused;
-    return gone;
-  }
-
   return {
-    cut,
     forget: (addresses) => asked("forgetting connections", addresses, forget, () => 0),
+    cut: (addresses, isUnwanted) =>
+      asked(
+        "cutting connections",
+        addresses,
+        (what, all) => forget(what, all, isUnwanted),
+        () => 0,
+      ),
     list: (addresses) => asked("listing connections", addresses, list, () => []),
   };
 }

@@ -1,6 +1,5 @@
 // Entries of connection tracking on the wire: asking for the table, reading an entry, deleting one.
 
-import { ipFamily } from "../../net/ip.ts";
 import type { Connection, ConnectionTuple, TcpState } from "../contract.ts";
 import {
   type AttributeValues,
@@ -44,7 +43,6 @@ const protocolAttributes = defineAttributes({
 const tupleAttributes = defineAttributes({
   addresses: { id: tupleAddressesId, kind: "nested", of: addressAttributes },
   protocol: { id: 2, kind: "nested", of: protocolAttributes },
-  zone: { id: 3, kind: "be16" },
 });
 const tcpAttributes = defineAttributes({ state: { id: 1, kind: "u8" } });
 const protocolInfoAttributes = defineAttributes({ tcp: { id: 1, kind: "nested", of: tcpAttributes } });
@@ -53,7 +51,6 @@ const entryAttributes = defineAttributes({
   reply: { id: tupleId.reply, kind: "nested", of: tupleAttributes },
   status: { id: 3, kind: "be32" },
   protocolInfo: { id: 4, kind: "nested", of: protocolInfoAttributes },
-  zone: { id: 18, kind: "be16" },
 });
 
 /** What tells an entry from every other one. The tuple stays as it is: it can hold more than we have words for, such as a zone. */
@@ -117,19 +114,6 @@ export function deleteConnectionRequest(body: Buffer): Request {
   };
 }
 
-/** Requests the deletion of the entry that this connection is, whichever id it has. */
-export function cutConnectionRequest({ protocol, original, zone }: Connection): Request {
-  return {
-    type: conntrackMessage.delete,
-    flags: messageFlag.ack,
-    fill: (writer) => {
-      const at = reserve(writer, headerLen);
-      writer.bytes.writeUInt8(familyNumber(ipFamily(original.source)), at);
-      encodeAttributes(writer, entryAttributes, { original: tupleValues(protocol, original), zone });
-    },
-  };
-}
-
 /** The kernel's number of an entry, for as long as it lives. */
 export function connectionId(body: Buffer): number {
   return decodeAttributes(keyAttributes, tail(body)).id ?? 0;
@@ -140,7 +124,6 @@ export function decodeConnection(body: Buffer): Connection {
   const values = decodeAttributes(entryAttributes, tail(body));
   const flags = values.status ?? 0;
   const state = tcpStates[values.protocolInfo?.tcp?.state ?? -1];
-  const zone = values.zone ?? values.original?.zone ?? 0; // the latter where only one direction is in it
   return {
     protocol: values.original?.protocol?.number ?? 0,
     original: tupleOf(values.original),
@@ -148,23 +131,7 @@ export function decodeConnection(body: Buffer): Connection {
     replied: (flags & status.seenReply) !== 0,
     assured: (flags & status.assured) !== 0,
     ...(state === undefined ? {} : { tcpState: state }),
-    ...(zone === 0 ? {} : { zone }),
   };
-}
-
-const icmp6Protocol = 58;
-
-function tupleValues(protocol: number, tuple: ConnectionTuple): AttributeValues<typeof tupleAttributes> {
-  const { source, destination, sourcePort, destinationPort, icmp } = tuple;
-  const addresses =
-    ipFamily(source) === 4
-      ? { source4: source, destination4: destination }
-      : { source6: source, destination6: destination };
-  const message =
-    protocol === icmp6Protocol
-      ? { icmp6Id: icmp?.id, icmp6Type: icmp?.type, icmp6Code: icmp?.code }
-      : { icmpId: icmp?.id, icmpType: icmp?.type, icmpCode: icmp?.code };
-  return { addresses, protocol: { number: protocol, sourcePort, destinationPort, ...message } };
 }
 
 function tail(body: Buffer): Buffer {

@@ -2,8 +2,9 @@
 
 import { endianness } from "node:os";
 import { assert, present } from "../../base/assert.ts";
-import { type Cidr, cidrBase, cidrSize, hostCidr, parseCidr } from "../../net/cidr.ts";
-import { addressBits, ipBytes, ipFamily, ipFromNumber, ipToNumber, parseIp } from "../../net/ip.ts";
+import { type Cidr, cidrFamily, hostCidr, ownCidr } from "../../net/cidr.ts";
+import { addressBits, ipBytes, ipFromNumber, parseIp } from "../../net/ip.ts";
+import { joinSpans, spanOf } from "../../net/spans.ts";
 import { byteOrder, dataType, fibDestinationType, metaKey, payloadBase, trackingState } from "./constants.ts";
 
 export interface Field {
@@ -225,7 +226,7 @@ function valueKey(field: Field, value: string | number): Uint8Array {
 
 function asCidr(value: string): Cidr {
   const ip = parseIp(value);
-  return present(ip === undefined ? parseCidr(value) : hostCidr(ip), `an address or network in ${value}`);
+  return present(ip === undefined ? ownCidr(value) : hostCidr(ip), `an address or network in ${value}`);
 }
 
 /**
@@ -234,37 +235,17 @@ function asCidr(value: string): Cidr {
  */
 function intervalBorders(networks: readonly Cidr[]): ConstantElement[] {
   const [first] = networks;
-  const family = ipFamily(cidrBase(present(first, "a value")));
+  const family = cidrFamily(present(first, "a value"));
   const limit = 1n << BigInt(addressBits(family));
   const elements: ConstantElement[] = [];
   const border = (at: bigint, intervalEnd: boolean): void => {
     elements.push({ key: ipBytes(ipFromNumber(family, at)), intervalEnd });
   };
-  const spans = joined(networks);
+  const spans = joinSpans(networks.map(spanOf));
   if (spans[0]?.from !== 0n) border(0n, true);
   for (const { from, end } of spans) {
     border(from, false);
     if (end < limit) border(end, true);
   }
   return elements;
-}
-
-/** From the first address to the one behind the last. */
-interface Span {
-  from: bigint;
-  end: bigint;
-}
-
-function joined(networks: readonly Cidr[]): Span[] {
-  const spans = networks.map((network): Span => {
-    const from = ipToNumber(cidrBase(network));
-    return { from, end: from + cidrSize(network) };
-  });
-  const apart: Span[] = [];
-  for (const span of spans.toSorted((a, b) => (a.from < b.from ? -1 : 1))) {
-    const last = apart.at(-1);
-    if (last === undefined || span.from > last.end) apart.push({ ...span });
-    else if (span.end > last.end) last.end = span.end;
-  }
-  return apart;
 }

@@ -80,6 +80,15 @@ interface LayerImage {
   chains: ChainImage[];
 }
 
+/** The ruleset that judges nobody. */
+export const noPolicy: PolicyRuleset = {
+  classes: new Map(),
+  layers: new Map(),
+  memberSets: new Map(),
+  blockSets: new Map(),
+  links: new Set(),
+};
+
 /** Images of parts that are the same object as before: most are, when something changes. */
 const layerImages = new WeakMap<LayerChains, LayerImage>();
 const setImages = new WeakMap<MemberSet | BlockSet, SetImage>();

@@ -5,11 +5,11 @@ import type { PolicyTable } from "../contract.ts";
 import { type ChannelOptions, createChannel } from "./channel.ts";
 import { deleteTable, newTable } from "./messages.ts";
 import { policyTableName } from "./policy-base.ts";
-import { type PolicyImage, policyImage } from "./policy-image.ts";
+import { noPolicy, type PolicyImage, policyImage } from "./policy-image.ts";
 import { type SetChange, changeSteps, changedState, linkChange, memberChanges } from "./policy-members.ts";
 import { type PolicyState, type Step, doubted, policySteps, reload, stateOf } from "./policy-plan.ts";
 import { readPolicy } from "./policy-read.ts";
-import { readGeneration } from "./table-read.ts";
+import { readGeneration, readTable } from "./table-read.ts";
 import { changedMeanwhile, createTurns } from "./turns.ts";
 
 const whose = "the policy table";
@@ -96,6 +96,11 @@ export function createPolicyTable(options: ChannelOptions): PolicyTable {
       const image = policyImage(ruleset);
       return takeTurn((isLastTry) => (trust === undefined ? ensure(image, isLastTry) : ensureAsLeft(image)));
     },
+    prepare: () =>
+      takeTurn(async (isLastTry) => {
+        const found = await readPolicy(channel);
+        return found === undefined ? ensure(policyImage(noPolicy), isLastTry) : false;
+      }),
     change: async (changes) => {
       const all = memberChanges(changes);
       await takeTurn(() => change(all));
@@ -109,6 +114,7 @@ export function createPolicyTable(options: ChannelOptions): PolicyTable {
     prune: () =>
       takeTurn(async () => {
         left = undefined;
+        if ((await readTable(channel, table)) === undefined) return;
         // Made first, so that the deletion finds one.
         await channel.commit("remove the policy table", [newTable(table), deleteTable(table)]);
       }),

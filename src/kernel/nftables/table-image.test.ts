@@ -100,6 +100,12 @@ void test("an interval that ends with the address space has no border behind it;
     "end 0e000000",
   ]);
   assert.deepEqual(borders("ip saddr", ["0.0.0.0/0", "10.0.0.0/8"]), ["00000000"]);
+  // What a rule of everybody but the block beside it leaves.
+  assert.deepEqual(borders("ip6 saddr", ["::ffff:0:0/96"]), [
+    `end ${"0".repeat(32)}`,
+    `${"0".repeat(20)}ffff00000000`,
+    `end ${"0".repeat(19)}1000000000000`,
+  ]);
   assert.deepEqual(borders("fib daddr type", ["local"]), ["02000000"]);
   assert.throws(() => borders("icmpv6 type", ["no-such-type"]), { code: "bug" });
 });

@@ -1,0 +1,116 @@
+// What of policy outlives the agent, in one file: the objects, memberships, pods and classes that it judged by last.
+
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { describe } from "../../base/fault.ts";
+import type { Log } from "../../base/log.ts";
+import type { Kind, KubeObject } from "../../kube/contract.ts";
+import {
+  namespaces,
+  networkPolicies,
+  securityGroupBindings,
+  securityGroupPolicies,
+  securityGroups,
+  serviceAccounts,
+} from "../../kube/policy-objects.ts";
+import { type Ip, parseIp } from "../../net/ip.ts";
+import { type ClassesKept, readClasses } from "../../policy/compile-classes.ts";
+import type { Member, MembershipKey, Memberships, PolicyObjects, PolicyPod } from "../../policy/model.ts";
+import { placeSecret } from "../install.ts";
+
+/** Policy as it was when it was last written down. */
+export interface KeptPolicy {
+  objects: PolicyObjects;
+  memberships: Memberships;
+  /** By attachment. */
+  pods: ReadonlyMap<string, PolicyPod>;
+  classes: ClassesKept;
+}
+
+const formatVersion = 1;
+
+const ip = z.string().transform((text, context): Ip => {
+  const parsed = parseIp(text);
+  if (parsed !== undefined) return parsed;
+  context.addIssue(`${JSON.stringify(text)} is not an IP address`);
+  return z.NEVER;
+});
+const port = z.object({ name: z.string(), protocol: z.int(), port: z.int() });
+const member = z.object({ address: ip, ports: z.array(port) });
+const pod = z.object({
+  namespace: z.string(),
+  name: z.string(),
+  uid: z.string(),
+  labels: z.record(z.string(), z.string()),
+  serviceAccount: z.string(),
+  node: z.string(),
+  addresses: z.array(ip),
+  ports: z.array(port),
+});
+const listOf = <T extends KubeObject>(kind: Kind<T>): z.ZodType<T[]> =>
+  z.array(z.unknown()).transform((list) => list.map((raw) => kind.parse(raw)));
+const fileSchema = z.object({
+  version: z.literal(formatVersion),
+  objects: z.object({
+    namespaces: listOf(namespaces),
+    serviceAccounts: listOf(serviceAccounts),
+    networkPolicies: listOf(networkPolicies),
+    groups: listOf(securityGroups),
+    bindings: listOf(securityGroupBindings),
+    groupPolicies: listOf(securityGroupPolicies),
+  }),
+  memberships: z.array(z.tuple([z.string(), z.array(member)])),
+  pods: z.array(z.tuple([z.string(), pod])),
+  classes: z.unknown(),
+});
+
+/** Where it lies below the agent's state directory. */
+export const keptPolicyFile = (state: string): string => join(state, "policy.json");
+
+/** Reads the file; undefined where there is none, or none that can be understood, which is logged: the cluster then has to tell first. */
+export async function readKeptPolicy(file: string, log: Log): Promise<KeptPolicy | undefined> {
+  let text: string;
+  try {
+    text = await readFile(file, "utf8");
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    log.error({ file, error: describe(error) }, "the policy kept for outages cannot be read");
+    return undefined;
+  }
+  try {
+    const { objects, memberships, pods, classes } = fileSchema.parse(JSON.parse(text));
+    const numbers = readClasses(classes);
+    if (numbers === undefined) throw new Error("its classes are no classes");
+    return {
+      objects,
+      memberships: new Map(
+        memberships.map(([key, members]): [MembershipKey, readonly Member[]] => [keyOf(key), members]),
+      ),
+      pods: new Map(pods),
+      classes: numbers,
+    };
+  } catch (error) {
+    log.error({ file, error: describe(error) }, "the policy kept for outages cannot be understood; it is written anew");
+    return undefined;
+  }
+}
+
+const keyOf = (text: string): MembershipKey => text as MembershipKey; // oxlint-disable-line typescript/no-unsafe-type-assertion -- it was one when it was written
+
+/** Gives what writes the file; the same content again is not written. @throws Fault "io-failure" */
+export function createPolicyFile(file: string): (policy: KeptPolicy) => Promise<void> {
+  let written: string | undefined;
+  return async ({ objects, memberships, pods, classes }) => {
+    const text = JSON.stringify({
+      version: formatVersion,
+      objects,
+      memberships: [...memberships],
+      pods: [...pods],
+      classes,
+    });
+    if (text === written) return;
+    await placeSecret(file, text);
+    written = text;
+  };
+}

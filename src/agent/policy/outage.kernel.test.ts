@@ -1,0 +1,73 @@
+// What judges pods when something is away or broken: the API server, the agent, the table in the kernel.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { addPod, denyAll, ingressFrom, neither, pings, reached, servingAgent } from "../../../test/policy-node.ts";
+import { until } from "../../../test/until.ts";
+import { networkPolicies } from "../../kube/policy-objects.ts";
+
+const repairedWithinMs = 1_000;
+
+void test("without agent and without API server the kernel judges on; an agent that starts then judges by what was kept, new pods too", async (t) => {
+  const agent = await servingAgent(t);
+  const { kube } = agent;
+  const db = await addPod(t, agent, "db", { app: "db" });
+  const web = await addPod(t, agent, "web", { app: "web" });
+  const other = await addPod(t, agent, "other", { app: "other" });
+  await kube.create(networkPolicies, denyAll({ app: "db" }));
+  await kube.create(networkPolicies, ingressFrom({ app: "web" }));
+  const judged = (): boolean => pings(web, db, 0) && !pings(other, db, 0);
+  await until("policy is there", judged);
+  await agent.stop();
+  assert.ok(judged(), "the agent is away");
+  await agent.api.close();
+  const { serving } = agent.start();
+  await serving;
+  assert.ok(judged(), "the API server is away");
+  const late = await addPod(t, agent, "late", { app: "db" }, { known: false });
+  // Nobody says what its labels are: what is sure is that the policies that were there are there.
+  assert.deepEqual([pings(web, db, 1), pings(other, db, 1)], [true, false]);
+  assert.ok(pings(late, web, 0));
+});
+
+void test("rules that somebody flushes, and a table that somebody deletes, are back within a second", async (t) => {
+  const agent = await servingAgent(t);
+  const { kube, node } = agent;
+  const db = await addPod(t, agent, "db", { app: "db" });
+  const web = await addPod(t, agent, "web", { app: "web" });
+  await kube.create(networkPolicies, denyAll({ app: "db" }));
+  await until("the pod is closed", () => !pings(web, db, 0));
+  for (const damage of [
+    ["flush", "table", "inet", "fairlead-policy"],
+    ["delete", "table", "inet", "fairlead-policy"],
+    ["flush", "ruleset"],
+  ]) {
+    const startedMs = performance.now();
+    node.run("nft", ...damage);
+    const table = (): string => {
+      try {
+        return node.run("nft", "list", "table", "inet", "fairlead-policy");
+      } catch {
+        return "";
+      }
+    };
+    await until(`repaired after nft ${damage.join(" ")}`, () => /iifgroup vmap @egress_classes/.test(table()));
+    const tookMs = Math.round(performance.now() - startedMs);
+    t.diagnostic(`nft ${damage.join(" ")}: back after ${tookMs} ms`);
+    assert.ok(tookMs < repairedWithinMs, `nft ${damage.join(" ")}: back after ${tookMs} ms`);
+    assert.deepEqual(reached(web, db), neither);
+  }
+});
+
+void test("a class that somebody takes off a link is put back", async (t) => {
+  const agent = await servingAgent(t);
+  const db = await addPod(t, agent, "db", { app: "db" });
+  const web = await addPod(t, agent, "web", { app: "web" });
+  await agent.kube.create(networkPolicies, denyAll({ app: "db" }));
+  await until("the pod is closed", () => !pings(web, db, 0));
+  const links = agent.node.run("ip", "-o", "link", "show");
+  const closed = [...links.matchAll(/(fl[0-9a-f]{13})@[^\n]* group (10[1-9])/g)].map(([, name = ""]) => name);
+  assert.equal(closed.length, 1);
+  agent.node.run("ip", "link", "set", closed[0] ?? "", "group", "100");
+  await until("it is closed again", () => !pings(web, db, 0));
+});

@@ -1,0 +1,27 @@
+// What ADD, repair and CHECK have to know of policy: the link group of an attachment, which is its class.
+
+import type { Attachment, AttachmentId, Wired } from "../../ipam/store.ts";
+import type { Pod } from "../../kube/core-objects.ts";
+import { openGroup } from "../plan.ts";
+
+export interface PodPolicy {
+  /**
+   * Settles with the link group for a new attachment once the kernel judges by it. `pod`: the API server's object, where there is one.
+   * @throws Fault "policy-unknown" where it is not known what to judge by
+   */
+  enter(attachment: Wired, pod: Pod | undefined): Promise<number>;
+  /** Before ADD answers: settles with the link group by everything that was heard until now. */
+  settle(attachment: Wired): Promise<number | undefined>;
+  /** The link group that an attachment should have now; the kernel judges by it already. Undefined where that is not known: it stays as it is. */
+  groupOf(id: AttachmentId): number | undefined;
+}
+
+/** Where there is no policy every pod is open. */
+export const openPolicy: PodPolicy = {
+  enter: async () => openGroup,
+  settle: async () => openGroup,
+  groupOf: () => openGroup,
+};
+
+/** The API server's object of a sandbox's pod, where it is known. */
+export type FindPod = (pod: NonNullable<Attachment["pod"]>) => Pod | undefined;

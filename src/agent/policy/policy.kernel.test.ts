@@ -1,0 +1,99 @@
+// Policy on a node from end to end: objects of the API server in, real packets out; on new pods, on running ones, and on open connections.
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { test } from "node:test";
+import {
+  addPod,
+  both,
+  denyAll,
+  echoClient,
+  echoPort as port,
+  echoServer,
+  ingressFrom,
+  inPod,
+  neither,
+  noConnection,
+  pings,
+  reached,
+  servingAgent,
+  wasReset,
+} from "../../../test/policy-node.ts";
+import { until } from "../../../test/until.ts";
+import { pods } from "../../kube/core-objects.ts";
+import { networkPolicies, securityGroupBindings, securityGroups } from "../../kube/policy-objects.ts";
+
+void test("a NetworkPolicy isolates running pods and new ones; another lets in whom it selects; without them all is open", async (t) => {
+  const agent = await servingAgent(t);
+  const { kube } = agent;
+  const db = await addPod(t, agent, "db", { app: "db" });
+  const web = await addPod(t, agent, "web", { app: "web" });
+  assert.deepEqual(reached(web, db), both);
+  await kube.create(networkPolicies, denyAll({ app: "db" }));
+  await until("the running pod is closed", () => !pings(web, db, 0));
+  assert.deepEqual(reached(web, db), neither);
+  assert.deepEqual(reached(db, web), both, "answers pass");
+  const late = await addPod(t, agent, "late", { app: "db" });
+  assert.deepEqual(reached(web, late), neither, "a new pod is closed when ADD has answered");
+  await kube.create(networkPolicies, ingressFrom({ app: "web" }));
+  await until("whom it selects is let in", () => pings(web, db, 0) && pings(web, late, 1));
+  assert.deepEqual(reached(late, db), neither);
+  await kube.remove(networkPolicies, { namespace: "default", name: "closed" });
+  await kube.remove(networkPolicies, { namespace: "default", name: "open" });
+  await until("all is open", () => pings(late, db, 0));
+  assert.deepEqual(reached(late, db), both);
+});
+
+void test("a label that changes on a running pod changes who may talk to it, and what it may", async (t) => {
+  const agent = await servingAgent(t);
+  const { kube } = agent;
+  const db = await addPod(t, agent, "db", { app: "db" });
+  const web = await addPod(t, agent, "web", { app: "web" });
+  await kube.create(networkPolicies, ingressFrom({ app: "web" }));
+  await until("policy is there", () => !pings(db, db, 0) || pings(web, db, 0));
+  const label = (name: string, app: string): Promise<unknown> =>
+    kube.patch(pods, { namespace: "default", name }, { type: "merge", body: { metadata: { labels: { app } } } });
+  await label("web", "other");
+  await until("it is no member any more", () => !pings(web, db, 0));
+  await label("web", "web");
+  await until("it is a member again", () => pings(web, db, 0));
+  await label("web", "other");
+  await label("db", "free");
+  await until("the target is not selected any more", () => pings(web, db, 0) && pings(web, db, 1));
+});
+
+void test("security groups: members reach each other as rules say, an open connection is reset when its rule goes", async (t) => {
+  const agent = await servingAgent(t);
+  const { kube } = agent;
+  const db = await addPod(t, agent, "db", { app: "db" });
+  const web = await addPod(t, agent, "web", { app: "web" });
+  const other = await addPod(t, agent, "other", { app: "other" });
+  const group = (name: string, ingress: object[]): ReturnType<typeof securityGroups.parse> =>
+    securityGroups.parse({ metadata: { name }, spec: { bindableFrom: {}, ingress } });
+  const rule = { protocol: "tcp", ports: [{ port }], from: [{ securityGroup: "web" }] };
+  await kube.create(securityGroups, group("web", []));
+  await kube.create(securityGroups, group("db", [rule]));
+  for (const app of ["web", "db"]) {
+    const spec = { podSelector: { matchLabels: { app } }, groups: [app] };
+    await kube.create(securityGroupBindings, { metadata: { namespace: "default", name: app }, spec });
+  }
+  await until("echo requests are not among the rules", () => !pings(web, db, 0) && !pings(other, db, 1));
+  assert.deepEqual(reached(web, other), both, "who is bound to nothing is open");
+
+  const server = inPod(t, db, echoServer);
+  await once(server.stdout, "data");
+  const stranger = inPod(t, other, echoClient(db));
+  const [refused] = (await once(stranger, "exit")) as [number | null];
+  assert.equal(refused, noConnection, "who is no member of the group gets no connection");
+  const client = inPod(t, web, echoClient(db));
+  let heard = 0;
+  client.stdout.on("data", (chunk: Buffer) => (heard += chunk.length));
+  await until("the connection is open", () => heard > 10);
+  await kube.patch(securityGroups, { name: "db" }, { type: "merge", body: { spec: { ingress: [] } } });
+  const startedMs = performance.now();
+  const [ended] = (await once(client, "exit")) as [number | null];
+  const tookMs = Math.round(performance.now() - startedMs);
+  t.diagnostic(`reset after ${tookMs} ms`);
+  assert.equal(ended, wasReset);
+  assert.ok(tookMs < 2_000, `reset after ${tookMs} ms`);
+});

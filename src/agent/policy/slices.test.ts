@@ -1,0 +1,76 @@
+// Memberships put together from slices: whatever happens to single slices, each membership is what its slices say together.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { testIp } from "../../../test/store.contract.ts";
+import type { MembershipSlice } from "../../kube/policy-objects.ts";
+import { createSliceBook } from "./slices.ts";
+
+const slice = (
+  name: string,
+  membership: string,
+  endpoints: readonly { address: string; ports?: MembershipSlice["endpoints"][number]["ports"] }[],
+): MembershipSlice => ({
+  metadata: { name },
+  membership,
+  peer: membership,
+  endpoints: endpoints.map(({ address, ports }) => ({
+    addresses: [testIp(address)],
+    ...(ports === undefined ? {} : { ports }),
+  })),
+});
+
+const view = (book: ReturnType<typeof createSliceBook>): Record<string, string[]> =>
+  Object.fromEntries(
+    [...book.memberships()].map(([key, members]) => [
+      key,
+      members.map(({ address, ports }) =>
+        [address, ...ports.map(({ name, protocol, port }) => `${name}=${port}/${protocol}`)].join(" "),
+      ),
+    ]),
+  );
+
+void test("slices of one membership are one list; one that changes or goes takes its part along", () => {
+  const book = createSliceBook();
+  const [one, two] = [slice("m-1", "m", [{ address: "10.0.0.1" }]), slice("m-2", "m", [{ address: "10.0.0.2" }])];
+  book.apply({ after: one });
+  book.apply({ after: two });
+  assert.deepEqual(view(book), { m: ["10.0.0.1", "10.0.0.2"] });
+  const changed = slice("m-1", "m", [{ address: "10.0.0.3" }]);
+  book.apply({ before: one, after: changed });
+  assert.deepEqual(view(book), { m: ["10.0.0.3", "10.0.0.2"] });
+  book.apply({ before: changed });
+  assert.deepEqual(view(book), { m: ["10.0.0.2"] });
+  book.apply({ before: two });
+  assert.deepEqual(view(book), {});
+});
+
+void test("an address that stands in two slices stays while one of them has it", () => {
+  const book = createSliceBook();
+  const http = [{ name: "http", protocol: "TCP", port: 8080 }];
+  const [one, two] = [
+    slice("m-1", "m", [{ address: "10.0.0.1" }]),
+    slice("m-2", "m", [{ address: "10.0.0.1", ports: http }]),
+  ];
+  book.apply({ after: one });
+  book.apply({ after: two });
+  assert.deepEqual(view(book), { m: ["10.0.0.1 http=8080/6"] });
+  book.apply({ before: two });
+  assert.deepEqual(view(book), { m: ["10.0.0.1"] });
+});
+
+void test("a slice that is made anew for another membership leaves the first", () => {
+  const book = createSliceBook();
+  const before = slice("s", "m", [{ address: "10.0.0.1" }]);
+  book.apply({ after: before });
+  book.apply({ before, after: slice("s", "n", [{ address: "10.0.0.1" }]) });
+  assert.deepEqual(view(book), { n: ["10.0.0.1"] });
+});
+
+void test("a membership that has not changed is the same list, so that nothing is compiled anew for it", () => {
+  const book = createSliceBook();
+  book.apply({ after: slice("m-1", "m", [{ address: "10.0.0.1" }]) });
+  const before = [...book.memberships().values()][0];
+  book.apply({ after: slice("n-1", "n", [{ address: "10.0.0.2" }]) });
+  assert.equal([...book.memberships().values()][0], before);
+});

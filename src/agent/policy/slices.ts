@@ -1,0 +1,72 @@
+// The memberships as the controller's slices tell them, put together slice by slice. Pure.
+
+import type { CacheChange } from "../../kube/contract.ts";
+import type { MembershipSlice } from "../../kube/policy-objects.ts";
+import type { Member, MembershipKey, Memberships, NamedPort } from "../../policy/model.ts";
+
+export interface SliceBook {
+  /** Takes what has become of one slice. */
+  apply: (change: CacheChange<MembershipSlice>) => void;
+  /** All of them. A membership that has not changed is the same array as before. */
+  memberships: () => Memberships;
+}
+
+/** IANA numbers of the protocols that have ports, by the names that Kubernetes gives them. */
+const protocolNumbers: Readonly<Record<string, number>> = { TCP: 6, UDP: 17, SCTP: 132 };
+
+/** An empty book. An address that stands in two slices of a membership is one member, with the ports of both. */
+export function createSliceBook(): SliceBook {
+  /** Members by slice, by membership. */
+  const parts = new Map<MembershipKey, Map<string, readonly Member[]>>();
+  const whole = new Map<MembershipKey, readonly Member[]>();
+
+  const put = (slice: MembershipSlice): void => {
+    const key = keyOf(slice);
+    const ofKey = parts.get(key) ?? new Map<string, readonly Member[]>();
+    ofKey.set(slice.metadata.name, membersIn(slice));
+    parts.set(key, ofKey);
+    whole.set(key, joined([...ofKey.values()]));
+  };
+  const take = (slice: MembershipSlice): void => {
+    const key = keyOf(slice);
+    const ofKey = parts.get(key);
+    ofKey?.delete(slice.metadata.name);
+    if (ofKey === undefined || ofKey.size === 0) {
+      parts.delete(key);
+      whole.delete(key);
+    } else whole.set(key, joined([...ofKey.values()]));
+  };
+
+  return {
+    apply: ({ before, after }) => {
+      // A slice can be made anew under its name for another membership.
+      if (before !== undefined && (after === undefined || keyOf(before) !== keyOf(after))) take(before);
+      if (after !== undefined) put(after);
+    },
+    memberships: () => new Map(whole),
+  };
+}
+
+const keyOf = ({ membership }: MembershipSlice): MembershipKey => membership as MembershipKey; // oxlint-disable-line typescript/no-unsafe-type-assertion -- the controller writes keys; another text is a membership that no rule names
+
+function membersIn({ endpoints }: MembershipSlice): Member[] {
+  return endpoints.flatMap(({ addresses, ports = [] }) => {
+    const named = ports.flatMap(({ name, protocol, port }): NamedPort[] => {
+      const number = protocolNumbers[protocol];
+      return number === undefined ? [] : [{ name, protocol: number, port }];
+    });
+    return addresses.map((address) => ({ address, ports: named }));
+  });
+}
+
+/** One member an address. */
+export function joined(parts: readonly (readonly Member[])[]): readonly Member[] {
+  const [only] = parts;
+  if (only !== undefined && parts.length === 1) return only;
+  const byAddress = new Map<string, Member>();
+  for (const member of parts.flat()) {
+    const held = byAddress.get(member.address);
+    byAddress.set(member.address, held === undefined ? member : { ...member, ports: [...held.ports, ...member.ports] });
+  }
+  return [...byAddress.values()];
+}

@@ -1,0 +1,89 @@
+// Policy as the cluster tells it: every kind that decides, followed; and whether all of it has been heard.
+
+import type { Cache, CacheStatus, Kind, Kube, KubeObject } from "../../kube/contract.ts";
+import {
+  membershipSlices,
+  namespaces,
+  networkPolicies,
+  securityGroupBindings,
+  securityGroupPolicies,
+  securityGroups,
+  serviceAccounts,
+} from "../../kube/policy-objects.ts";
+import type { Memberships, PolicyObjects } from "../../policy/model.ts";
+import { createSliceBook } from "./slices.ts";
+
+export interface PolicySource {
+  objects: () => PolicyObjects;
+  /** Another number, where `objects` may be others than before. */
+  version: () => number;
+  /** As the controller tells them. */
+  memberships: () => Memberships;
+  /** Every kind has been heard of as a whole since the start: only then may anything be taken back. */
+  known: () => boolean;
+  /** The API server has failed to answer. */
+  failing: () => boolean;
+  /** What keeps it from being known, for people. */
+  missing: () => string;
+  caches: () => CacheStatus[];
+  /** Settles when all following has ended. */
+  done: Promise<unknown>;
+}
+
+export interface PolicySourceOptions {
+  kube: Kube;
+  signal: AbortSignal;
+  onChange: () => void;
+}
+
+/** Starts to follow; nothing is awaited. */
+export function followPolicy({ kube, signal, onChange }: PolicySourceOptions): PolicySource {
+  const book = createSliceBook();
+  let version = 0;
+  const changed = (): void => {
+    version += 1;
+    onChange();
+  };
+  const follow = <T extends KubeObject>(kind: Kind<T>, more: { mayBeMissing?: true } = {}): Cache<T> =>
+    kube.follow(kind, { signal, onSynced: changed, onChange: changed, ...more });
+  const slices = kube.follow(membershipSlices, {
+    signal,
+    onSynced: onChange,
+    onChange: (change) => {
+      book.apply(change);
+      onChange();
+    },
+  });
+  const kinds = {
+    namespaces: follow(namespaces),
+    serviceAccounts: follow(serviceAccounts),
+    networkPolicies: follow(networkPolicies),
+    groups: follow(securityGroups),
+    bindings: follow(securityGroupBindings),
+    groupPolicies: follow(securityGroupPolicies, { mayBeMissing: true }),
+  };
+  const caches = [...Object.values(kinds), slices];
+
+  return {
+    objects: () => ({
+      namespaces: kinds.namespaces.all(),
+      serviceAccounts: kinds.serviceAccounts.all(),
+      networkPolicies: kinds.networkPolicies.all(),
+      groups: kinds.groups.all(),
+      bindings: kinds.bindings.all(),
+      groupPolicies: kinds.groupPolicies.all(),
+    }),
+    version: () => version,
+    memberships: book.memberships,
+    known: () => caches.every((cache) => cache.synced()),
+    failing: () => caches.some((cache) => cache.status().failures > 0),
+    missing: () =>
+      caches
+        .filter((cache) => !cache.synced())
+        .map((cache) => cache.status())
+        .map(({ kind, lastError }) => `${kind} not listed (${lastError ?? "no answer so far"})`)
+        .join("; "),
+    caches: () => caches.map((cache) => cache.status()),
+    done: Promise.all(caches.map(({ done }) => done)),
+  };
+}

@@ -1,0 +1,112 @@
+// Pods as policy sees them: what is known of each, what stays the same object, and what an ended pod no longer has.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { testIp, testWired } from "../../../test/store.contract.ts";
+import { present } from "../../base/assert.ts";
+import type { Held } from "../../ipam/pool.ts";
+import { attachmentKey, type Wired } from "../../ipam/store.ts";
+import { type Pod, pods } from "../../kube/core-objects.ts";
+import { type NetworkPolicy, networkPolicies } from "../../kube/policy-objects.ts";
+import { readObjects, type ReadObjects } from "../../policy/read-objects.ts";
+import { createMemberships } from "./memberships.ts";
+import { createSubjects } from "./subjects.ts";
+
+const attachment = testWired({ pod: { namespace: "shop", name: "web-0", uid: "u1" } });
+const held = (one: Wired, part: Partial<Held> = {}): Held => ({
+  attachment: one,
+  state: "ready",
+  leaving: false,
+  ...part,
+});
+
+const podWith = (labels: Record<string, string>, phase = "Running"): Pod =>
+  pods.parse({
+    metadata: { namespace: "shop", name: "web-0", uid: "u1", labels },
+    spec: { nodeName: "a", serviceAccountName: "web" },
+    status: { phase },
+  });
+
+const isolating: NetworkPolicy = networkPolicies.parse({
+  metadata: { namespace: "shop", name: "front" },
+  spec: {
+    podSelector: { matchLabels: { app: "web" } },
+    ingress: [{ from: [{ podSelector: { matchLabels: { app: "web" } } }] }],
+  },
+});
+
+const read = (policies: readonly NetworkPolicy[]): ReadObjects =>
+  readObjects({
+    namespaces: [],
+    serviceAccounts: [],
+    networkPolicies: policies,
+    groups: [],
+    bindings: [],
+    groupPolicies: [],
+  });
+
+void test("a pod is judged by what the API server says of it, and by what it said last once its object is gone", () => {
+  let object: Pod | undefined = podWith({ app: "web" });
+  const subjects = createSubjects({ nodeName: "a", findPod: () => object, known: new Map() });
+  const objects = read([isolating]);
+  const layersNow = (): number => present(subjects.of([held(attachment)], objects)[0], "subject").ingress.length;
+  assert.equal(layersNow(), 1);
+  object = podWith({ app: "db" });
+  assert.equal(layersNow(), 0, "a label that changes changes what judges");
+  object = podWith({ app: "web" });
+  assert.equal(layersNow(), 1);
+  object = undefined;
+  assert.equal(layersNow(), 1, "the sandbox outlives its object");
+});
+
+void test("an agent that starts in an outage judges by what an earlier one knew", () => {
+  const first = createSubjects({ nodeName: "a", findPod: () => podWith({ app: "web" }), known: new Map() });
+  first.of([held(attachment)], read([]));
+  const second = createSubjects({ nodeName: "a", findPod: () => undefined, known: first.pods() });
+  assert.equal(second.of([held(attachment)], read([isolating]))[0]?.ingress.length, 1);
+});
+
+void test("what has not changed is the same object, layers of equal ids are shared", () => {
+  const other = testWired({ containerId: "c2", pod: { namespace: "shop", name: "web-1", uid: "u2" } });
+  const subjects = createSubjects({ nodeName: "a", findPod: () => podWith({ app: "web" }), known: new Map() });
+  const objects = read([isolating]);
+  const [one, two] = subjects.of([held(attachment), held(other)], objects);
+  assert.equal(one?.ingress[0], two?.ingress[0]);
+  assert.equal(subjects.of([held(attachment), held(other)], objects)[0], one);
+  assert.notEqual(subjects.of([held(attachment)], read([isolating]))[0], one, "other objects, other layers");
+});
+
+void test("pods that leave are judged no more, and nothing is remembered of those that are gone", () => {
+  const subjects = createSubjects({ nodeName: "a", findPod: () => podWith({}), known: new Map() });
+  subjects.of([held(attachment)], read([]));
+  assert.deepEqual([...subjects.pods().keys()], [attachmentKey(attachment)]);
+  assert.deepEqual(subjects.of([held(attachment, { leaving: true })], read([])), []);
+  subjects.of([], read([]));
+  assert.deepEqual([...subjects.pods().keys()], []);
+});
+
+void test("a pod of this node is a member before the controller says so, once; one that has ended is none", () => {
+  const objects = read([isolating]);
+  const [key] = objects.memberships.keys();
+  const address = attachment.addresses[0] ?? testIp("10.4.1.2");
+  const membersBy = (phase: string, told: readonly { address: typeof address; ports: [] }[]): string[] => {
+    const findPod = (): Pod => podWith({ app: "web" }, phase);
+    const judged = createSubjects({ nodeName: "a", findPod, known: new Map() }).of([held(attachment)], objects);
+    const membershipsOf = createMemberships();
+    const known = new Map([[present(key, "membership"), told]]);
+    const all = membershipsOf(
+      known,
+      judged.map(({ pod }) => pod),
+      objects,
+    );
+    return (all.get(present(key, "membership")) ?? []).map((member) => member.address);
+  };
+  assert.deepEqual(membersBy("Running", []), attachment.addresses);
+  assert.deepEqual(membersBy("Running", [{ address, ports: [] }]), attachment.addresses);
+  assert.deepEqual(membersBy("Succeeded", []), []);
+  assert.deepEqual(
+    membersBy("Succeeded", [{ address, ports: [] }]),
+    [address],
+    "what the controller says stays its word",
+  );
+});

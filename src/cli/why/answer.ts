@@ -1,0 +1,131 @@
+// Answers to "may A talk to B": places and traffic to packets, packets to judgements, as data. Pure.
+
+import { type Ip, ipFamily } from "../../net/ip.ts";
+import { clusterModel } from "../../policy/build-model.ts";
+import type { ExplainedJudgement } from "../../policy/explain.ts";
+import { createJudge, type Judge } from "../../policy/judge.ts";
+import type { NamedPort } from "../../policy/model.ts";
+import { protocolText } from "../../policy/port.ts";
+import type { Problem } from "../../policy/problem.ts";
+import { type ClusterView, viewCluster } from "../cluster/view.ts";
+import type { Place } from "../route/place.ts";
+import { commonFamilies } from "../route/way.ts";
+import { addressesOfNodes, type Deciding, namedPorts, policyPods } from "./objects.ts";
+import { packetOf, type Traffic } from "./traffic.ts";
+
+/** One line of the JSON, for one family; it only ever gains keys. */
+export interface WhyAnswer {
+  from: string;
+  to: string;
+  /** The addresses that were judged. */
+  source: string;
+  destination: string;
+  protocol: string;
+  /** Absent for icmp. */
+  port?: number;
+  family: 4 | 6;
+  passes: boolean;
+  /** Why it passes whatever anybody says; there are no judgements then. */
+  always?: string;
+  /** The four, in the order in which they are asked. */
+  judgements: WhyJudgement[];
+}
+
+export interface WhyJudgement {
+  judgement: "egress NetworkPolicy" | "egress groups" | "ingress NetworkPolicy" | "ingress groups";
+  passes: boolean;
+  /** What decides: "NetworkPolicy shop/web"; several by commas, where none of them allows it. */
+  object?: string;
+  /** The rule that allows it. */
+  rule?: string;
+  outcome: ExplainedJudgement["outcome"];
+  /** Whose judgement it is, and where. */
+  pod?: string;
+  node?: string;
+  says: string;
+  /** Rules that nearly allow it, and what would have to change; each is enough for this judgement. */
+  near: string[];
+  cures: string[];
+}
+
+export interface Answers {
+  view: ClusterView;
+  /** Objects that do not count in full, and why. */
+  problems: readonly Problem[];
+  portsOf(place: Place): readonly NamedPort[];
+  /** One answer for each family that both have. */
+  why(from: Place, to: Place, traffic: Traffic): WhyAnswer[];
+}
+
+export interface AnswerOptions {
+  /** As the agents' configuration has it. */
+  groupsJudgeOwnNode?: boolean;
+}
+
+/** Makes the objects ready for many questions. */
+export function createAnswers({ cluster, policy }: Deciding, options: AnswerOptions = {}): Answers {
+  const view = viewCluster(cluster);
+  const pods = policyPods(view);
+  const model = clusterModel(policy, pods, addressesOfNodes(view), options);
+  const judge = createJudge(model);
+  const nodeOf = new Map(pods.map(({ namespace, name, node }) => [`${namespace}/${name}`, node]));
+  return {
+    view,
+    problems: model.problems,
+    portsOf: (place) => {
+      const [namespace = "", name = ""] = place.kind === "pod" ? place.key.split("/") : [];
+      const pod = view.pod(namespace, name);
+      return pod === undefined ? [] : namedPorts(pod);
+    },
+    why: (from, to, traffic) =>
+      commonFamilies(from, to).map(([source, destination]) =>
+        answer({ from: titleOf(from), to: titleOf(to), source, destination, traffic }, judge, nodeOf),
+      ),
+  };
+}
+
+const titleOf = (place: Place): string =>
+  place.kind === "pod" ? place.key : place.kind === "node" ? place.node : place.addresses.join(" ");
+
+interface Asked {
+  from: string;
+  to: string;
+  source: Ip;
+  destination: Ip;
+  traffic: Traffic;
+}
+
+function answer(asked: Asked, judge: Judge, nodeOf: ReadonlyMap<string, string>): WhyAnswer {
+  const { from, to, source, destination, traffic } = asked;
+  const packet = packetOf(source, destination, traffic);
+  const { always, judgements } = judge.explain(packet);
+  return {
+    from,
+    to,
+    source,
+    destination,
+    protocol: protocolText(packet.protocol),
+    ...(traffic === "icmp" ? {} : { port: traffic.port }),
+    family: ipFamily(source),
+    passes: judge.verdict(packet).passes,
+    ...(always === undefined ? {} : { always }),
+    judgements: judgements.map((one) => judgementOf(one, nodeOf)),
+  };
+}
+
+function judgementOf(explained: ExplainedJudgement, nodeOf: ReadonlyMap<string, string>): WhyJudgement {
+  const { direction, kind, outcome, pod, objects, rule, says, near, cures } = explained;
+  const node = pod === undefined ? undefined : nodeOf.get(pod);
+  return {
+    judgement: `${direction} ${kind === "groups" ? "groups" : "NetworkPolicy"}`,
+    passes: outcome !== "denied",
+    ...(objects.length === 0 ? {} : { object: objects.join(", ") }),
+    ...(rule === undefined ? {} : { rule }),
+    outcome,
+    ...(pod === undefined ? {} : { pod }),
+    ...(node === undefined || node === "" ? {} : { node }),
+    says,
+    near: near.map((one) => one.says),
+    cures: [...cures],
+  };
+}

@@ -1,0 +1,115 @@
+// What decides about traffic, read from a cluster: the objects of `fairlead route`, and every kind that says who may talk to whom.
+
+import { isFault } from "../../base/fault.ts";
+import type { Kind, KubeObject } from "../../kube/contract.ts";
+import type { Pod } from "../../kube/core-objects.ts";
+import {
+  namespaces,
+  networkPolicies,
+  securityGroupBindings,
+  securityGroupPolicies,
+  securityGroups,
+  serviceAccounts,
+} from "../../kube/policy-objects.ts";
+import type { Ip } from "../../net/ip.ts";
+import type { NamedPort, PolicyObjects, PolicyPod } from "../../policy/model.ts";
+import { protocols } from "../../policy/port.ts";
+import type { OpenCluster } from "../cluster/open.ts";
+import { type ClusterObjects, readCluster, readFault } from "../cluster/read.ts";
+import { type ClusterView, hasEnded, isOfPod, nodeAddresses, podAddresses } from "../cluster/view.ts";
+
+export interface Deciding {
+  cluster: ClusterObjects;
+  policy: PolicyObjects;
+}
+
+/** Reads all of it, all kinds at once. @throws Fault of one plain sentence: see `readFault` */
+export async function readDeciding(cluster: OpenCluster): Promise<Deciding> {
+  const list = async <T extends KubeObject>(kind: Kind<T>): Promise<T[]> => (await cluster.kube.list(kind)).items;
+  const wanted = [
+    list(namespaces),
+    list(serviceAccounts),
+    list(networkPolicies),
+    list(securityGroups),
+    list(securityGroupBindings),
+    ifKnown(list(securityGroupPolicies)),
+  ] as const;
+  const [objects, ...settled] = await Promise.allSettled([readCluster(cluster), ...wanted]);
+  if (objects.status === "rejected") throw objects.reason;
+  const failures = settled.flatMap((one) => (one.status === "rejected" ? [one.reason as unknown] : []));
+  if (failures.length > 0) throw readFault(failures, cluster.place.server);
+  const [inNamespaces, accounts, policies, groups, bindings, groupPolicies] = await Promise.all(wanted);
+  return {
+    cluster: objects.value,
+    policy: {
+      namespaces: inNamespaces,
+      serviceAccounts: accounts,
+      networkPolicies: policies,
+      groups,
+      bindings,
+      groupPolicies,
+    },
+  };
+}
+
+/** None, where the cluster does not know the kind: it is AWS's. */
+async function ifKnown<T>(listed: Promise<T[]>): Promise<T[]> {
+  try {
+    return await listed;
+  } catch (error) {
+    if (isFault(error, "kube-not-found")) return [];
+    throw error;
+  }
+}
+
+/** Every pod with a network of its own, with the addresses of its attachment, or, before there is one, those that its status tells. */
+export function policyPods(view: ClusterView): PolicyPod[] {
+  return view.pods
+    .filter((pod) => pod.spec.hostNetwork !== true && !hasEnded(pod))
+    .map((pod): PolicyPod => {
+      const { namespace = "", name, uid = "", labels = {} } = pod.metadata;
+      const { nodeName = "", serviceAccountName = "default" } = pod.spec;
+      return {
+        namespace,
+        name,
+        uid,
+        labels,
+        serviceAccount: serviceAccountName,
+        node: nodeName,
+        addresses: addressesOf(pod, view),
+        ports: namedPorts(pod),
+      };
+    });
+}
+
+/** An attachment elsewhere than where the pod is bound is none of it: it is a member of nothing. */
+function addressesOf(pod: Pod, view: ClusterView): Ip[] {
+  const { namespace = "", name } = pod.metadata;
+  const own = view.attachments(namespace, name).filter(({ endpoint }) => isOfPod(endpoint.uid, pod));
+  if (own.length === 0) return podAddresses(pod);
+  return own.filter(({ node }) => node === pod.spec.nodeName).flatMap(({ endpoint }) => endpoint.addresses);
+}
+
+const protocolNumbers: ReadonlyMap<string, number> = new Map([
+  ["TCP", protocols.tcp],
+  ["UDP", protocols.udp],
+  ["SCTP", protocols.sctp],
+]);
+
+/** Ports that a pod's containers have given names to. */
+export function namedPorts({ spec: { ports = [] } }: Pod): NamedPort[] {
+  return ports.flatMap(({ name, protocol, port }): NamedPort[] => {
+    const number = protocolNumbers.get(protocol);
+    return number === undefined ? [] : [{ name, protocol: number, port }];
+  });
+}
+
+/** By name: where its kubelet says that it is reached, and where the controller does. */
+export function addressesOfNodes(view: ClusterView): Map<string, Ip[]> {
+  return new Map(
+    view.nodes.map((node) => {
+      const { name } = node.metadata;
+      return [name, [...new Set([...nodeAddresses(node), ...(view.network(name)?.status?.addresses ?? [])])]];
+    }),
+  );
+}

@@ -1,0 +1,156 @@
+// The loop that keeps the MembershipSlices: which addresses every selector and security group that some policy names stands for.
+
+import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
+import { pause } from "../../base/pause.ts";
+import { type MembershipSlice, membershipSlices } from "../../kube/policy-objects.ts";
+import type { MembershipDefinition } from "../../policy/model.ts";
+import { groupMembership } from "../../policy/membership.ts";
+import type { ReadObjects } from "../../policy/read-objects.ts";
+import type { ControllerDeps } from "../deps.ts";
+import { subjectOf } from "../events.ts";
+import { createLosses } from "./losses.ts";
+import { createNeeds } from "./needs.ts";
+import { createPolicyView } from "./policy-view.ts";
+import { createRoster } from "./roster.ts";
+import { planSlices, type SliceEndpoint, type SlicePlan } from "./slices.ts";
+import { writePolicyStatus } from "./write-status.ts";
+import { writeSlices } from "./write-slices.ts";
+
+/** What happens in this time becomes one write: at least, and at most in a cluster in which a pass takes long. */
+const gatherMinMs = 20;
+const gatherMaxMs = 500;
+/** Between two looks at the status of groups and bindings: numbers of members change with every pod. */
+export const statusEveryMs = 5_000;
+/** A full pass, and one while removals wait for their time. */
+const fullPassMs = 60_000;
+const waitingPassMs = 2_000;
+
+export interface MembershipKeeper {
+  /** One pass. Every write carries the version that it was decided by. */
+  sync: (signal: AbortSignal) => Promise<void>;
+  /** When the next pass is due, though nothing changes. */
+  dueMs: () => number;
+}
+
+/** Starts the loop. */
+export function startMemberships(deps: ControllerDeps, signal: AbortSignal, onPass?: (pass: LoopPass) => void): Loop {
+  const keeper = createMembershipKeeper(deps);
+  let gatherMs = gatherMinMs;
+  return startLoop({
+    name: "memberships",
+    sync: async (passSignal) => {
+      await pause(gatherMs, passSignal);
+      const startedMs = deps.uptime();
+      await keeper.sync(passSignal);
+      gatherMs = Math.min(gatherMaxMs, Math.max(gatherMinMs, deps.uptime() - startedMs));
+    },
+    minMs: 1,
+    retryMs: 500,
+    retryMaxMs: 30_000,
+    maxMs: keeper.dueMs,
+    signal,
+    ...(onPass === undefined ? {} : { onPass }),
+  });
+}
+
+/** Makes what keeps the slices; it remembers between passes what it has seen. */
+export function createMembershipKeeper(deps: ControllerDeps): MembershipKeeper {
+  const { caches, uptime } = deps;
+  const readPolicy = createPolicyView(caches);
+  const roster = createRoster(caches);
+  const needsOf = createNeeds(uptime);
+  const losses = createLosses(uptime);
+  /** By which members and which versions of its slices a membership was found to be in order. */
+  let inOrder = new Map<string, { members: ReadonlyMap<string, SliceEndpoint>; versions: string }>();
+  let waiting = false;
+  const followedOf = createFollowed();
+  let statusMs = -Infinity;
+  let statusDue = false;
+
+  return {
+    dueMs: () => (waiting || statusDue ? waitingPassMs : fullPassMs),
+    sync: async (signal) => {
+      if (!Object.values(caches).every((cache) => cache.synced())) return; // never remove before all is known
+      const slices = Map.groupBy(caches.slices.all(), ({ membership }) => membership);
+      const objects = readPolicy();
+      const needs = needsOf(objects, slices.keys());
+      const followed = followedOf(objects, needs.definitions);
+      roster.update(objects, followed.all);
+      const plans: SlicePlan[] = [];
+      const stillInOrder: typeof inOrder = new Map();
+      waiting = needs.waiting;
+      for (const { key, peer } of needs.definitions) {
+        const held = slices.get(key) ?? [];
+        const members = roster.members(key);
+        const versions = versionsOf(held);
+        const known = inOrder.get(key);
+        if (known?.members === members && known.versions === versions) {
+          stillInOrder.set(key, known);
+          continue;
+        }
+        const kept = losses.keptOf(key, held, members, roster.isAttached);
+        if (kept.size > 0) {
+          waiting = true;
+          await tellOfLoss(deps, { held, kept, peer }, signal);
+        }
+        const plan = planSlices({ membership: key, peer, members, kept }, held);
+        if (kept.size === 0 && isEmpty(plan)) stillInOrder.set(key, { members, versions });
+        else plans.push(plan);
+      }
+      inOrder = stillInOrder;
+      losses.retain(new Set(needs.definitions.map(({ key }) => key)));
+      const unneeded = [...needs.unneeded].flatMap((key) => slices.get(key) ?? []);
+      await writeSlices(deps, [...plans, { changed: [], made: [], emptied: unneeded }], signal);
+      const sinceStatusMs = uptime() - statusMs;
+      if (sinceStatusMs < statusEveryMs) {
+        statusDue = true;
+        return;
+      }
+      const membersOf = (group: string): number => {
+        const definition = followed.groups.get(group);
+        return definition === undefined ? 0 : roster.members(definition.key).size;
+      };
+      await writePolicyStatus(deps, objects, membersOf, signal);
+      statusMs = uptime();
+      statusDue = false;
+    },
+  };
+}
+
+interface Followed {
+  /** What slices are kept of, and all security groups, whose members are counted. */
+  all: readonly MembershipDefinition[];
+  groups: ReadonlyMap<string, MembershipDefinition>;
+}
+
+/** Puts them together, anew only where something has changed. */
+function createFollowed(): (objects: ReadObjects, definitions: readonly MembershipDefinition[]) => Followed {
+  let made: (Followed & { objects: ReadObjects; definitions: readonly MembershipDefinition[] }) | undefined;
+  return (objects, definitions) => {
+    if (made?.objects === objects && made.definitions === definitions) return made;
+    const groups = new Map([...objects.groups.keys()].map((name) => [name, groupMembership(name)]));
+    const all = new Map([...groups.values(), ...definitions].map((definition) => [definition.key, definition]));
+    made = { objects, definitions, groups, all: [...all.values()] };
+    return made;
+  };
+}
+
+const versionsOf = (slices: readonly MembershipSlice[]): string =>
+  slices.map(({ metadata }) => `${metadata.uid} ${metadata.resourceVersion}`).join();
+
+const isEmpty = ({ changed, made, emptied }: SlicePlan): boolean =>
+  changed.length === 0 && made.length === 0 && emptied.length === 0;
+
+interface Loss {
+  held: readonly MembershipSlice[];
+  kept: ReadonlySet<string>;
+  peer: string;
+}
+
+async function tellOfLoss({ events }: ControllerDeps, { held, kept, peer }: Loss, signal: AbortSignal): Promise<void> {
+  const [first] = held;
+  if (first === undefined) return;
+  const all = held.reduce((sum, { endpoints }) => sum + endpoints.length, 0);
+  const message = `${kept.size} of ${all} members of "${peer}" are gone at once; they are taken out only if that is seen again`;
+  await events.warn(subjectOf(membershipSlices, first.metadata), "MassRemovalWaits", message, signal);
+}

@@ -1,0 +1,85 @@
+// The model of a whole cluster, and that of one node, which knows its own pods and what it is told of others.
+
+import type { Ip } from "../net/ip.ts";
+import { layersOf } from "./layers.ts";
+import { allMembers, indexMembers } from "./members.ts";
+import type { Layer, Memberships, Model, PolicyObjects, PolicyPod, Subject } from "./model.ts";
+import type { Definitions } from "./packet-text.ts";
+import type { Problem } from "./problem.ts";
+import { type ReadObjects, readObjects } from "./read-objects.ts";
+
+/** The model, and for people: what memberships stand for, and what of the objects does not count and why. */
+export interface BuiltModel extends Model {
+  definitions: Definitions;
+  problems: readonly Problem[];
+}
+
+export interface ModelOptions {
+  /** Egress groups judge what a pod sends to its own node, too. Default: no. */
+  groupsJudgeOwnNode?: boolean;
+}
+
+/** Addresses of nodes, by name. */
+export type NodeAddresses = ReadonlyMap<string, readonly Ip[]>;
+
+/** The model of a cluster: every pod with addresses is a subject, and memberships are filled with them. */
+export function clusterModel(
+  objects: PolicyObjects,
+  pods: readonly PolicyPod[],
+  nodes: NodeAddresses,
+  options: ModelOptions = {},
+): BuiltModel {
+  const read = readObjects(objects);
+  return modelOf(read, pods, nodes, allMembers(indexMembers(pods, read), read), options);
+}
+
+/** The model of a node: `pods` are its own, `memberships` what it has been told. */
+export function localModel(
+  objects: ReadObjects,
+  pods: readonly PolicyPod[],
+  nodes: NodeAddresses,
+  memberships: Memberships,
+  options: ModelOptions = {},
+): BuiltModel {
+  return modelOf(objects, pods, nodes, memberships, options);
+}
+
+function modelOf(
+  read: ReadObjects,
+  pods: readonly PolicyPod[],
+  nodes: NodeAddresses,
+  memberships: Memberships,
+  { groupsJudgeOwnNode = false }: ModelOptions,
+): BuiltModel {
+  const problems = new Map<string, Problem>();
+  const add = (problem: Problem): unknown =>
+    problems.set(`${problem.object} ${problem.path} ${problem.message}`, problem);
+  read.problems.forEach(add);
+  // Pods that are told the same share the layer itself, so that whoever reads the model does the work once.
+  const layers = new Map<string, Layer>();
+  const shared = (layer: Layer): Layer => {
+    const known = layers.get(layer.id);
+    if (known === undefined) layers.set(layer.id, layer);
+    return known ?? layer;
+  };
+  const subjects = pods
+    .filter(({ addresses }) => addresses.length > 0)
+    .map((pod): Subject => {
+      const { egress, ingress, problems } = layersOf(pod, read);
+      problems.forEach(add);
+      const { namespace, name, uid, node, addresses } = pod;
+      return {
+        pod: { namespace, name, uid, node, addresses },
+        egress: egress.map(shared),
+        ingress: ingress.map(shared),
+      };
+    });
+  return {
+    subjects,
+    nodes,
+    memberships,
+    groupsJudgeOwnNode,
+    definitions: read.memberships,
+    problems: [...problems.values()],
+  };
+}

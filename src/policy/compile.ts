@@ -1,0 +1,152 @@
+// The pods of a node and their layers to what its kernel is to hold. What did not change since the last time is not made again.
+
+import { assert, present } from "../base/assert.ts";
+import { createTally, type Limits, rulesOf } from "./compile-fit.ts";
+import { type CompiledLayer, compileLayer } from "./compile-layer.ts";
+import { saysTheSame } from "./compile-same.ts";
+import { elementsOf, type MemberSetKind } from "./compile-sets.ts";
+import { policyLimits } from "./limits.ts";
+import type { Layer, Member, Memberships, Subject } from "./model.ts";
+import type { BlockSet, LayerChains, MemberSet, PolicyClass, PolicyRuleset } from "./ruleset.ts";
+
+export interface Classed {
+  subject: Pick<Subject, "egress" | "ingress">;
+  classNumber: number;
+}
+
+export interface CompileInput {
+  /** The pods with a link on this node, and the class that each link carries or is to carry (`createClasses`). */
+  subjects: Iterable<Classed>;
+  memberships: Memberships;
+  /** Host links of pods. */
+  links: ReadonlySet<string>;
+  /** Egress groups judge what a pod sends to its own node, too. */
+  groupsJudgeOwnNode: boolean;
+}
+
+export interface Compiler {
+  /** Nothing is done but to make the ruleset; subjects of one class must have equal layers. */
+  compile: (input: CompileInput) => PolicyRuleset;
+  /** What is to be known of a layer beside the ruleset. */
+  factsOf: (layer: Layer) => LayerFacts;
+}
+
+export interface LayerFacts {
+  /** Its name in the ruleset, for those who meet it in logs and counters. Layers that become the same have one name. */
+  name: string;
+  /** Ports, ranges and messages of its rules that allow nothing, since the layer is too large, or the ruleset: for people to be told. */
+  leftOut: number;
+}
+
+/**
+ * Gives a compiler. What it made of a layer it keeps until an input is without it: a layer of the same id that says the same is not
+ * compiled again. Sets of members it keeps as long as the list of members lives: the same list has the same set. Nothing that was
+ * handed in may be changed afterwards.
+ *
+ * A ruleset is never larger than `limits`: of the largest layers nothing is left then but how they end.
+ */
+export function createCompiler(limits: Limits = policyLimits): Compiler {
+  let known = new Map<string, Made>();
+  const members = new WeakMap<readonly Member[], Map<string, MemberSet>>();
+
+  const madeOf = (layer: Layer): Made => {
+    const before = known.get(keyOf(layer));
+    if (before !== undefined && saysTheSame(before.layer, layer)) return { ...before, layer };
+    return { layer, whole: compileLayer(layer), isShut: false };
+  };
+  const memberSetOf = (kind: MemberSetKind, list: readonly Member[]): MemberSet => {
+    const sets = members.get(list) ?? new Map<string, MemberSet>();
+    members.set(list, sets);
+    const set = sets.get(kind.name) ?? { ...kind, elements: elementsOf(kind, list) };
+    sets.set(kind.name, set);
+    return set;
+  };
+
+  const compile = ({ subjects, memberships, links, groupsJudgeOwnNode }: CompileInput): PolicyRuleset => {
+    const pods = [...subjects];
+    const made = new Map<Layer, Made>();
+    for (const layer of pods.flatMap(({ subject }) => [...subject.egress, ...subject.ingress])) {
+      if (!made.has(layer)) made.set(layer, madeOf(layer));
+    }
+    const setsOf = ({ memberSets, blockSets }: CompiledLayer): Sets => ({
+      members: memberSets.map((kind) => memberSetOf(kind, memberships.get(kind.membership) ?? nobody)),
+      blocks: blockSets,
+    });
+    const tally = createTally(limits);
+    for (const one of smallestFirst(made.values())) {
+      const { members: lists, blocks } = setsOf(one.whole);
+      one.isShut = !tally.fits(one.whole.chains, [
+        ...lists.map(({ name, elements }) => ({ name, addresses: elements.length })),
+        ...blocks.map((set) => ({ name: set.name, addresses: set.blocks.length })),
+      ]);
+    }
+    known = new Map([...made].map(([layer, one]) => [keyOf(layer), one]));
+
+    const layers = new Map<string, LayerChains>();
+    const memberSets = new Map<string, MemberSet>();
+    const blockSets = new Map<string, BlockSet>();
+    for (const one of made.values()) {
+      const compiled = compiledOf(one);
+      layers.set(compiled.chains.name, compiled.chains);
+      const sets = setsOf(compiled);
+      for (const set of sets.members) memberSets.set(set.name, set);
+      for (const set of sets.blocks) blockSets.set(set.name, set);
+    }
+    const nameOf = (layer: Layer): string => compiledOf(present(made.get(layer), layer.id)).chains.name;
+    return { classes: classesOf(pods, nameOf, groupsJudgeOwnNode), layers, memberSets, blockSets, links };
+  };
+  const factsOf = (layer: Layer): LayerFacts => {
+    const { chains, leftOut } = compiledOf(madeOf(layer));
+    return { name: chains.name, leftOut };
+  };
+  return { compile, factsOf };
+}
+
+/** A layer and what it became. */
+interface Made {
+  layer: Layer;
+  whole: CompiledLayer;
+  /** The last ruleset had no room for it. */
+  isShut: boolean;
+}
+
+interface Sets {
+  members: readonly MemberSet[];
+  blocks: readonly BlockSet[];
+}
+
+/** What stands in the ruleset. */
+function compiledOf({ layer, whole, isShut }: Made): CompiledLayer {
+  return isShut ? { ...compileLayer({ ...layer, rules: [] }), leftOut: whole.matches } : whole;
+}
+
+/** So that a ruleset that is too large is so at the cost of those who make it so. */
+function smallestFirst(made: Iterable<Made>): Made[] {
+  const size = ({ whole: { chains } }: Made): number => chains.ports.length + rulesOf(chains);
+  const byName = (a: Made, b: Made): number => (a.whole.chains.name < b.whole.chains.name ? -1 : 1);
+  return [...made].toSorted((a, b) => size(a) - size(b) || byName(a, b));
+}
+
+function classesOf(
+  pods: readonly Classed[],
+  nameOf: (layer: Layer) => string,
+  groupsJudgeOwnNode: boolean,
+): Map<number, PolicyClass> {
+  const classes = new Map<number, PolicyClass>();
+  for (const { subject, classNumber } of pods) {
+    const egress = subject.egress.map(nameOf);
+    const groups = subject.egress.filter(({ kind }) => kind === "groups");
+    const made = { egress, ingress: subject.ingress.map(nameOf), toNode: groupsJudgeOwnNode ? groups.map(nameOf) : [] };
+    const known = classes.get(classNumber) ?? made;
+    assert(JSON.stringify(known) === JSON.stringify(made), `pods of class ${classNumber} have equal layers`);
+    classes.set(classNumber, known);
+  }
+  return classes;
+}
+
+function keyOf({ kind, direction, id }: Layer): string {
+  return `${kind} ${direction} ${id}`;
+}
+
+/** Of a membership that nobody has told of yet. */
+const nobody: readonly Member[] = [];
