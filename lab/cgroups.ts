@@ -86,6 +86,11 @@ export function cgroupsNamed(prefix: string): string[] {
   );
 }
 
+/** The processes in a cgroup of this name and below it, whoever started them. */
+export function cgroupProcesses(name: string): ProcessId[] {
+  return processesIn(hierarchies().flatMap(({ path }) => (existsSync(`${path}/${name}`) ? [`${path}/${name}`] : [])));
+}
+
 /**
  * Ends every process in a recorded cgroup and removes it, with all below it; one that is gone is no error.
  * Gives how many processes there were; undefined where a namesake stands there that is not ours: it is left alone.
@@ -109,14 +114,28 @@ export async function removeCgroup({ name, identity }: Thing): Promise<number | 
 /** Every folder below, the deepest first, itself last. */
 function walk(folder: string, depth = 0): string[] {
   if (depth > depthMax) throw new Fault("lab-failed", `${folder} lies deeper than ${depthMax} levels`);
-  const below = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  const below = unlessGone(() => readdirSync(folder, { withFileTypes: true }), []).filter((entry) =>
+    entry.isDirectory(),
+  );
   return [...below.flatMap((entry) => walk(`${folder}/${entry.name}`, depth + 1)), folder];
+}
+
+/** Cgroups of containers come and go while one looks; a file of one that has just gone is ENOENT, or ENODEV once it is open. */
+function unlessGone<T>(read: () => T, gone: T): T {
+  try {
+    return read();
+  } catch (error) {
+    const code = fileErrorCode(error);
+    if (code === "ENOENT" || code === "ENODEV") return gone;
+    throw error;
+  }
 }
 
 function processesIn(folders: readonly string[]): ProcessId[] {
   const pids = new Set<number>();
   for (const folder of folders.flatMap((top) => walk(top))) {
-    for (const pid of readFileSync(`${folder}/cgroup.procs`, "utf8").split("\n")) if (pid !== "") pids.add(Number(pid));
+    const text = unlessGone(() => readFileSync(`${folder}/cgroup.procs`, "utf8"), "");
+    for (const pid of text.split("\n")) if (pid !== "") pids.add(Number(pid));
   }
   return [...pids].flatMap((pid) => processId(pid) ?? []);
 }

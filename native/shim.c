@@ -80,7 +80,8 @@ static int without_agent(const char *command, const char *socket_path, const cha
 
 static int forward(const char *command, const char *socket_path) {
   int code = 0;
-  int fd = connect_agent(socket_path, deadline_in(bound_ms("FAIRLEAD_CONNECT_MS", connect_ms_max)), &code);
+  int64_t most = strcmp(command, "STATUS") == 0 ? status_connect_ms_max : connect_ms_max;
+  int fd = connect_agent(socket_path, deadline_in(bound_ms("FAIRLEAD_CONNECT_MS", most)), &code);
   if (fd < 0) return without_agent(command, socket_path, strerror(code));
   int64_t reply_ms = bound_ms("FAIRLEAD_REPLY_MS", strcmp(command, "ADD") == 0 ? add_ms_max : other_ms_max);
   struct reply reply = {0};

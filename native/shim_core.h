@@ -14,6 +14,9 @@ enum {
   error_text_len_max = 1024,
 
   connect_ms_max = 5000, /* an agent's upgrade takes less */
+  /* An error makes the node NotReady and takes its pods out of Services, which run well: an agent that died
+     twice is started again after 10 s. A kubelet gives a node up whose runtime has not answered for 30 s. */
+  status_connect_ms_max = 20000,
   stdin_ms_max = 10000,
   add_ms_max = 60000, /* the pool wait and the work, far within the runtime's limit of minutes */
   other_ms_max = 20000,

@@ -32,6 +32,42 @@ test("what ADD has made on the node needs no repair", async () => {
   );
 });
 
+test("a link has its class from the first moment on, and what was heard of meanwhile before ADD answers", async () => {
+  const groupsSeen: (number | undefined)[] = [];
+  const listening = (kernel: Kernel): Kernel => ({
+    ...kernel,
+    node: {
+      ...kernel.node,
+      apply: (ops) => {
+        for (const op of ops) if (op.op === "link.addVeth" || op.op === "link.set") groupsSeen.push(op.group);
+        return kernel.node.apply(ops);
+      },
+    },
+  });
+  const policy = { enter: async () => 137, settle: async () => 140, groupOf: () => 140 };
+  const { machine, core, add } = await startFakeNode({ wrap: listening, policy });
+  await add("c1");
+  const [held] = core.pool.all();
+  const index = present(held?.attachment.wire, "wire").hostIndex;
+  assert.equal((await machine.kernel.node.link(index))?.group, 140);
+  assert.deepEqual(
+    groupsSeen.filter((group) => group !== undefined),
+    [137, 140],
+  );
+});
+
+test("where it is not known what judges a pod, ADD fails and leaves nothing", async () => {
+  const refuse = async (): Promise<never> => {
+    throw new Fault("policy-unknown", "nobody knows");
+  };
+  const policy = { enter: refuse, settle: refuse, groupOf: () => undefined };
+  const { machine, core, call, links } = await startFakeNode({ policy });
+  machine.addNetns("c1");
+  assert.equal((await call("ADD", "c1")).code, 11);
+  assert.deepEqual(await links(), []);
+  assert.deepEqual(core.pool.all(), []);
+});
+
 test("once both ends are up the kernel is asked whether the node's carries: it sends from then on", async () => {
   const calls: string[] = [];
   const listening = (kernel: Kernel): Kernel => ({

@@ -3,29 +3,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { until } from "../../lab/waiting.ts";
-import type { KubernetesCluster } from "./cluster.ts";
 import { pod } from "./objects.ts";
+import { agents, controllers, killOwn, ownPods, system, untilRolledOut } from "./own.ts";
 import { makeScene } from "./scene.ts";
 import type { Part } from "./suite.ts";
 import { startTraffic } from "./traffic.ts";
 
-const system = "fairlead-system";
-const rolledOutWithinS = 120;
 /** A runtime asks for STATUS every 5 s; the answer counts for the node at once. */
 const asksMin = 4;
 const askedWithinMs = 60_000;
 
-/** Settles when every agent, or controller, of the present template is Ready. */
-async function untilRolledOut({ kubectl }: KubernetesCluster, workload: string): Promise<void> {
-  const args = ["--namespace", system, "rollout", "status", workload, `--timeout=${rolledOutWithinS}s`];
-  await kubectl(args, { timeoutMs: rolledOutWithinS * 1000 });
-}
-
-const agents = "daemonset/fairlead-agent";
-const controller = "deployment/fairlead-controller";
-
 export const agentTests: Part = (cluster) => {
-  void test("agents are killed, replaced and restarted, and the controller too: pods lose no packet, and new ones start", async (t) => {
+  void test("agents and controllers are deleted all at once, then killed one after the other: pods lose no packet, and new ones start", async (t) => {
     const scene = await makeScene(cluster(), t, "agents");
     const { nodes, kubectl } = cluster();
     const traffic = await startTraffic(scene);
@@ -33,14 +22,24 @@ export const agentTests: Part = (cluster) => {
     await kubectl(["--namespace", system, ...kill]);
     // At once: their ADD has to wait for the new agents, and must not fail for good.
     await scene.apply(...nodes.map(({ name }) => pod(`during-${name}`, { node: name, labels: { app: "during" } })));
-    for (const workload of [agents, controller]) await untilRolledOut(cluster(), workload);
+    for (const workload of [agents, controllers]) await untilRolledOut(cluster(), workload);
     await scene.untilReady(nodes.length, "during");
-    for (const workload of [agents, controller]) {
-      await kubectl(["--namespace", system, "rollout", "restart", workload]);
-      await untilRolledOut(cluster(), workload);
+    for (const [program, workload] of [
+      ["agent", agents],
+      ["controller", controllers],
+    ] as const) {
+      const before = await ownPods(cluster(), program);
+      for (const { node, uid } of before) {
+        await killOwn(cluster().node(node), program);
+        // At once again.
+        const name = `${program}-killed-on-${node}`;
+        await scene.apply(pod(name, { node }));
+        await scene.untilReady(1, name);
+        await untilRolledOut(cluster(), workload);
+        const after = (await ownPods(cluster(), program)).find((one) => one.uid === uid);
+        assert.equal(after?.restarts, 1, `${program} of ${node} was started anew in its pod`);
+      }
     }
-    await scene.apply(...nodes.map(({ name }) => pod(`after-${name}`, { node: name, labels: { app: "after" } })));
-    await scene.untilReady(nodes.length, "after");
     t.diagnostic(`${await traffic.settle()} echo requests, none lost`);
   });
 

@@ -15,7 +15,7 @@ import { imageFile, installFairlead } from "./network-fairlead.ts";
 import { installPtp, routeBlocks } from "./network-ptp.ts";
 import { closeRegistries, type ClusterNode, makeNode } from "./node.ts";
 import type { ProxyMode } from "./node-config.ts";
-import { type ClusterPlan, planKubernetes } from "./plan.ts";
+import { blockPrefixes, type ClusterPlan, planKubernetes } from "./plan.ts";
 
 /** "none" leaves the nodes without a plugin: NotReady, with pods on the host's network only. */
 export type Network = "ptp" | "fairlead" | "none";
@@ -27,6 +27,10 @@ export interface KubernetesOptions {
   proxyMode?: ProxyMode;
   /** Whether Kubernetes itself gives each node its blocks; else the network has to. */
   allocateNodeCidrs?: boolean;
+  /** Lengths of the prefixes of nodes' blocks. */
+  blockPrefixes?: Readonly<Record<Family, number>>;
+  /** Leaves the nodes bare, and NotReady, until `installNetwork` is called. */
+  installLater?: boolean;
   /** Whether pods find a resolver. */
   dns?: boolean;
   podsMax?: number;
@@ -42,6 +46,8 @@ export interface KubernetesCluster {
   readonly options: Required<Omit<KubernetesOptions, "onStep" | "podsMax">>;
   kubectl: ControlPlane["kubectl"];
   node(name: string): ClusterNode;
+  /** Gives nodes their network; settles when they have blocks, and all machines that are no nodes the routes to them. */
+  installNetwork(): Promise<void>;
   /** Settles when all nodes are Ready. */
   untilNodesReady(withinMs?: number): Promise<void>;
   /** Ends all programs at once, in an order in which none waits for another; pods and the rest go with the lab. */
@@ -60,11 +66,13 @@ export async function startKubernetes(lab: Lab, asked: KubernetesOptions): Promi
     families: [4, 6] as readonly Family[],
     proxyMode: "nftables" as const,
     allocateNodeCidrs: true,
+    blockPrefixes,
+    installLater: false,
     dns: asked.network !== "none",
     ...rest,
   };
-  const { families, proxyMode, allocateNodeCidrs } = options;
-  const plan = planKubernetes({ lab: lab.name, nodes: options.nodes, families });
+  const { proxyMode, allocateNodeCidrs, installLater } = options;
+  const plan = planKubernetes({ lab: lab.name, ...options });
   const [made] = await all([makeImages(lab.env), makeMachines(lab, plan.layout)]);
   const images = options.network === "fairlead" ? [...made, imageFile] : made;
   onStep("machines and images are there");
@@ -93,6 +101,7 @@ export async function startKubernetes(lab: Lab, asked: KubernetesOptions): Promi
         nodes.find((node) => node.name === name),
         `node ${name}`,
       ),
+    installNetwork: () => installNetwork(cluster),
     untilNodesReady: (withinMs = readyWithinMs) =>
       until(async () => notReady(await readNodes(plane), nodes), { what: "Ready nodes", withinMs, everyMs: 200 }),
     end: async () => {
@@ -102,9 +111,11 @@ export async function startKubernetes(lab: Lab, asked: KubernetesOptions): Promi
       await plane.end();
     },
   };
-  await installNetwork(cluster);
-  if (options.network !== "none") await cluster.untilNodesReady();
-  onStep("nodes are Ready");
+  if (!installLater) {
+    await installNetwork(cluster);
+    if (options.network !== "none") await cluster.untilNodesReady();
+    onStep("nodes are Ready");
+  }
   if (options.dns) await installDns(cluster);
   return cluster;
 }
@@ -118,7 +129,7 @@ async function installDns({ plane, options }: KubernetesCluster): Promise<void> 
 async function installNetwork(cluster: KubernetesCluster): Promise<void> {
   const { lab, plan, plane, nodes, options } = cluster;
   const { network, allocateNodeCidrs, families } = options;
-  if (network === "fairlead") await installFairlead(plane, { allocateNodeCidrs, families });
+  if (network === "fairlead") await installFairlead(plane, { allocateNodeCidrs, plan });
   if (network === "none" && !allocateNodeCidrs) return;
   const blocks = await untilBlocks(plane, nodes, families.length);
   const routed = nodes.map(({ layout, name }) => ({ layout, blocks: present(blocks.get(name), `blocks of ${name}`) }));

@@ -26,9 +26,6 @@ export interface ComponentOptions {
 const etcdUrl = "http://127.0.0.1:2379";
 const etcdPeerUrl = "http://127.0.0.1:2380";
 
-/** Prefix lengths of a node's part of the pod ranges. */
-const nodePrefix = { 4: 24, 6: 64 } as const;
-
 /** What a component is started with. One copy of each runs, so none waits for a lease of leadership. */
 export function componentArguments(component: Component, options: ComponentOptions): string[] {
   const { files } = options;
@@ -94,11 +91,11 @@ function apiServerArguments({ plan, files }: ComponentOptions): string[] {
 
 function controllerArguments({ plan, files, allocateNodeCidrs }: ComponentOptions): string[] {
   const { authority, tokens } = files;
-  const { families } = plan;
+  const { families, blockPrefixes } = plan;
   const masks =
     families.length === 1
-      ? families.map((family) => `--node-cidr-mask-size=${nodePrefix[family]}`)
-      : families.map((family) => `--node-cidr-mask-size-ipv${family}=${nodePrefix[family]}`);
+      ? families.map((family) => `--node-cidr-mask-size=${blockPrefixes[family]}`)
+      : families.map((family) => `--node-cidr-mask-size-ipv${family}=${blockPrefixes[family]}`);
   return [
     `--kubeconfig=${authority.directory}/kube-controller-manager.kubeconfig`,
     "--leader-elect=false",

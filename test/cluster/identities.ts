@@ -75,7 +75,7 @@ async function running({ kubectl }: KubernetesCluster): Promise<string[]> {
 }
 
 /** Settles when both say the same. */
-async function untilAgreed(cluster: KubernetesCluster): Promise<void> {
+export async function untilAgreed(cluster: KubernetesCluster): Promise<void> {
   await until(
     async () => {
       const [told, runs] = [await published(cluster), await running(cluster)];

@@ -3,9 +3,8 @@
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Fault } from "../../src/base/fault.ts";
-import type { Family } from "../../lab/layout.ts";
 import type { ControlPlane } from "./control-plane.ts";
-import { podRanges } from "./plan.ts";
+import { type ClusterPlan, podRanges } from "./plan.ts";
 
 /** What a user applies. */
 export const manifest = fileURLToPath(new URL("../../deploy/fairlead.yaml", import.meta.url));
@@ -22,27 +21,31 @@ export function reasonAgainstFairlead(): string | undefined {
 export interface FairleadOptions {
   /** False: Kubernetes gives nodes no blocks, so Fairlead's controller has to, and its configuration is changed to say so. */
   allocateNodeCidrs: boolean;
-  families: readonly Family[];
+  plan: ClusterPlan;
 }
 
 /** Applies the manifests; the nodes have the image already. Does not wait for the agents. @throws Fault "lab-failed" */
 export async function installFairlead(
   plane: ControlPlane,
-  { allocateNodeCidrs, families }: FairleadOptions,
+  { allocateNodeCidrs, plan }: FairleadOptions,
 ): Promise<void> {
   const reason = reasonAgainstFairlead();
   if (reason !== undefined) throw new Fault("lab-failed", `Fairlead cannot be installed: ${reason}`);
-  if (allocateNodeCidrs) await plane.kubectl(["apply", `--filename=${manifest}`]);
-  else await plane.kubectl(["apply", "--filename=-"], { input: assigning(families) });
+  await plane.kubectl(["apply", "--filename=-"], { input: manifestText({ allocateNodeCidrs, plan }) });
+}
+
+/** What `installFairlead` applies. */
+export function manifestText({ allocateNodeCidrs, plan }: FairleadOptions): string {
+  const text = readFileSync(manifest, "utf8");
+  return allocateNodeCidrs ? text : assigning(text, plan);
 }
 
 /** The manifests with the change that docs/install.md tells of: the controller gives the blocks. */
-function assigning(families: readonly Family[]): string {
+function assigning(text: string, { families, blockPrefixes }: ClusterPlan): string {
   const [before, after] = ["    assign: cluster\n", "    assign: fairlead\n    ranges:\n"];
-  const text = readFileSync(manifest, "utf8");
   if (!text.includes(before)) throw new Fault("lab-failed", `${manifest} has no line "${before.trim()}" to be changed`);
   const ranges = families.map(
-    (family) => `      - { cidr: "${podRanges[family]}", blockPrefix: ${family === 4 ? 24 : 64} }\n`,
+    (family) => `      - { cidr: "${podRanges[family]}", blockPrefix: ${blockPrefixes[family]} }\n`,
   );
   return text.replace(before, `${after}${ranges.join("")}`);
 }

@@ -1,14 +1,14 @@
 // A node of a test cluster: a machine with its own file system in which containerd, kubelet and kube-proxy run, the real ones.
 
-import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { present, unreachable } from "../../src/base/assert.ts";
 import { Fault } from "../../src/base/fault.ts";
-import { makeCgroup } from "../../lab/cgroups.ts";
+import { cgroupProcesses, makeCgroup } from "../../lab/cgroups.ts";
 import { type Daemon, lastLines, startDaemon } from "../../lab/daemon.ts";
 import { exec, execOk, inNetns, type Outcome } from "../../lab/exec.ts";
 import { nodeNetns, type NodeLayout } from "../../lab/layout.ts";
-import { parseProcessId } from "../../lab/process.ts";
+import { parseProcessId, type ProcessId } from "../../lab/process.ts";
 import type { Lab } from "../../lab/record.ts";
 import { recordOf } from "../../lab/status.ts";
 import { all, until } from "../../lab/waiting.ts";
@@ -53,7 +53,12 @@ export interface ClusterNode {
   start(program: Program): Promise<void>;
   /** SIGKILL. */
   kill(program: Program): Promise<void>;
+  /** The file that holds what the program has said. */
   log(program: Program): string;
+  /** This computer's own name of a path in the node: for sockets and files that are used from here. */
+  hostPath(path: string): string;
+  /** Processes of the node's pods whose command line has these words, in their order. */
+  podProcesses(...words: string[]): ProcessId[];
 }
 
 export interface NodeOptions {
@@ -128,9 +133,20 @@ export async function makeNode(lab: Lab, options: NodeOptions): Promise<ClusterN
       await running.get(program)?.end(0);
     },
     log,
+    hostPath: (path) => `/proc/${holder.id.pid}/root${path}`,
+    podProcesses: (...words) => cgroupProcesses(cgroup).filter(({ pid }) => commandLine(pid).includes(words.join(" "))),
   };
   await start("containerd");
   return node;
+}
+
+/** Its words with spaces between them; "" where it has just ended. */
+function commandLine(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
+  } catch {
+    return "";
+  }
 }
 
 /** `nsenter` becomes the program: pid and descriptors stay. */

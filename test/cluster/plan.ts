@@ -6,8 +6,10 @@ import { type Ip, parseIp } from "../../src/net/ip.ts";
 import { type Addresses, type ClusterLayout, type Family, nodeNetns, type NodeLayout } from "../../lab/layout.ts";
 import { labDirectory, netnsPrefix } from "../../lab/record.ts";
 
-/** Pods get their addresses from here; the controller manager cuts it into a /24 and a /64 for each node. */
+/** Pods get their addresses from here. */
 export const podRanges = { 4: "10.244.0.0/16", 6: "fd00:10:244::/56" } as const;
+/** How long the prefix of a node's part of them is, unless a cluster is asked for other blocks. */
+export const blockPrefixes = { 4: 24, 6: 64 } as const;
 /** Services get their addresses from here. */
 export const serviceRanges = { 4: "10.96.0.0/16", 6: "fd00:10:96::/112" } as const;
 /** The first of each service range is that of the service "kubernetes". */
@@ -26,6 +28,8 @@ export interface ClusterPlan {
   layout: ClusterLayout;
   /** The first is that of services and pods which do not ask for one. */
   families: readonly Family[];
+  /** Lengths of the prefixes of nodes' blocks. */
+  blockPrefixes: Readonly<Record<Family, number>>;
   control: NodeLayout;
   nodes: readonly NodeLayout[];
   /** A machine on the same wire that is no node. */
@@ -36,6 +40,7 @@ export interface PlanOptions {
   lab: string;
   nodes: number;
   families: readonly Family[];
+  blockPrefixes?: Readonly<Record<Family, number>>;
 }
 
 /**
@@ -43,7 +48,8 @@ export interface PlanOptions {
  * Without nodes there is a control plane alone.
  * @throws Fault "lab-failed" where the number of nodes is out of bounds.
  */
-export function planKubernetes({ lab, nodes, families }: PlanOptions): ClusterPlan {
+export function planKubernetes(options: PlanOptions): ClusterPlan {
+  const { lab, nodes, families } = options;
   if (!Number.isInteger(nodes) || nodes < 0 || nodes > nodesMax) {
     throw new Fault("lab-failed", `a cluster has 0 to ${nodesMax} nodes, not ${nodes}`);
   }
@@ -67,6 +73,7 @@ export function planKubernetes({ lab, nodes, families }: PlanOptions): ClusterPl
       nodes: [control, ...workers, ...(outside === undefined ? [] : [outside])],
     },
     families,
+    blockPrefixes: options.blockPrefixes ?? blockPrefixes,
     control,
     nodes: workers,
     outside,

@@ -25,6 +25,30 @@ function untilHeard(cluster: KubernetesCluster, name: string): Promise<void> {
   return until(heard, { what: `word of ${name}`, withinMs: backWithinMs, everyMs: 250 });
 }
 
+/**
+ * Does `work` while the API server is away, with controllers and scheduler; settles when they are back and every node was heard
+ * of. They go too because their watches come back up to half a minute after the server does: till then they hold nodes for lost.
+ */
+export async function withoutServer(cluster: KubernetesCluster, work: () => Promise<void>): Promise<void> {
+  const { plane, nodes } = cluster;
+  const followers = ["kube-controller-manager", "kube-scheduler"] as const;
+  for (const component of [...followers, "kube-apiserver"] as const) await plane.kill(component);
+  try {
+    await work();
+  } finally {
+    await plane.start("kube-apiserver");
+    await plane.untilReady();
+    for (const component of followers) await plane.start(component);
+  }
+  for (const { name } of nodes) await untilHeard(cluster, name);
+}
+
+/** Moves all pods off a node but those of daemons; it takes no more until it is uncordoned. */
+export async function drain({ kubectl }: KubernetesCluster, name: string): Promise<void> {
+  const options = ["--ignore-daemonsets", "--delete-emptydir-data", "--force", `--timeout=${drainWithinMs / 1000}s`];
+  await kubectl(["drain", name, ...options], { timeoutMs: drainWithinMs });
+}
+
 export const upheavalTests: Part = (cluster) => {
   void test("kubelet, containerd, kube-proxy and the API server are killed in turn: pods lose no packet and no connection", async (t) => {
     const scene = await makeScene(cluster(), t, "killed");
@@ -54,17 +78,7 @@ export const upheavalTests: Part = (cluster) => {
     const node = cluster().node("node-2");
     await scene.apply(deployment("web", 4), service("web", "web"), pod("client", { node: "node-1" }));
     await scene.untilReady(5);
-    await cluster().kubectl(
-      [
-        "drain",
-        node.name,
-        "--ignore-daemonsets",
-        "--delete-emptydir-data",
-        "--force",
-        `--timeout=${drainWithinMs / 1000}s`,
-      ],
-      { timeoutMs: drainWithinMs },
-    );
+    await drain(cluster(), node.name);
     t.after(() => cluster().kubectl(["uncordon", node.name]));
     const moved = await scene.untilReady(4, "web");
     assert.deepEqual([...new Set(moved.map((one) => one.node))], ["node-1"]);

@@ -15,8 +15,10 @@ import { documentOf, refused, resultOf, silent } from "./runtime.ts";
 /** No agent ever answers here. */
 const absent = await startNode(fileScope);
 await absent.agent.stop();
-/** A call with the plugin's own patience, as a runtime makes it: it goes on beside the tests that come first. */
-const patient = absent.call("ADD", absent.pod(fileScope), { env: { FAIRLEAD_CONNECT_MS: undefined } });
+/** Calls with the plugin's own patience, as a runtime makes them: they go on beside the tests that come first. */
+const patience = { env: { FAIRLEAD_CONNECT_MS: undefined } };
+const patient = absent.call("ADD", absent.pod(fileScope), patience);
+const patientStatus = absent.call("STATUS", undefined, patience);
 
 const releases = ({ agent }: TestNode): string[] => readdirSync(join(dirname(agent.config.paths.socket), "releases"));
 
@@ -192,10 +194,16 @@ test("15.5 ADD waits for an agent that is being replaced, and no longer than its
   const node = await startNode(t);
   await node.agent.stop();
   const pod = node.pod(t);
-  const added = node.call("ADD", pod, { env: { FAIRLEAD_CONNECT_MS: undefined } });
+  const added = node.call("ADD", pod, patience);
   await node.agent.start();
   reachable(node, pod.ns, resultOf(await added));
   const outcome = await patient;
   refused(outcome, 11);
   assert.ok(outcome.tookMs > 1000 && outcome.tookMs < 10_000, `${outcome.tookMs} ms`);
+});
+
+test("15.14 STATUS waits longer, for an agent that its kubelet starts again, and no longer than its bound", async () => {
+  const outcome = await patientStatus;
+  refused(outcome, 50);
+  assert.ok(outcome.tookMs > 17_000 && outcome.tookMs < 25_000, `${outcome.tookMs} ms`);
 });

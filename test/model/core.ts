@@ -6,7 +6,7 @@ import { repair } from "../../src/agent/repair.ts";
 import { answer, type CallDeps } from "../../src/agent/server.ts";
 import { createGate } from "../../src/agent/gate.ts";
 import { createLinkIndexes } from "../../src/agent/link-indexes.ts";
-import { openPolicy } from "../../src/agent/policy/pod-policy.ts";
+import { openPolicy, type PodPolicy } from "../../src/agent/policy/pod-policy.ts";
 import type { Uplink } from "../../src/agent/uplink.ts";
 import { createVanishedPass } from "../../src/agent/vanished.ts";
 import { silentLog } from "../../src/base/log.ts";
@@ -26,6 +26,8 @@ export interface CoreOptions {
   coolMs: number;
   /** Both clocks of the agent, in ms. */
   now: () => number;
+  /** Everything is open if absent. */
+  policy?: PodPolicy;
 }
 
 export interface CoreAnswer {
@@ -43,7 +45,16 @@ export interface Core {
 }
 
 /** Starts the agent: what its predecessor left is brought in order when this settles. */
-export async function startCore({ kernel, store, blocks, uplink, bootId, coolMs, now }: CoreOptions): Promise<Core> {
+export async function startCore({
+  kernel,
+  store,
+  blocks,
+  uplink,
+  bootId,
+  coolMs,
+  now,
+  policy = openPolicy,
+}: CoreOptions): Promise<Core> {
   const log = silentLog();
   const pool = openPool({ blocks, store, coolMs, now, uptime: now });
   const living = (await kernel.node.links()).map(({ index }) => index);
@@ -55,7 +66,7 @@ export async function startCore({ kernel, store, blocks, uplink, bootId, coolMs,
     pool,
     log,
     admit: async () => undefined,
-    policy: openPolicy,
+    policy,
     podLives: () => false,
     signal: new AbortController().signal,
     uplink: () => uplink,

@@ -6,6 +6,7 @@ import { createMemoryStore } from "../../src/ipam/memory-store.ts";
 import type { Store } from "../../src/ipam/store.ts";
 import type { Kernel } from "../../src/kernel/contract.ts";
 import { parseCidr } from "../../src/net/cidr.ts";
+import type { PodPolicy } from "../../src/agent/policy/pod-policy.ts";
 import { type Core, type CoreAnswer, startCore } from "./core.ts";
 import { type FakeMachine, makeFakeMachine } from "./fake-machine.ts";
 
@@ -34,6 +35,7 @@ export interface FakeNodeOptions {
   /** What that agent wrote down. */
   store?: Store;
   bootId?: string;
+  policy?: PodPolicy;
   /** Stands between the agent and the kernel. */
   wrap?: (kernel: Kernel) => Kernel;
 }
@@ -45,6 +47,7 @@ export async function startFakeNode(options: FakeNodeOptions = {}): Promise<Fake
     store = createMemoryStore(),
     bootId = "boot",
     wrap = (kernel) => kernel,
+    policy,
   } = options;
   const clock = { nowMs: 0 };
   const core = await startCore({
@@ -55,6 +58,7 @@ export async function startFakeNode(options: FakeNodeOptions = {}): Promise<Fake
     bootId,
     coolMs: fakeCoolMs,
     now: () => clock.nowMs,
+    ...(policy === undefined ? {} : { policy }),
   });
   const call: FakeNode["call"] = (verb, id, config) =>
     core.call(verb, { CNI_CONTAINERID: id, CNI_IFNAME: "eth0", CNI_NETNS: machine.pathOf(id) }, config);

@@ -14,7 +14,7 @@ import {
   securityGroups,
   serviceAccounts,
 } from "../../kube/policy-objects.ts";
-import { type Ip, parseIp } from "../../net/ip.ts";
+import { ip } from "../../net/schema.ts";
 import { type ClassesKept, readClasses } from "../../policy/compile-classes.ts";
 import type { Member, MembershipKey, Memberships, PolicyObjects, PolicyPod } from "../../policy/model.ts";
 import { placeSecret } from "../install.ts";
@@ -30,12 +30,6 @@ export interface KeptPolicy {
 
 const formatVersion = 1;
 
-const ip = z.string().transform((text, context): Ip => {
-  const parsed = parseIp(text);
-  if (parsed !== undefined) return parsed;
-  context.addIssue(`${JSON.stringify(text)} is not an IP address`);
-  return z.NEVER;
-});
 const port = z.object({ name: z.string(), protocol: z.int(), port: z.int() });
 const member = z.object({ address: ip, ports: z.array(port) });
 const pod = z.object({

@@ -2,7 +2,10 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { get, type IncomingMessage } from "node:http";
+import { text } from "node:stream/consumers";
 import { test } from "node:test";
+import type { ClusterAgent } from "../../../test/cluster-agent.ts";
 import {
   addPod,
   both,
@@ -21,7 +24,16 @@ import {
 } from "../../../test/policy-node.ts";
 import { until } from "../../../test/until.ts";
 import { pods } from "../../kube/core-objects.ts";
+import { statusSocket } from "../status.ts";
 import { networkPolicies, securityGroupBindings, securityGroups } from "../../kube/policy-objects.ts";
+
+/** How many objects of a kind the agent has heard of. */
+async function heardOf({ config }: ClusterAgent, kind: string): Promise<number> {
+  const call = get({ socketPath: statusSocket(config.paths.socket), path: "/metrics" });
+  const [response] = (await once(call, "response")) as [IncomingMessage];
+  const told = new RegExp(`^fairlead_kube_objects\\{kind="${kind}"\\} (\\d+)$`, "m").exec(await text(response));
+  return Number(told?.[1]);
+}
 
 void test("a NetworkPolicy isolates running pods and new ones; another lets in whom it selects; without them all is open", async (t) => {
   const agent = await servingAgent(t);
@@ -42,6 +54,22 @@ void test("a NetworkPolicy isolates running pods and new ones; another lets in w
   await kube.remove(networkPolicies, { namespace: "default", name: "open" });
   await until("all is open", () => pings(late, db, 0));
   assert.deepEqual(reached(late, db), both);
+});
+
+void test("the first pod of its class is judged when ADD has answered, by what was heard a moment before", async (t) => {
+  const agent = await servingAgent(t);
+  const web = await addPod(t, agent, "web", { app: "web" });
+  const policy = denyAll({ app: "db" });
+  for (const [index, app] of ["one", "two", "three"].entries()) {
+    await agent.kube.create(networkPolicies, {
+      ...policy,
+      metadata: { ...policy.metadata, name: app },
+      spec: { ...policy.spec, podSelector: { matchLabels: { app } } },
+    });
+    await until("it was heard of", async () => (await heardOf(agent, "NetworkPolicy")) === index + 1);
+    const alone = await addPod(t, agent, app, { app });
+    assert.deepEqual(reached(web, alone), neither, app);
+  }
 });
 
 void test("a label that changes on a running pod changes who may talk to it, and what it may", async (t) => {

@@ -13,6 +13,7 @@ import { events, nodes } from "../../kube/core-objects.ts";
 import { nodeNetworks } from "../../kube/objects.ts";
 import { networkPolicies, securityGroupPolicies } from "../../kube/policy-objects.ts";
 import type { Caches } from "../deps.ts";
+import { massSettleMs } from "./losses.ts";
 import { createMembershipKeeper } from "./memberships.ts";
 import { unneededSettleMs } from "./needs.ts";
 
@@ -146,6 +147,22 @@ test("members of a group are those that bindings make members, where the group m
     await tenants.addPod("a", { node: "n1", addresses: ["10.4.1.2"], serviceAccountName: "seller" });
     await tenants.addPod("b", { node: "n1", addresses: ["10.4.1.3"] });
     assert.deepEqual(await told(), { "members of SecurityGroup sellers": { "0": ["10.4.1.2"] } });
+  }));
+
+test("where many attachments vanish at once, slices keep them for a while, and say so once", () =>
+  withScene(async ({ tenants, told, world }) => {
+    for (let at = 0; at < 50; at += 1)
+      await tenants.addPod(`p${at}`, { ...web, node: "n1", addresses: [`10.4.1.${at + 2}`] });
+    const count = async () => Object.values((await told())[peerOfWebs] ?? {}).flat().length;
+    assert.equal(await count(), 50);
+    await tenants.publish("n1", []);
+    assert.equal(await count(), 50);
+    world.nowMs += massSettleMs - 1;
+    assert.equal(await count(), 50);
+    world.nowMs += 1;
+    assert.equal(await count(), 0);
+    const reasons = (await world.kube.list(events)).items.map(({ reason }) => reason);
+    assert.deepEqual(reasons, ["MassRemovalWaits"]);
   }));
 
 test("SecurityGroupPolicies bind pods as bindings do, in a cluster that has them", async (t) => {

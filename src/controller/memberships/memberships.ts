@@ -91,7 +91,7 @@ export function createMembershipKeeper(deps: ControllerDeps): MembershipKeeper {
         const kept = losses.keptOf(key, held, members, roster.isAttached);
         if (kept.size > 0) {
           waiting = true;
-          await tellOfLoss(deps, { held, kept, peer }, signal);
+          await tellOfLoss(deps, held, peer, signal);
         }
         const plan = planSlices({ membership: key, peer, members, kept }, held);
         if (kept.size === 0 && isEmpty(plan)) stillInOrder.set(key, { members, versions });
@@ -141,16 +141,15 @@ const versionsOf = (slices: readonly MembershipSlice[]): string =>
 const isEmpty = ({ changed, made, emptied }: SlicePlan): boolean =>
   changed.length === 0 && made.length === 0 && emptied.length === 0;
 
-interface Loss {
-  held: readonly MembershipSlice[];
-  kept: ReadonlySet<string>;
-  peer: string;
-}
-
-async function tellOfLoss({ events }: ControllerDeps, { held, kept, peer }: Loss, signal: AbortSignal): Promise<void> {
+/** Always in the same words, so that it is told once and not with each pass. */
+async function tellOfLoss(
+  { events }: ControllerDeps,
+  held: readonly MembershipSlice[],
+  peer: string,
+  signal: AbortSignal,
+): Promise<void> {
   const [first] = held;
   if (first === undefined) return;
-  const all = held.reduce((sum, { endpoints }) => sum + endpoints.length, 0);
-  const message = `${kept.size} of ${all} members of "${peer}" are gone at once; they are taken out only if that is seen again`;
+  const message = `more than a fifth of "${peer}" are gone at once; they are taken out only if that is seen again`;
   await events.warn(subjectOf(membershipSlices, first.metadata), "MassRemovalWaits", message, signal);
 }

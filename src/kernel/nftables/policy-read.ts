@@ -1,6 +1,7 @@
 // Reads the policy table back from the kernel. Constant sets are not read: nobody can change what a rule of ours refers to.
 
 import { isFault } from "../../base/fault.ts";
+import { createSlicer } from "../../base/pause.ts";
 import { decodeAttributes, defineAttributes, eachAttribute } from "../netlink/codec.ts";
 import type { Channel } from "./channel.ts";
 import { nftMessage, objectCounter, setFlag, userDataType, verdicts } from "./constants.ts";
@@ -14,6 +15,8 @@ import { elementsAttributes, setAttributes } from "./set-messages.ts";
 import { readTable } from "./table-read.ts";
 
 const table = policyTableName;
+/** The longest that the event loop is kept from other work by a big set. */
+const sliceMs = 2;
 
 /** The table, undefined where there is none; true only if the generation is still the same. */
 export async function readPolicy(channel: Channel): Promise<{ generation: number; state: PolicyState } | undefined> {
@@ -66,8 +69,10 @@ async function readElements(channel: Channel, set: string): Promise<Elements> {
   const question = attributesMessage(nftMessage.getElements, 0, elementsAttributes, { table, set });
   const answers = await channel.dump(`read the policy set ${set}`, question, elementList);
   const elements = new Map<string, Element>();
+  const slice = createSlicer(sliceMs);
   for (const { elements: list } of answers) {
     if (list === undefined) continue;
+    await slice();
     const bytes = Buffer.from(list.buffer, list.byteOffset, list.length);
     eachAttribute(bytes, 0, bytes.length, (_id, from, to) => {
       const element = readElement(bytes, from, to);
