@@ -206,15 +206,12 @@ export function keepPolicy(deps: PolicyDeps): Policy {
  */
 function createView(source: PolicySource, kept: KeptPolicy | undefined): () => View | undefined {
   const startedMs = performance.now();
-  let read: { version: number; objects: ReadObjects } | undefined;
   const keptView = kept && { objects: readObjects(kept.objects), told: kept.memberships };
   return () => {
     if (!source.known()) {
       return source.failing() || performance.now() - startedMs > keptAfterMs ? keptView : undefined;
     }
-    const version = source.version();
-    if (read?.version !== version) read = { version, objects: readObjects(source.objects()) };
-    return { objects: read.objects, told: source.memberships() };
+    return { objects: source.read(), told: source.memberships() };
   };
 }
 

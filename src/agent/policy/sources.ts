@@ -10,13 +10,15 @@ import {
   securityGroups,
   serviceAccounts,
 } from "../../kube/policy-objects.ts";
+import { createPolicyView } from "../../kube/policy-view.ts";
 import type { Memberships, PolicyObjects } from "../../policy/model.ts";
+import type { ReadObjects } from "../../policy/read-objects.ts";
 import { createSliceBook } from "./slices.ts";
 
 export interface PolicySource {
   objects: () => PolicyObjects;
-  /** Another number, where `objects` may be others than before. */
-  version: () => number;
+  /** `objects` read: the same object as long as nothing that decides has changed. */
+  read: () => ReadObjects;
   /** As the controller tells them. */
   memberships: () => Memberships;
   /** Every kind has been heard of as a whole since the start: only then may anything be taken back. */
@@ -39,13 +41,8 @@ export interface PolicySourceOptions {
 /** Starts to follow; nothing is awaited. */
 export function followPolicy({ kube, signal, onChange }: PolicySourceOptions): PolicySource {
   const book = createSliceBook();
-  let version = 0;
-  const changed = (): void => {
-    version += 1;
-    onChange();
-  };
   const follow = <T extends KubeObject>(kind: Kind<T>, more: { mayBeMissing?: true } = {}): Cache<T> =>
-    kube.follow(kind, { signal, onSynced: changed, onChange: changed, ...more });
+    kube.follow(kind, { signal, onSynced: onChange, onChange, ...more });
   const slices = kube.follow(membershipSlices, {
     signal,
     onSynced: onChange,
@@ -73,7 +70,7 @@ export function followPolicy({ kube, signal, onChange }: PolicySourceOptions): P
       bindings: kinds.bindings.all(),
       groupPolicies: kinds.groupPolicies.all(),
     }),
-    version: () => version,
+    read: createPolicyView(kinds),
     memberships: book.memberships,
     known: () => caches.every((cache) => cache.synced()),
     failing: () => caches.some((cache) => cache.status().failures > 0),

@@ -10,7 +10,7 @@ import type { ControllerDeps } from "../deps.ts";
 import { subjectOf } from "../events.ts";
 import { createLosses } from "./losses.ts";
 import { createNeeds } from "./needs.ts";
-import { createPolicyView } from "./policy-view.ts";
+import { createPolicyView } from "../../kube/policy-view.ts";
 import { createRoster } from "./roster.ts";
 import { planSlices, type SliceEndpoint, type SlicePlan } from "./slices.ts";
 import { writePolicyStatus } from "./write-status.ts";

@@ -1,6 +1,6 @@
 // What people have written, read anew only when something in it has changed that decides.
 
-import type { Cache } from "../../kube/contract.ts";
+import type { Cache } from "./contract.ts";
 import type {
   Namespace,
   NetworkPolicy,
@@ -8,8 +8,9 @@ import type {
   SecurityGroupBinding,
   SecurityGroupPolicy,
   ServiceAccount,
-} from "../../kube/policy-objects.ts";
-import { type ReadObjects, readObjects } from "../../policy/read-objects.ts";
+} from "./policy-objects.ts";
+import { modeAnnotation } from "../policy/read-network-policy.ts";
+import { type ReadObjects, readObjects } from "../policy/read-objects.ts";
 
 export interface PolicyCaches {
   namespaces: Cache<Namespace>;
@@ -22,7 +23,7 @@ export interface PolicyCaches {
 
 type Watched = Namespace | NetworkPolicy | SecurityGroup;
 
-/** Gives a function that reads what the caches hold: the same object for as long as nothing has changed but statuses and annotations. */
+/** Gives a function that reads what the caches hold: the same object for as long as nothing has changed but statuses, and annotations that decide nothing. */
 export function createPolicyView(caches: PolicyCaches): () => ReadObjects {
   const marks = new WeakMap<Watched, string>();
   let before: string[] = [];
@@ -32,9 +33,9 @@ export function createPolicyView(caches: PolicyCaches): () => ReadObjects {
   const mark = (object: Watched): string => {
     const known = marks.get(object);
     if (known !== undefined) return known;
-    const { namespace = "", name, uid = "", generation, labels } = object.metadata;
+    const { namespace = "", name, uid = "", generation, labels, annotations } = object.metadata;
     const said = "spec" in object ? `${generation ?? object.metadata.resourceVersion}` : JSON.stringify(labels ?? {});
-    const made = `${namespace}/${name} ${uid} ${said}`;
+    const made = `${namespace}/${name} ${uid} ${said} ${annotations?.[modeAnnotation] ?? ""}`;
     marks.set(object, made);
     return made;
   };
