@@ -3,6 +3,8 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { present } from "../../src/base/assert.ts";
+import { ownKinds } from "../../tools/crds.ts";
+import { until } from "../until.ts";
 import { type ApiCall, callApi } from "./api-call.ts";
 import { type ControlPlaneAlone, startControlPlaneAlone } from "./control-plane.ts";
 import { manifest } from "./network-fairlead.ts";
@@ -10,6 +12,15 @@ import { needsUpstream } from "./upstream.ts";
 
 const namespace = "fairlead-system";
 const api = "/apis/fairlead.dev/v1alpha1";
+/** Everything that decides who may talk to whom. */
+const judgedBy = [
+  "/api/v1/namespaces",
+  "/api/v1/serviceaccounts",
+  "/apis/networking.k8s.io/v1/networkpolicies",
+  `${api}/securitygroups`,
+  `${api}/securitygroupbindings`,
+  `${api}/membershipslices`,
+];
 
 let made: ControlPlaneAlone | undefined;
 const plane = (): ControlPlaneAlone => present(made, "control plane");
@@ -84,8 +95,13 @@ describe("the installation on a real API server", needsUpstream("kubernetes"), (
     async () => {
       made = await startControlPlaneAlone({ name: `ki${process.pid}`, families: [4] });
       await plane().kubectl(["apply", `--filename=${manifest}`]);
-      const crds = ["nodenetworks", "nodeendpoints", "blockledgers"].map((plural) => `crd/${plural}.fairlead.dev`);
+      const crds = ownKinds.map(({ kind }) => `crd/${kind.plural}.${kind.group}`);
       await plane().kubectl(["wait", "--for=condition=Established", "--timeout=30s", ...crds]);
+      for (const { kind } of ownKinds) {
+        // The server says 429 while it opens the storage of a new kind.
+        const path = `${api}/${kind.plural}`;
+        await until(`${path} is served`, async () => (await callApi(plane(), { method: "GET", path })).status === 200);
+      }
       await makeTokens();
     },
     { timeout: 120_000 },
@@ -98,7 +114,7 @@ describe("the installation on a real API server", needsUpstream("kubernetes"), (
     const conditions = await plane().kubectl(["get", "crd", "-o", "jsonpath={.items[*].status.conditions}"]);
     assert.doesNotMatch(conditions, /NonStructuralSchema/);
     const ours = await plane().kubectl(["api-resources", "--categories=fairlead", "-o", "name"]);
-    assert.equal(ours.trim().split("\n").length, 3, ours);
+    assert.equal(ours.trim().split("\n").length, ownKinds.length, ours);
   });
 
   test("an agent writes what is its own node's, and reads what it needs", () =>
@@ -111,6 +127,7 @@ describe("the installation on a real API server", needsUpstream("kubernetes"), (
       ["agent of node-1", "GET", `${api}/nodeendpoints`, undefined, 200],
       ["agent of node-1", "GET", "/api/v1/nodes", undefined, 200],
       ["agent of node-1", "GET", `/api/v1/namespaces/${namespace}/pods/agent-on-node-2`, undefined, 200],
+      ...judgedBy.map((path): Row => ["agent of node-1", "GET", path, undefined, 200]),
     ]));
 
   test("it replaces its own object, and nobody else's", async () => {
@@ -174,13 +191,16 @@ describe("the installation on a real API server", needsUpstream("kubernetes"), (
       ["agent of node-1", "DELETE", `${api}/nodenetworks/node-1`, undefined, 403, /cannot delete/],
       ["agent of node-1", "POST", `${api}/blockledgers`, ledger("own"), 403, /cannot create/],
       ["agent of node-1", "PATCH", "/api/v1/nodes/node-1", { metadata: { labels: { a: "b" } } }, 403, /cannot patch/],
+      ["agent of node-1", "POST", `${api}/membershipslices`, slice("own"), 403, /cannot create/],
+      ["agent of node-1", "POST", `${api}/securitygroups`, group("own"), 403, /cannot create/],
       ["agent of node-1", "GET", "/api/v1/secrets", undefined, 403, /cannot list/],
       ["agent of node-1", "GET", `/api/v1/namespaces/${namespace}/configmaps`, undefined, 403, /cannot list/],
       ["controller", "POST", `${api}/nodenetworks`, network("node-3"), 403, /cannot create/],
       ["controller", "POST", `${api}/nodeendpoints`, endpoints("node-3"), 403, /cannot create/],
       ["controller", "DELETE", "/api/v1/nodes/node-1", undefined, 403, /cannot delete/],
       ["controller", "GET", "/api/v1/secrets", undefined, 403, /cannot list/],
-      ["controller", "GET", "/api/v1/pods", undefined, 403, /cannot list/],
+      ["controller", "POST", `${api}/securitygroups`, group("own"), 403, /cannot create/],
+      ["controller", "POST", "/api/v1/namespaces/default/pods", {}, 403, /cannot create/],
       [
         "controller",
         "POST",
@@ -203,6 +223,11 @@ describe("the installation on a real API server", needsUpstream("kubernetes"), (
       ["controller", "PATCH", "/api/v1/nodes/node-1/status", { status: {} }, 200],
       ["controller", "PATCH", `${api}/nodenetworks/node-1/status`, status(["10.64.0.0/24"], ["172.30.0.11"]), 200],
       ["controller", "POST", `${api}/blockledgers`, ledger("pods"), 201],
+      ...["/api/v1/pods", ...judgedBy].map((path): Row => ["controller", "GET", path, undefined, 200]),
+      ["controller", "POST", `${api}/membershipslices`, slice("web"), 201],
+      ["controller", "DELETE", `${api}/membershipslices/web`, undefined, 200],
+      ["admin", "POST", `${api}/securitygroups`, group("web"), 201],
+      ["controller", "PATCH", `${api}/securitygroups/web/status`, { status: { members: 0 } }, 200],
       ["controller", "POST", `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases`, lease(), 201],
       ["controller", "POST", "/api/v1/namespaces/default/events", event(), 201],
       ["controller", "DELETE", `${api}/nodeendpoints/node-2`, undefined, 200],
@@ -262,6 +287,22 @@ describe("the installation on a real API server", needsUpstream("kubernetes"), (
 
 const status = (blocks: readonly string[], addresses: readonly string[]): object => ({
   status: { nodeUid: "uid-of-node-1", blocks: blocks.map((cidr) => ({ cidr })), addresses },
+});
+
+const group = (name: string): object => ({
+  apiVersion: "fairlead.dev/v1alpha1",
+  kind: "SecurityGroup",
+  metadata: { name },
+  spec: { bindableFrom: {} },
+});
+
+const slice = (name: string): object => ({
+  apiVersion: "fairlead.dev/v1alpha1",
+  kind: "MembershipSlice",
+  metadata: { name },
+  membership: "0123456789",
+  peer: "group web",
+  endpoints: [{ addresses: ["10.64.0.2"] }],
 });
 
 const lease = (): object => ({
