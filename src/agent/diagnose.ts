@@ -13,6 +13,8 @@ import type { Cluster } from "./cluster/cluster.ts";
 import { missingDropIns } from "./drop-ins.ts";
 import type { KeptMasquerade } from "./masquerade.ts";
 import { hostLinkPrefix, doomedGroup, reapingGroup } from "./plan.ts";
+import type { Policing } from "./policy/police.ts";
+import { policyFindings } from "./policy/report.ts";
 import { releasesDirectory } from "./releases.ts";
 import type { Obstacle } from "./obstacles.ts";
 import type { Uplink } from "./uplink.ts";
@@ -34,6 +36,7 @@ export interface DiagnoseDeps {
   loops: () => LoopStatus[];
   obstacles: () => readonly Obstacle[];
   masquerade: KeptMasquerade["status"];
+  policy: Policing["report"];
   /** Absent outside Kubernetes. */
   cluster?: Pick<Cluster, "caches" | "faults">;
   features: () => Promise<FeatureReport[]>;
@@ -56,6 +59,7 @@ export async function diagnose(deps: DiagnoseDeps): Promise<Finding[]> {
     ["forwarding", lookAtObstacles],
     ["masquerade", lookAtMasquerade],
     ["cluster", lookAtCluster],
+    ["policy", lookAtPolicy],
     ["connections", lookAtConnections],
     ["links", lookAtLinks],
     ["plugin", lookAtPlugin],
@@ -94,6 +98,11 @@ async function lookAtFeatures({ features }: DiagnoseDeps): Promise<Finding[]> {
     cure: "boot a distribution's own kernel, 5.15 or newer",
   }));
   return orOk(problems, "kernel", `has all of ${reports.length} features`);
+}
+
+function lookAtPolicy({ policy }: DiagnoseDeps): Finding[] {
+  const report = policy();
+  return report === undefined ? [] : policyFindings(report);
 }
 
 function lookAtLoops({ loops }: DiagnoseDeps): Finding[] {

@@ -210,6 +210,7 @@ function listen(
     kernelCalls: () => kernel.callsUnderWay(),
     masquerade,
     caches: () => [...(cluster?.caches() ?? []), ...policing.caches()],
+    policy: policing.report,
     diagnose: () =>
       diagnose({
         ...deps,
@@ -217,6 +218,7 @@ function listen(
         shim,
         obstacles,
         masquerade,
+        policy: policing.report,
         ...(cluster === undefined ? {} : { cluster }),
         features: () => probeMachine({ ipv6: hasIpv6(deps.pool.blocks()) }),
       }),

@@ -12,6 +12,8 @@ import type { KernelLane } from "../kernel/contract.ts";
 import type { Finding } from "./diagnose.ts";
 import type { KeptMasquerade } from "./masquerade.ts";
 import { cidrFamily } from "../net/cidr.ts";
+import type { Policing } from "./policy/police.ts";
+import type { PolicyReport } from "./policy/report.ts";
 import { brokenLoops } from "./health.ts";
 import type { Uplink } from "./uplink.ts";
 
@@ -30,6 +32,7 @@ export interface StatusDeps {
   masquerade: KeptMasquerade["status"];
   /** Nothing outside Kubernetes. */
   caches: () => readonly CacheStatus[];
+  policy: Policing["report"];
   diagnose: () => Promise<Finding[]>;
 }
 
@@ -165,9 +168,13 @@ export interface NodeStatus {
   attachments: { ready: number; planned: number };
   calls: { working: number; waiting: number };
   loops: { name: string; passes: number; failures: number; lastError?: string }[];
+  /** Absent outside Kubernetes. */
+  policy?: PolicyReport;
 }
 
-function nodeStatus({ nodeName, version, startedMs, pool, uplink, loops, gateDepth }: StatusDeps): NodeStatus {
+function nodeStatus(deps: StatusDeps): NodeStatus {
+  const { nodeName, version, startedMs, pool, uplink, loops, gateDepth } = deps;
+  const policy = deps.policy();
   const { link, addresses, mtu } = uplink();
   return {
     node: nodeName,
@@ -186,5 +193,6 @@ function nodeStatus({ nodeName, version, startedMs, pool, uplink, loops, gateDep
       failures,
       ...(lastPass?.error === undefined ? {} : { lastError: describe(lastPass.error) }),
     })),
+    ...(policy === undefined ? {} : { policy }),
   };
 }

@@ -17,6 +17,25 @@ export const statusAnswer = z.object({
   loops: z.array(
     z.object({ name: z.string(), passes: z.number(), failures: z.number(), lastError: z.string().optional() }),
   ),
+  policy: z
+    .object({
+      by: z.string(),
+      classes: z.array(
+        z.object({
+          number: z.number(),
+          pods: z.number(),
+          layers: z.array(
+            z.object({
+              direction: z.string(),
+              kind: z.string(),
+              objects: z.array(z.string()),
+              otherwise: z.string(),
+            }),
+          ),
+        }),
+      ),
+    })
+    .optional(),
 });
 
 /** Of an agent that cannot serve yet. */

@@ -78,6 +78,24 @@ test("status for people and for programs", async (t) => {
   assert.deepEqual(JSON.parse(await showStatus({ socket, output: "json" })), status);
 });
 
+test("status tells by whose word pods are judged, and of each class what judges it", async (t) => {
+  const layer = { direction: "ingress", kind: "groups", objects: ["SecurityGroup api", "SecurityGroup db"] };
+  const classes = [
+    { number: 100, pods: 3, layers: [] },
+    { number: 101, pods: 2, layers: [{ ...layer, otherwise: "audit" }] },
+  ];
+  const told = async (by: string): Promise<string> => {
+    const socket = await agentThatSays(t, { "/status": { ...status, policy: { by, classes } } });
+    return showStatus({ socket, output: "table" });
+  };
+  const text = await told("cluster");
+  assert.match(text, /CLASS +PODS +EGRESS +INGRESS\n100 +3 +open +open\n/);
+  assert.match(text, /\n101 +2 +open +SecurityGroup api \+ SecurityGroup db \(audit\)\n/);
+  assert.doesNotMatch(text, /kept|not known/);
+  assert.match(await told("kept"), /policy is as it was kept/);
+  assert.match(await told("nobody"), /not known yet who may talk to whom/);
+});
+
 test("pods, with and without Kubernetes names, and none", async (t) => {
   const named = { ...pod, pod: { namespace: "default", name: "web", uid: "u" } };
   const socket = await agentThatSays(t, { "/pods": [pod, named] });

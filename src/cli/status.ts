@@ -1,5 +1,6 @@
 // `fairlead status`: one node at a glance.
 
+import type { z } from "zod";
 import { Fault, isFault } from "../base/fault.ts";
 import { formatTable } from "../base/table.ts";
 import { askAgent } from "./agent-client.ts";
@@ -42,6 +43,7 @@ export async function showStatus({ socket, output, other }: NodeStatusOptions): 
         String(cooling),
       ]),
     ),
+    ...policyLines(status.policy),
     "",
     formatTable(
       ["LOOP", "PASSES", "FAILING", "LAST ERROR"],
@@ -53,6 +55,27 @@ export async function showStatus({ socket, output, other }: NodeStatusOptions): 
       ]),
     ),
   ].join("\n");
+}
+
+type PolicyAnswer = z.output<typeof statusAnswer>["policy"];
+
+/** By whose word pods are judged where it is not the cluster's, and the classes of pods that something judges. */
+function policyLines(policy: PolicyAnswer): string[] {
+  if (policy === undefined) return [];
+  const { by, classes } = policy;
+  const word = { cluster: [], kept: ["", "policy is as it was kept: the cluster has not told yet"] }[by];
+  const rows = classes.map(({ number, pods, layers }) => {
+    const objectsOf = (direction: string): string =>
+      layers
+        .filter((layer) => layer.direction === direction)
+        .map(({ objects, otherwise }) => `${objects.join(" + ")}${otherwise === "audit" ? " (audit)" : ""}`)
+        .join("; ") || "open";
+    return [String(number), String(pods), objectsOf("egress"), objectsOf("ingress")];
+  });
+  return [
+    ...(word ?? ["", "it is not known yet who may talk to whom"]),
+    ...(rows.length === 0 ? [] : ["", formatTable(["CLASS", "PODS", "EGRESS", "INGRESS"], rows)]),
+  ];
 }
 
 /** Numbers beyond a million, as IPv6 blocks have them, rounded to a power of two. */

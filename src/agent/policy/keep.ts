@@ -23,6 +23,7 @@ import type { KeptPolicy } from "./kept.ts";
 import { createMemberships } from "./memberships.ts";
 import type { FindPod, PodPolicy } from "./pod-policy.ts";
 import type { PolicySource } from "./sources.ts";
+import { policyReport, type PolicyReport } from "./report.ts";
 import { createSubjects, type Judged } from "./subjects.ts";
 
 /** Longest that an ADD waits for the cluster to tell what judges its pod. */
@@ -58,6 +59,7 @@ export interface Policy extends PodPolicy {
   isWaiting: () => boolean;
   /** What the kernel was told last; undefined before the first pass that knew. */
   ruleset: () => PolicyRuleset | undefined;
+  report: () => PolicyReport;
   /** What the next agent is to have; undefined while the cluster has not told everything. */
   keepable: () => KeptPolicy | undefined;
 }
@@ -153,6 +155,16 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   }
 
   const turns = createTurns(pass);
+  const report = (): PolicyReport => {
+    const now = view();
+    return policyReport({
+      by: source.known() ? "cluster" : now === undefined ? "nobody" : "kept",
+      judged: judgedLast,
+      groups,
+      problems: [...(now?.objects.problems ?? []), ...judgedLast.flatMap(({ problems }) => problems)],
+      factsOf: compiler.factsOf,
+    });
+  };
 
   /** The class of a pod that is judged by the very same layers, which the kernel then holds. */
   const classOfTwin = (judged: Judged): number | undefined => {
@@ -172,6 +184,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     },
     isWaiting: () => view() === undefined,
     ruleset: () => held,
+    report,
     keepable: () =>
       source.known()
         ? {

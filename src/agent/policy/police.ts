@@ -11,6 +11,7 @@ import { startCutting } from "./cut.ts";
 import { keepPolicy, type Policy, startPolicy } from "./keep.ts";
 import { createPolicyFile, keptPolicyFile, readKeptPolicy } from "./kept.ts";
 import { type FindPod, openPolicy, type PodPolicy } from "./pod-policy.ts";
+import type { PolicyReport } from "./report.ts";
 import { followPolicy } from "./sources.ts";
 
 export interface PolicingDeps {
@@ -31,6 +32,8 @@ export interface Policing {
   /** What the API server says of a pod of this node has changed. */
   podsChanged: () => void;
   caches: () => CacheStatus[];
+  /** Undefined where there is no policy. */
+  report: () => PolicyReport | undefined;
   /** Settles when all following has ended. */
   done: Promise<unknown>;
 }
@@ -38,7 +41,14 @@ export interface Policing {
 /** Outside Kubernetes there is no policy; what an earlier agent had loaded is removed. */
 export async function withoutPolicing({ kernel }: Pick<PolicingDeps, "kernel">): Promise<Policing> {
   await kernel.policy.prune();
-  return { policy: openPolicy, loops: [], podsChanged: () => {}, caches: () => [], done: Promise.resolve() };
+  return {
+    policy: openPolicy,
+    loops: [],
+    podsChanged: () => {},
+    caches: () => [],
+    report: () => undefined,
+    done: Promise.resolve(),
+  };
 }
 
 /** Starts all of it. Where the cluster has not told everything yet, what was kept of it counts. @throws Fault "kernel-…" */
@@ -90,6 +100,7 @@ export async function startPolicing(
     loops: [doubting(keeping, policy), cutting.loop, writing],
     podsChanged: () => ask(),
     caches: source.caches,
+    report: policy.report,
     // What the last half second brought, too.
     done: Promise.all([source.done, keeping.done, writing.done])
       .then(writeDown)

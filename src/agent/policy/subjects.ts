@@ -5,6 +5,7 @@ import { type Attachment, attachmentKey, isWired, type Wired } from "../../ipam/
 import type { Pod } from "../../kube/core-objects.ts";
 import { layersOf } from "../../policy/layers.ts";
 import type { Layer, PolicyPod, Subject } from "../../policy/model.ts";
+import type { Problem } from "../../policy/problem.ts";
 import { policyPodOf } from "../../policy/policy-pod.ts";
 import type { ReadObjects } from "../../policy/read-objects.ts";
 import type { FindPod } from "./pod-policy.ts";
@@ -14,6 +15,8 @@ export interface Judged extends Subject {
   key: string;
   attachment: Wired;
   pod: PolicyPod;
+  /** Groups that an object binds it to and that it does not get. */
+  problems: readonly Problem[];
 }
 
 export interface SubjectsDeps {
@@ -71,8 +74,8 @@ export function createSubjects({ nodeName, findPod, known }: SubjectsDeps): Subj
     const key = attachmentKey(attachment);
     const before = made.get(key);
     if (before?.pod === pod && before.attachment === attachment) return before;
-    const { egress, ingress } = layersOf(pod, objects);
-    const judged = { key, attachment, pod, egress: egress.map(shared), ingress: ingress.map(shared) };
+    const { egress, ingress, problems } = layersOf(pod, objects);
+    const judged = { key, attachment, pod, problems, egress: egress.map(shared), ingress: ingress.map(shared) };
     made.set(key, judged);
     return judged;
   };
