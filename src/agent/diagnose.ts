@@ -10,6 +10,7 @@ import type { Kernel } from "../kernel/contract.ts";
 import type { FeatureReport } from "../kernel/features.ts";
 import type { AgentConfig } from "./config.ts";
 import type { Cluster } from "./cluster/cluster.ts";
+import type { Finding } from "./finding.ts";
 import { missingDropIns } from "./drop-ins.ts";
 import type { KeptMasquerade } from "./masquerade.ts";
 import { hostLinkPrefix, doomedGroup, reapingGroup } from "./plan.ts";
@@ -18,15 +19,6 @@ import { policyFindings } from "./policy/report.ts";
 import { releasesDirectory } from "./releases.ts";
 import type { Obstacle } from "./obstacles.ts";
 import type { Uplink } from "./uplink.ts";
-
-export interface Finding {
-  /** What was looked at. */
-  name: string;
-  /** "warn": pods are well, and something wants attention. "bad": pods are hurt, or will be. */
-  state: "ok" | "warn" | "bad";
-  says: string;
-  cure?: string;
-}
 
 export interface DiagnoseDeps {
   config: AgentConfig;

@@ -9,7 +9,7 @@ import type { Pool } from "../ipam/pool.ts";
 import type { CacheStatus } from "../kube/contract.ts";
 import { listen, prepareSocketPath, type StopListening } from "./connection.ts";
 import type { KernelLane } from "../kernel/contract.ts";
-import type { Finding } from "./diagnose.ts";
+import type { Finding } from "./finding.ts";
 import type { KeptMasquerade } from "./masquerade.ts";
 import { cidrFamily } from "../net/cidr.ts";
 import type { Policing } from "./policy/police.ts";

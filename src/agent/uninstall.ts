@@ -14,6 +14,7 @@ import type { AgentConfig } from "./config.ts";
 import { answers } from "./connection.ts";
 import { ownDropIns, syncDropIns } from "./drop-ins.ts";
 import { attachmentOfAlias, doomedGroup, doomOps, isHostLinkName, reapingGroup } from "./plan.ts";
+import { keptPolicyName } from "./policy/kept.ts";
 import { reapLinks } from "./reaper.ts";
 import { releasesDirectory } from "./releases.ts";
 import { statusSocket } from "./status.ts";
@@ -147,7 +148,13 @@ function removeFiles(files: readonly string[]): number {
 function stateFiles(directory: string): string[] {
   if (!existsSync(directory)) return [];
   return readdirSync(directory)
-    .filter((name) => name === stateFile || name.startsWith(`${stateFile}-`) || name.startsWith(`${stateFile}.`))
+    .filter(
+      (name) =>
+        name.includes(keptPolicyName) ||
+        name === stateFile ||
+        name.startsWith(`${stateFile}-`) ||
+        name.startsWith(`${stateFile}.`),
+    )
     .map((name) => join(directory, name));
 }
 

@@ -155,16 +155,6 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   }
 
   const turns = createTurns(pass);
-  const report = (): PolicyReport => {
-    const now = view();
-    return policyReport({
-      by: source.known() ? "cluster" : now === undefined ? "nobody" : "kept",
-      judged: judgedLast,
-      groups,
-      problems: [...(now?.objects.problems ?? []), ...judgedLast.flatMap(({ problems }) => problems)],
-      factsOf: compiler.factsOf,
-    });
-  };
 
   /** The class of a pod that is judged by the very same layers, which the kernel then holds. */
   const classOfTwin = (judged: Judged): number | undefined => {
@@ -184,7 +174,10 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     },
     isWaiting: () => view() === undefined,
     ruleset: () => held,
-    report,
+    report: () => {
+      const by = source.known() ? "cluster" : view() === undefined ? "nobody" : "kept";
+      return policyReport({ by, judged: judgedLast, groups, objects: view()?.objects, factsOf: compiler.factsOf });
+    },
     keepable: () =>
       source.known()
         ? {

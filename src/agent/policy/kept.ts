@@ -60,7 +60,8 @@ const fileSchema = z.object({
 });
 
 /** Where it lies below the agent's state directory. */
-export const keptPolicyFile = (state: string): string => join(state, "policy.json");
+export const keptPolicyName = "policy.json";
+export const keptPolicyFile = (state: string): string => join(state, keptPolicyName);
 
 /** Reads the file; undefined where there is none, or none that can be understood, which is logged: the cluster then has to tell first. */
 export async function readKeptPolicy(file: string, log: Log): Promise<KeptPolicy | undefined> {

@@ -31,7 +31,7 @@ const parts = (more: Partial<ReportParts> = {}): ReportParts => ({
     ["db-1", 101],
     ["web", 100],
   ]),
-  problems: [],
+  objects: { problems: [] },
   factsOf: () => ({ name: "i_1", leftOut: 0 }),
   ...more,
 });
@@ -51,7 +51,7 @@ void test("each class with its pods and objects; where all is well, one line say
 void test("a layer without room is bad, once; an object that does not count wants attention", () => {
   const problem = { object: "NetworkPolicy shop/web", path: "spec.ingress[0]", message: "nobody can read it" };
   const findings = policyFindings(
-    policyReport(parts({ factsOf: () => ({ name: "i_1", leftOut: 7 }), problems: [problem] })),
+    policyReport(parts({ factsOf: () => ({ name: "i_1", leftOut: 7 }), objects: { problems: [problem] } })),
   );
   assert.deepEqual(
     findings.map(({ state, says }) => [state, says]),
@@ -72,7 +72,7 @@ void test("whose word judges is told where it is not the cluster's", () => {
 
 void test("lists are bounded, and what is left out of them is counted", () => {
   const problems = Array.from({ length: 70 }, (_, n) => ({ object: `o${n}`, path: "spec", message: "bad" }));
-  const report = policyReport(parts({ problems }));
+  const report = policyReport(parts({ objects: { problems } }));
   assert.equal(report.problems.length, 64);
   assert.equal(report.more, 6);
   assert.match(policyFindings(report).at(-1)?.says ?? "", /^6 more/);

@@ -2,8 +2,9 @@
 
 import type { Compiler } from "../../policy/compile.ts";
 import type { Layer } from "../../policy/model.ts";
+import type { ReadObjects } from "../../policy/read-objects.ts";
 import type { Problem } from "../../policy/problem.ts";
-import type { Finding } from "../diagnose.ts";
+import type { Finding } from "../finding.ts";
 import type { Judged } from "./subjects.ts";
 
 /** Classes, problems and layers in one report; the rest is counted. */
@@ -32,11 +33,12 @@ export interface ReportParts {
   judged: readonly Judged[];
   /** By attachment. */
   groups: ReadonlyMap<string, number>;
-  problems: readonly Problem[];
+  objects: Pick<ReadObjects, "problems"> | undefined;
   factsOf: Compiler["factsOf"];
 }
 
-export function policyReport({ by, judged, groups, problems, factsOf }: ReportParts): PolicyReport {
+export function policyReport({ by, judged, groups, objects, factsOf }: ReportParts): PolicyReport {
+  const problems = [...(objects?.problems ?? []), ...judged.flatMap((one) => one.problems)];
   const byClass = Map.groupBy(judged, ({ key }) => groups.get(key) ?? 0);
   const classes = [...byClass]
     .toSorted(([a], [b]) => a - b)
@@ -46,7 +48,7 @@ export function policyReport({ by, judged, groups, problems, factsOf }: ReportPa
     const { leftOut } = factsOf(layer);
     return leftOut === 0 ? [] : [{ layer: layer.id, leftOut }];
   });
-  const lists = { classes, cut, problems: [...problems] };
+  const lists = { classes, cut, problems };
   return {
     by,
     classes: lists.classes.slice(0, listedMax),
