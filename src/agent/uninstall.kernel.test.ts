@@ -11,6 +11,7 @@ import { Fault, isFault } from "../base/fault.ts";
 import { silentLog } from "../base/log.ts";
 import type { Kernel } from "../kernel/contract.ts";
 import { openKernel } from "../kernel/kernel.ts";
+import { keptPolicyName } from "./policy/kept.ts";
 import { uninstall } from "./uninstall.ts";
 
 interface Served {
@@ -65,7 +66,10 @@ test("a node without pods is left as if Fairlead had never been there; what is n
   await agent.add({ netns: pod.path });
   await agent.cni("DEL", { netns: pod.path });
   await agent.stop();
-  const { cniConf, cniBin, etc } = agent.config.paths;
+  const { cniConf, cniBin, etc, state } = agent.config.paths;
+  // What an agent in a cluster leaves beside the rest.
+  writeFileSync(join(state, keptPolicyName), "{}");
+  agent.node.run("nft", "add", "table", "inet", "fairlead-policy");
   writeFileSync(join(cniConf, "99-loopback.conf"), "{}");
   writeFileSync(join(cniBin, "bridge"), "");
   writeFileSync(join(etc, "systemd/network/99-default.link"), "");
