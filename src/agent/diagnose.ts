@@ -15,7 +15,7 @@ import { missingDropIns } from "./drop-ins.ts";
 import type { KeptMasquerade } from "./masquerade.ts";
 import { hostLinkPrefix, doomedGroup, reapingGroup } from "./plan.ts";
 import type { Policing } from "./policy/police.ts";
-import { policyFindings } from "./policy/report.ts";
+import { bypassFindings, policyFindings } from "./policy/report.ts";
 import { releasesDirectory } from "./releases.ts";
 import type { Obstacle } from "./obstacles.ts";
 import type { Uplink } from "./uplink.ts";
@@ -92,9 +92,9 @@ async function lookAtFeatures({ features }: DiagnoseDeps): Promise<Finding[]> {
   return orOk(problems, "kernel", `has all of ${reports.length} features`);
 }
 
-function lookAtPolicy({ policy }: DiagnoseDeps): Finding[] {
+async function lookAtPolicy({ policy, kernel }: DiagnoseDeps): Promise<Finding[]> {
   const report = policy();
-  return report === undefined ? [] : policyFindings(report);
+  return report === undefined ? [] : [...policyFindings(report), ...bypassFindings(await kernel.node.links())];
 }
 
 function lookAtLoops({ loops }: DiagnoseDeps): Finding[] {

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { testWired } from "../../../test/store.contract.ts";
 import type { Layer } from "../../policy/model.ts";
-import { policyFindings, policyReport, type ReportParts } from "./report.ts";
+import { bypassFindings, policyFindings, policyReport, type ReportParts } from "./report.ts";
 import type { Judged } from "./subjects.ts";
 
 const layer = (id: string, objects: string[]): Layer => ({
@@ -68,6 +68,13 @@ void test("a layer without room is bad, once; an object that does not count want
 void test("whose word judges is told where it is not the cluster's", () => {
   const states = (["kept", "nobody"] as const).map((by) => policyFindings(policyReport(parts({ by })))[0]?.state);
   assert.deepEqual(states, ["warn", "bad"]);
+});
+
+void test("kube-proxy in IPVS mode goes round policy, and is told", () => {
+  assert.deepEqual(bypassFindings([{ name: "eth0" }]), []);
+  const [finding] = bypassFindings([{ name: "eth0" }, { name: "kube-ipvs0" }]);
+  assert.equal(finding?.state, "bad");
+  assert.match(finding?.cure ?? "", /mode nftables or iptables/);
 });
 
 void test("lists are bounded, and what is left out of them is counted", () => {
