@@ -4,6 +4,8 @@ import { crowdTests } from "./crowd.ts";
 import { hostNetworkTests } from "./host-network.ts";
 import { meshTests } from "./mesh.ts";
 import { nameTests } from "./names.ts";
+import { policyTests } from "./policy.ts";
+import { policyServiceTests } from "./policy-services.ts";
 import { probeTests } from "./probes.ts";
 import { serviceTests } from "./services.ts";
 import type { Part } from "./suite.ts";
@@ -22,5 +24,11 @@ export const allParts: readonly Part[] = [
   upheavalTests,
 ];
 
+/** Policy, which the reference plugins know nothing of. */
+export const policyParts: readonly Part[] = [policyTests, policyServiceTests];
+
 /** What kube-proxy has a hand in. */
 export const proxyParts: readonly Part[] = [hostNetworkTests, serviceTests, nameTests];
+
+/** What kube-proxy has a hand in of that. */
+export const policyProxyParts: readonly Part[] = [policyServiceTests];
