@@ -2,12 +2,13 @@
 
 import { agentTests } from "./agents.ts";
 import { identityTests } from "./identities.ts";
-import { allParts } from "./parts.ts";
+import { allParts, policyParts } from "./parts.ts";
 import { onCluster } from "./suite.ts";
 import { uninstallTests } from "./uninstall.ts";
 
 onCluster("Fairlead, nftables", { network: "fairlead", proxyMode: "nftables" }, [
   ...allParts,
+  ...policyParts,
   identityTests,
   agentTests,
   uninstallTests,
