@@ -119,9 +119,9 @@ make_app() {
 }
 
 # Compiles what agent, controller and tool import, as each of their users, inside the tree: that shows too that the tree is whole.
-# A seed and a collector that keeps to one thread take chance out of the result, and streams of the same kinds everywhere: Node loads
+# A seed, one thread for collector and compiler, and no collection by the clock take chance out of the result, and streams of the same kinds everywhere: Node loads
 # other code for a pipe than for a file, and that shows in it. Node takes a result only where it was made under the same flags and on
-# the like of its processor; the two flags do not count. Elsewhere it compiles: 20 MB more, as fast.
+# the like of its processor; these flags do not count. Elsewhere it compiles: 20 MB more, as fast.
 compile_ahead() {
   flags=$(sed -n 's/^exec "$node" \(.*\) "$root\/src\/main.ts" "$@"$/\1/p' bin/fairlead)
   [ -n "$flags" ] || refuse "bin/fairlead has no line that starts Node as expected; fit tools/image.sh to it."
@@ -133,7 +133,7 @@ compile_ahead() {
   for uid in 0 "$nonroot_uid"; do
     # shellcheck disable=SC2086 # the flags are words
     said=$(env -i PATH="$PATH" NODE_COMPILE_CACHE="/$cache" chroot --userspec="$uid:$uid" "$out/whole" "/$home/node_modules/.bin/node" \
-      $flags --random-seed=1 --single-threaded-gc --input-type=module-typescript --eval "$(cat tools/image/compile.ts)" \
+      $flags --random-seed=1 --single-threaded-gc --no-concurrent-recompilation --no-memory-reducer --input-type=module-typescript --eval "$(cat tools/image/compile.ts)" \
       2>"$out/compile.log" </dev/null) || {
       tail -n 20 "$out/compile.log" >&2
       refuse "the tree does not run in a chroot as user $uid (its words are above)."
