@@ -66,6 +66,37 @@ void test("an agent that starts in an outage judges by what an earlier one knew"
   assert.equal(second.of([held(attachment)], read([isolating]))[0]?.ingress.length, 1);
 });
 
+void test("a pod that nobody knows is closed by whatever could be about it, a member of nothing, and not remembered", () => {
+  const objects = read([isolating]);
+  const subjects = createSubjects({ nodeName: "a", findPod: () => undefined, known: new Map() });
+  const [closed] = subjects.of([held(attachment)], objects);
+  assert.equal(closed?.isKnown, false);
+  assert.deepEqual(
+    closed.ingress.map(({ rules, otherwise }) => [rules.length, otherwise]),
+    [[0, "deny"]],
+  );
+  assert.deepEqual(closed.egress, []);
+  assert.deepEqual([...subjects.pods()], [], "what is not known is not kept");
+  assert.deepEqual(
+    subjects.of([held(attachment)], read([]))[0]?.ingress,
+    [],
+    "in a namespace without policy it is open",
+  );
+});
+
+void test("a new sandbox of a pod is judged by what was known of the last one, while nobody else says", () => {
+  let object: Pod | undefined = podWith({ app: "web" });
+  const subjects = createSubjects({ nodeName: "a", findPod: () => object, known: new Map() });
+  const objects = read([isolating]);
+  subjects.of([held(attachment)], objects);
+  object = undefined;
+  const next = testWired({ containerId: "c9", pod: { namespace: "shop", name: "web-0", uid: "u1" } });
+  subjects.of([], objects);
+  const [judged] = subjects.of([held(next)], objects);
+  assert.equal(judged?.isKnown, true);
+  assert.deepEqual(judged.pod.labels, { app: "web" });
+});
+
 void test("what has not changed is the same object, layers of equal ids are shared", () => {
   const other = testWired({ containerId: "c2", pod: { namespace: "shop", name: "web-1", uid: "u2" } });
   const subjects = createSubjects({ nodeName: "a", findPod: () => podWith({ app: "web" }), known: new Map() });
@@ -94,19 +125,12 @@ void test("a pod of this node is a member before the controller says so, once; o
     const judged = createSubjects({ nodeName: "a", findPod, known: new Map() }).of([held(attachment)], objects);
     const membershipsOf = createMemberships();
     const known = new Map([[present(key, "membership"), told]]);
-    const all = membershipsOf(
-      known,
-      judged.map(({ pod }) => pod),
-      objects,
-    );
+    const own = { pods: judged.map(({ pod }) => pod), addresses: new Set(attachment.addresses) };
+    const all = membershipsOf(known, own, objects);
     return (all.get(present(key, "membership")) ?? []).map((member) => member.address);
   };
   assert.deepEqual(membersBy("Running", []), attachment.addresses);
   assert.deepEqual(membersBy("Running", [{ address, ports: [] }]), attachment.addresses);
   assert.deepEqual(membersBy("Succeeded", []), []);
-  assert.deepEqual(
-    membersBy("Succeeded", [{ address, ports: [] }]),
-    [address],
-    "what the controller says stays its word",
-  );
+  assert.deepEqual(membersBy("Succeeded", [{ address, ports: [] }]), [], "whose address it is the node knows best");
 });
