@@ -15,7 +15,7 @@ import type { ReleasesDeps } from "./releases.ts";
 import { startRepair } from "./repair.ts";
 import type { AgentOptions } from "./options.ts";
 import type { Place } from "./place.ts";
-import { type Policing, startPolicing, withoutPolicing } from "./policy/police.ts";
+import { type Policing, preparePolicing, withoutPolicing } from "./policy/police.ts";
 import type { Station } from "./station.ts";
 import { type CallDeps, detachCallOf } from "./server.ts";
 import type { KeptUplink } from "./uplink.ts";
@@ -107,7 +107,10 @@ export function policingOf(
 ): Promise<Policing> {
   if (kube === undefined || cluster === undefined) return withoutPolicing({ kernel });
   const deps = { kernel, pool, nodeName: config.node.name, stateDirectory: config.paths.state };
-  return startPolicing({ ...deps, log, metrics, signal, onPass }, { kube, findPod: cluster.podOf });
+  return preparePolicing(
+    { ...deps, log, metrics, signal, onPass },
+    { kube, findPod: cluster.podOf, podsKnown: cluster.podsKnown },
+  );
 }
 
 /** Everything of ours on the host's disk beside the state; the conflist, which brings pods, last. */

@@ -17,7 +17,7 @@ export interface RepairDeps {
   kernel: Kernel;
   pool: Pool;
   uplink: () => Uplink;
-  policy: Pick<PodPolicy, "groupOf">;
+  policy: Pick<PodPolicy, "groupOf" | "linkRepaired">;
   log: Log;
   metrics: Pick<Metrics, "repaired">;
 }
@@ -49,6 +49,8 @@ export async function repair(deps: RepairDeps): Promise<void> {
     const held = pool.find(attachment);
     if (held?.attachment !== attachment || held.state !== "ready" || held.leaving) continue;
     await unlessGone(applyAll(kernel.node, ops));
+    // What came in while it was not judged by its class goes on otherwise.
+    if (ops.some((one) => one.op === "link.set" && one.group !== undefined)) policy.linkRepaired();
     log.warn({ attachment: attachmentKey(attachment), repaired: ops.map(({ op }) => op) }, "repaired");
     metrics.repaired("wire", ops.length);
   }

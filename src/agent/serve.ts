@@ -79,7 +79,6 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
   let policing: Policing | undefined;
   try {
     policing = await policingOf(options, { station, metrics, signal: loopStop.signal, onPass });
-    for (const loop of policing.loops) start(loop);
     const deps = createDeps(options, {
       pool,
       metrics,
@@ -95,6 +94,7 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
     });
     start(startReaper(deps, loopStop.signal, onPass));
     await recover({ ...deps, bootId: await readBootId(), now });
+    for (const loop of policing.begin()) start(loop);
     releases = startReleases(releasesDeps(options, deps), loopStop.signal, onPass);
     start(releases.loop);
     await releases.applied();
@@ -132,7 +132,7 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
   } finally {
     loopStop.abort();
     await Promise.all([...loops.values()].map((loop) => loop.done));
-    await policing?.done;
+    await policing?.ended();
   }
 }
 

@@ -126,6 +126,8 @@ export function followCluster(cluster: Cluster, deps: FollowDeps): Loop[] {
     if (change !== "peers") publishing.trigger();
     if (change === "self" || change === "all") blocks.trigger();
   });
+  // What came before this listener did.
+  deps.podsChanged();
   pool.watch(() => publishing.trigger());
   return [publishing, blocks];
 }

@@ -31,6 +31,37 @@ export function layersOf(pod: JudgedPod, objects: ReadObjects): PodLayers {
   return { egress: layers("egress"), ingress: layers("ingress"), problems: groups.problems };
 }
 
+/**
+ * The layers of a pod of which nothing is known but its namespace: whatever could be about it closes it, until more is known. None where
+ * nothing in the namespace isolates anybody.
+ */
+export function layersOfUnknown(namespace: string, objects: ReadObjects): PodLayers {
+  const policies = objects.networkPolicies.get(namespace) ?? [];
+  const bindings = objects.bindings.get(namespace) ?? [];
+  const closed = (kind: Layer["kind"], direction: Direction, about: readonly { title: string }[]): Layer[] =>
+    about.length === 0
+      ? []
+      : [
+          {
+            kind,
+            direction,
+            id: `${direction} of a pod that is not known, closed by ${about.map(({ title }) => title).join(", ")}`,
+            objects: about.map(({ title }) => title),
+            otherwise: "deny",
+            rules: [],
+          },
+        ];
+  const layers = (direction: Direction): Layer[] => [
+    ...closed(
+      "networkPolicy",
+      direction,
+      policies.filter((policy) => policy[direction] !== undefined),
+    ),
+    ...closed("groups", direction, bindings),
+  ];
+  return { egress: layers("egress"), ingress: layers("ingress"), problems: [] };
+}
+
 function policyLayer(
   policies: readonly ReadRules[],
   direction: Direction,

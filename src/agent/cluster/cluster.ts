@@ -45,6 +45,8 @@ export interface Cluster {
   admit: (pod: SandboxPod) => Promise<Pod | undefined>;
   /** The object of a sandbox's pod, as the API server has told of it last. */
   podOf: FindPod;
+  /** All pods of this node have been listed. */
+  podsKnown: () => boolean;
   /** The API server has the pod on this node, or has not been heard yet. */
   podLives: (pod: SandboxPod) => boolean;
   /** Starts to publish the attachments of the pool, until `signal` aborts. */
@@ -182,6 +184,7 @@ export function joinCluster(options: ClusterOptions): Cluster {
     },
     admit: createAdmission({ kube, cache: ownPods, nodeName, log, signal, clock: () => performance.now() }),
     podOf,
+    podsKnown: () => ownPods.synced(),
     podLives: (sandbox) => !ownPods.synced() || podOf(sandbox) !== undefined,
     publish: (pool, until) =>
       startLoop({

@@ -4,7 +4,7 @@ import type { Log } from "../../base/log.ts";
 import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import { conntrackAddressesMax, type Connection, type Conntrack } from "../../kernel/contract.ts";
 import type { Ip } from "../../net/ip.ts";
-import { createJudge } from "../../policy/judge.ts";
+import { createJudge, type Judge } from "../../policy/judge.ts";
 import type { Model, Packet } from "../../policy/model.ts";
 
 export interface CutDeps {
@@ -13,30 +13,34 @@ export interface CutDeps {
 }
 
 export interface Cutting {
-  loop: Loop;
-  /** From now on connections are judged by this model: looked at at once, and once more for what was on its way meanwhile. */
-  judgeBy: (model: Model) => void;
+  /** One walk, where one is due. */
+  sync: () => Promise<void>;
+  /** What the kernel is about to judge by: what this allows is not cut any more. */
+  expect: (model: Model) => void;
+  /** What the kernel judges by now; `isNarrower`: connections may be open that it denies, which are looked for. */
+  judgeBy: (model: Model, isNarrower: boolean) => void;
 }
 
 /** The table of connections is walked at most that often. */
 const walkEveryMs = 1_000;
-/** Walks after a change of the model. */
+/** Walks after a change: the second for what was on its way meanwhile. */
 const walksMax = 2;
 
-/** Starts the loop that cuts. */
-export function startCutting(
-  { conntrack, log }: CutDeps,
-  signal: AbortSignal,
-  onPass: (pass: LoopPass) => void,
-): Cutting {
-  let model: Model | undefined;
+/** Prepares what cuts; `wake` asks for a walk. */
+export function prepareCutting({ conntrack, log }: CutDeps, wake: () => void): Cutting {
+  /** Both must deny what is cut: a connection can begin while the one becomes the other. */
+  let [now, coming]: (Model | undefined)[] = [];
   let walks = 0;
   const sync = async (): Promise<void> => {
-    if (model === undefined || walks === 0) return;
+    if (now === undefined || walks === 0) return;
     const left = walks - 1;
     walks = 0;
     try {
-      const cut = await cutDenied(model, conntrack);
+      const cut = await cutDenied(
+        now,
+        conntrack,
+        createNewest(() => [now, coming]),
+      );
       if (cut > 0) log.info({ connections: cut }, "connections cut: policy no longer allows them");
     } catch (error) {
       walks = walksMax;
@@ -44,38 +48,54 @@ export function startCutting(
     }
     if (walks === 0 && left > 0) {
       walks = left;
-      loop.trigger();
+      wake();
     }
   };
-  const loop = startLoop({
-    name: "cut",
-    minMs: walkEveryMs,
-    retryMs: 500,
-    retryMaxMs: 10_000,
-    maxMs: 60_000,
-    sync,
-    signal,
-    onPass,
-  });
   return {
-    loop,
-    judgeBy: (next) => {
-      model = next;
+    sync,
+    expect: (model) => {
+      coming = model;
+    },
+    judgeBy: (model, isNarrower) => {
+      now = model;
+      coming = undefined;
+      if (!isNarrower) return;
       walks = walksMax;
-      loop.trigger();
+      wake();
     },
   };
 }
 
-/** One walk for each `conntrackAddressesMax` addresses: gives how many connections of this node's pods were cut. */
-export async function cutDenied(model: Model, conntrack: Pick<Conntrack, "cut">): Promise<number> {
+/** Starts the loop that cuts. */
+export function startCutting({ sync }: Cutting, signal: AbortSignal, onPass: (pass: LoopPass) => void): Loop {
+  const pace = { minMs: walkEveryMs, retryMs: 500, retryMaxMs: 10_000, maxMs: 60_000 };
+  return startLoop({ name: "cut", ...pace, sync, signal, onPass });
+}
+
+/** Gives what asks the newest models, which can change while the table is walked: true where each of them denies. */
+function createNewest(models: () => readonly (Model | undefined)[]): (packet: Packet) => boolean {
+  const judges = new WeakMap<Model, Judge>();
+  return (packet) =>
+    models().every((model) => {
+      if (model === undefined) return true;
+      const judge = judges.get(model) ?? createJudge(model);
+      judges.set(model, judge);
+      return !judge.verdict(packet).passes;
+    });
+}
+
+/** One walk for each `conntrackAddressesMax` addresses of the model's pods: gives how many connections were cut. */
+export async function cutDenied(
+  model: Model,
+  conntrack: Pick<Conntrack, "cut">,
+  isDenied: (packet: Packet) => boolean,
+): Promise<number> {
   const judged = model.subjects.filter(({ egress, ingress }) => egress.length + ingress.length > 0);
   const addresses = judged.flatMap(({ pod }): readonly Ip[] => pod.addresses);
-  const judge = createJudge(model);
   let gone = 0;
   for (let at = 0; at < addresses.length; at += conntrackAddressesMax) {
     const some = addresses.slice(at, at + conntrackAddressesMax);
-    gone += await conntrack.cut(some, (connection) => !judge.verdict(firstPacket(connection)).passes);
+    gone += await conntrack.cut(some, (connection) => isDenied(firstPacket(connection)));
   }
   return gone;
 }

@@ -2,8 +2,7 @@
 
 import { isDeepStrictEqual } from "node:util";
 import { present } from "../../base/assert.ts";
-import { Fault } from "../../base/fault.ts";
-import { pause } from "../../base/pause.ts";
+import { isFault } from "../../base/fault.ts";
 import type { Log } from "../../base/log.ts";
 import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import type { Metrics } from "../../base/metrics.ts";
@@ -14,24 +13,21 @@ import type { Kernel, Link } from "../../kernel/contract.ts";
 import { createCompiler } from "../../policy/compile.ts";
 import { createClasses, firstClass } from "../../policy/compile-classes.ts";
 import { memberChanges, withCarried } from "../../policy/compile-changes.ts";
-import type { Memberships, Model } from "../../policy/model.ts";
-import { readObjects, type ReadObjects } from "../../policy/read-objects.ts";
+import { elementsOf } from "../../policy/compile-sets.ts";
+import { indexMembers } from "../../policy/members.ts";
+import { neededMemberships, type ReadObjects } from "../../policy/read-objects.ts";
 import type { PolicyRuleset } from "../../policy/ruleset.ts";
 import { openGroup } from "../plan.ts";
 import { unlessGone } from "../wire.ts";
+import type { Cutting } from "./cut.ts";
 import type { KeptPolicy } from "./kept.ts";
-import { createMemberships } from "./memberships.ts";
+import { createMemberships, type OwnPods } from "./memberships.ts";
 import type { FindPod, PodPolicy } from "./pod-policy.ts";
-import type { PolicySource } from "./sources.ts";
 import { policyReport, type PolicyReport } from "./report.ts";
+import type { PolicySource } from "./sources.ts";
 import { createSubjects, type Judged } from "./subjects.ts";
-
-/** Longest that an ADD waits for the cluster to tell what judges its pod. */
-const knownWithinMs = 5_000;
-/** How long a start waits for the cluster's word before what was kept counts: it can be older than what the kernel holds. */
-const keptAfterMs = 3_000;
-/** How often it is looked whether that time has come: no event tells. */
-const waitingMs = 100;
+import { createTurns } from "./turns.ts";
+import { createView, type View, viewWithin, waitingMs } from "./view.ts";
 
 export interface PolicyDeps {
   kernel: Kernel;
@@ -44,8 +40,7 @@ export interface PolicyDeps {
   log: Log;
   metrics: Pick<Metrics, "repaired">;
   signal: AbortSignal;
-  /** Called after each pass by which connections may no longer pass that did, with what the kernel judges by from then on. */
-  onNarrowed: (model: Model) => void;
+  cutting: Pick<Cutting, "expect" | "judgeBy">;
 }
 
 export interface Policy extends PodPolicy {
@@ -64,15 +59,9 @@ export interface Policy extends PodPolicy {
   keepable: () => KeptPolicy | undefined;
 }
 
-/** Everything that one pass decides by. */
-interface View {
-  objects: ReadObjects;
-  told: Memberships;
-}
-
 /** Keeps the policy of the attachments of a pool. Nothing is done before the first pass. */
 export function keepPolicy(deps: PolicyDeps): Policy {
-  const { kernel, pool, nodeName, source, findPod, kept, log, metrics } = deps;
+  const { kernel, pool, nodeName, source, findPod, kept, metrics, cutting } = deps;
   const subjects = createSubjects({ nodeName, findPod, known: kept?.pods ?? new Map() });
   const classes = createClasses(kept?.classes);
   const compiler = createCompiler();
@@ -82,48 +71,43 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   /** The pods of the last pass, by whose layers the kernel judges. */
   let judgedLast: readonly Judged[] = [];
   let held: PolicyRuleset | undefined;
-  /** The cluster has said something that no pass has taken in yet. */
-  let isStale = true;
-  /** The next pass has something to do; else it is a look at the kernel. */
-  let isAsked = true;
-  /** The kernel may not hold what it was told: the next pass has to look, whatever else it has to do. */
-  let isDoubtful = true;
   const view = createView(source, kept);
+  /**
+   * What the next pass has to do. `stale`: take in what the cluster has said. `asked`: anything at all; else it is a look at the kernel.
+   * `look`: see what the kernel holds, whatever it was told. `cut`: have connections looked for that should not be.
+   */
+  const due = { stale: true, asked: true, look: true, cut: true };
 
   async function pass(): Promise<void> {
-    const look = { isDue: isDoubtful || !isAsked, isAll: !isAsked };
-    isStale = false;
-    isAsked = false;
-    isDoubtful = false;
+    const look = { isDue: due.look || !due.asked, isAll: !due.asked };
+    Object.assign(due, { stale: false, asked: false, look: false });
     try {
       const now = view();
       if (now === undefined) return void (await kernel.policy.prepare());
       await passBy(now, look);
     } catch (error) {
-      isStale = true;
-      isAsked = true;
-      isDoubtful = true;
+      // It may have gone half the way: what had been open before is looked for when it has gone the whole of it.
+      Object.assign(due, { stale: true, asked: true, look: true, cut: true });
       throw error;
     }
   }
 
   async function passBy({ objects, told }: View, look: { isDue: boolean; isAll: boolean }): Promise<void> {
     const judged = subjects.of(pool.all(), objects);
-    const ours = new Map(judged.map((one) => [one.attachment.wire.hostIndex, one]));
-    const links = (await kernel.node.links()).filter(({ index }) => ours.has(index));
-    const carried = new Set(links.map(({ group }) => group).filter((group) => group >= firstClass));
+    const [links, nodeAddresses] = await Promise.all([kernel.node.links(), kernel.node.addresses()]);
+    const placed = placedOn(links, judged);
+    const carried = new Set(placed.map(({ group }) => group).filter((group) => group >= firstClass));
     const assigned = classes.assign(judged, carried);
-    const memberships = membershipsOf(
-      told,
-      [...judged].map(({ pod }) => pod),
-      objects,
-    );
+    const memberships = membershipsOf(told, ownPods(judged), objects);
     const ruleset = compiler.compile({
-      subjects: assigned.map(({ subject, classNumber }) => ({ subject, classNumber })),
+      subjects: assigned,
       memberships,
       links: new Set(judged.map(({ attachment }) => attachment.wire.hostLink)),
       groupsJudgeOwnNode: false,
     });
+    const nodes = new Map([[nodeName, nodeAddresses.map(({ address }) => address)]]);
+    const model = { subjects: judged, nodes, memberships, groupsJudgeOwnNode: false };
+    cutting.expect(model);
     // What links still carry stays until they are moved.
     const before = held;
     const both = before === undefined ? ruleset : withCarried(before, ruleset, carried);
@@ -132,32 +116,20 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     groups.clear();
     for (const { subject, classNumber } of assigned) groups.set(subject.key, classNumber);
     judgedLast = judged;
-    const moved = await move(links, ours);
+    const moved = await moveLinks(placed, groups, deps);
     if (both !== ruleset) await kernel.policy.ensure(ruleset, "as left");
     held = ruleset;
     if (hasChanged && look.isAll) metrics.repaired("policy", 1);
-    if (!moved && !isNarrower(before, ruleset)) return;
-    const nodes = new Map([[nodeName, (await kernel.node.addresses()).map(({ address }) => address)]]);
-    deps.onNarrowed({ subjects: judged, nodes, memberships, groupsJudgeOwnNode: false });
-  }
-
-  async function move(links: readonly Link[], ours: ReadonlyMap<number, Judged>): Promise<boolean> {
-    const moves = links.flatMap(({ index, group }) => {
-      const to = groups.get(ours.get(index)?.key ?? "");
-      // Below are links on their way out.
-      return to === undefined || to === group || group < openGroup ? [] : [{ index, to }];
-    });
-    for (const { index, to } of moves) {
-      await unlessGone(applyAll(kernel.node, [{ op: "link.set", link: index, group: to }]));
-    }
-    if (moves.length > 0) log.info({ pods: moves.length }, "pods changed their class");
-    return moves.length > 0;
+    const wasDamaged = hasChanged && look.isDue;
+    cutting.judgeBy(model, due.cut || moved || wasDamaged || isNarrower(before, ruleset));
+    due.cut = false;
   }
 
   const turns = createTurns(pass);
 
   /** The class of a pod that is judged by the very same layers, which the kernel then holds. */
   const classOfTwin = (judged: Judged): number | undefined => {
+    if (due.stale || turns.isBusy() || held === undefined) return undefined;
     if (judged.egress.length + judged.ingress.length === 0) return openGroup;
     const twin = judgedLast.find((one) => one.key !== judged.key && sameLayers(one, judged));
     return twin && groups.get(twin.key);
@@ -166,11 +138,15 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   return {
     sync: () => turns.next(),
     changed: (what) => {
-      isStale ||= what === "cluster";
-      isAsked = true;
+      due.stale ||= what === "cluster";
+      due.asked = true;
     },
     doubt: () => {
-      isDoubtful = true;
+      due.look = true;
+    },
+    linkRepaired: () => {
+      due.cut = true;
+      due.asked = true;
     },
     isWaiting: () => view() === undefined,
     ruleset: () => held,
@@ -190,57 +166,96 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     groupOf: (id) => groups.get(attachmentKey(id)),
     enter: async (attachment, pod) => {
       subjects.remember(attachment, pod);
-      const now = await viewWithin(view, source, deps.signal);
-      const judged = subjects.one(attachment, now.objects);
+      const { objects } = await viewWithin(view, source, deps.signal);
+      const judged = subjects.one(attachment, objects);
       if (judged === undefined) return openGroup;
-      const known = isStale || turns.isBusy() || held === undefined ? undefined : classOfTwin(judged);
-      if (known === undefined) await turns.next();
-      else groups.set(judged.key, known);
-      return present(groups.get(judged.key), `class of ${judged.key}`);
+      const known = classOfTwin(judged);
+      if (known === undefined || held === undefined || !(await admitted(judged, { kernel, held, objects }))) {
+        await turns.next();
+        return present(groups.get(judged.key), `class of ${judged.key}`);
+      }
+      groups.set(judged.key, known);
+      return known;
     },
     settle: async (attachment) => {
-      if (isStale) await turns.next();
-      else await turns.idle();
+      await turns.idle();
+      if (due.stale) await turns.next();
       return groups.get(attachmentKey(attachment));
     },
   };
 }
 
-/**
- * Policy as the cluster tells it once it has told everything. Until then as it was kept, where the API server does not answer;
- * undefined while that is not sure, and where nothing was kept.
- */
-function createView(source: PolicySource, kept: KeptPolicy | undefined): () => View | undefined {
-  const startedMs = performance.now();
-  const keptView = kept && { objects: readObjects(kept.objects), told: kept.memberships };
-  return () => {
-    if (!source.known()) {
-      return source.failing() || performance.now() - startedMs > keptAfterMs ? keptView : undefined;
-    }
-    return { objects: source.read(), told: source.memberships() };
+/** The node's links of judged pods, each with its pod. */
+interface Placed extends Pick<Link, "index" | "group"> {
+  judged: Judged;
+}
+
+function placedOn(links: readonly Link[], judged: readonly Judged[]): Placed[] {
+  const byIndex = new Map(judged.map((one) => [one.attachment.wire.hostIndex, one]));
+  return links.flatMap(({ index, group }) => {
+    const one = byIndex.get(index);
+    return one === undefined ? [] : [{ index, group, judged: one }];
+  });
+}
+
+function ownPods(judged: readonly Judged[]): OwnPods {
+  return {
+    pods: judged.filter(({ isKnown }) => isKnown).map(({ pod }) => pod),
+    addresses: new Set(judged.flatMap(({ attachment }) => attachment.addresses)),
   };
 }
 
-/** @throws Fault "policy-unknown" where neither the cluster nor what was kept tells in time */
-async function viewWithin(view: () => View | undefined, source: PolicySource, signal: AbortSignal): Promise<View> {
-  const endMs = performance.now() + knownWithinMs;
-  for (let now = view(); ; now = view()) {
-    if (now !== undefined) return now;
-    if (performance.now() >= endMs || signal.aborted) break;
-    await pause(waitingMs, signal);
+/** Gives each link its pod's class; true where one had another. */
+async function moveLinks(
+  placed: readonly Placed[],
+  groups: ReadonlyMap<string, number>,
+  { kernel, pool, log }: Pick<PolicyDeps, "kernel" | "pool" | "log">,
+): Promise<boolean> {
+  let moved = 0;
+  for (const { index, group, judged } of placed) {
+    const to = groups.get(judged.key);
+    // Below are links on their way out.
+    if (to === undefined || to === group || group < openGroup) continue;
+    // Looked at again now: a link that DEL has doomed meanwhile stays so.
+    const held = pool.find(judged.attachment);
+    if (held?.attachment !== judged.attachment || held.leaving) continue;
+    await unlessGone(applyAll(kernel.node, [{ op: "link.set", link: index, group: to }]));
+    moved += 1;
   }
-  throw new Fault(
-    "policy-unknown",
-    `it is not known yet which policies judge this pod: ${source.missing()}; try again`,
+  if (moved > 0) log.info({ pods: moved }, "pods changed their class");
+  return moved > 0;
+}
+
+/** Puts a pod into the sets that the kernel holds, without a pass; false where that cannot be. */
+async function admitted(
+  { pod, attachment, isKnown }: Judged,
+  { kernel, held, objects }: { kernel: Kernel; held: PolicyRuleset; objects: ReadObjects },
+): Promise<boolean> {
+  const index = indexMembers(isKnown ? [pod] : [], objects);
+  const members = new Map(neededMemberships(objects).map((one) => [one.key, index.membersOf(one)]));
+  const add = new Map(
+    [...held.memberSets].flatMap(([name, set]) => {
+      const elements = elementsOf(set, members.get(set.membership) ?? []);
+      return elements.length === 0 ? [] : [[name, elements] as const];
+    }),
   );
+  try {
+    await Promise.all([
+      ...(add.size === 0 ? [] : [kernel.policy.change({ add })]),
+      kernel.policy.admit([attachment.wire.hostLink]),
+    ]);
+    return true;
+  } catch (error) {
+    if (isFault(error, "kernel-missing")) return false;
+    throw error;
+  }
 }
 
 /** Starts the loop that keeps it. */
 export function startPolicy({ sync, isWaiting }: Policy, signal: AbortSignal, onPass: (pass: LoopPass) => void): Loop {
-  // Events of one cause come within a few milliseconds.
   return startLoop({
     name: "policy",
-    minMs: 5,
+    minMs: 5, // events of one cause come within a few milliseconds
     retryMs: 200,
     retryMaxMs: 10_000,
     maxMs: () => (isWaiting() ? waitingMs : 30_000),
@@ -265,38 +280,3 @@ const sameLayers = (a: Judged, b: Judged): boolean =>
   a.ingress.length === b.ingress.length &&
   a.egress.every((layer, index) => layer === b.egress[index]) &&
   a.ingress.every((layer, index) => layer === b.ingress[index]);
-
-interface Turns {
-  /** A pass that begins after this call. */
-  next: () => Promise<void>;
-  /** Settles when the pass under way, if any, has ended, however it ended. */
-  idle: () => Promise<unknown>;
-  isBusy: () => boolean;
-}
-
-/** One pass at a time; all who ask before the next one has begun share it. */
-function createTurns(pass: () => Promise<void>): Turns {
-  let running: Promise<unknown> = Promise.resolve();
-  let waiting: Promise<void> | undefined;
-  let busy = false;
-  const begin = async (): Promise<void> => {
-    waiting = undefined;
-    busy = true;
-    try {
-      await pass();
-    } finally {
-      busy = false;
-    }
-  };
-  return {
-    next: () => {
-      if (waiting !== undefined) return waiting;
-      const next = running.then(begin);
-      waiting = next;
-      running = next.catch(() => undefined);
-      return next;
-    },
-    idle: () => running,
-    isBusy: () => busy,
-  };
-}

@@ -46,6 +46,7 @@ const listOf = <T extends KubeObject>(kind: Kind<T>): z.ZodType<T[]> =>
   z.array(z.unknown()).transform((list) => list.map((raw) => kind.parse(raw)));
 const fileSchema = z.object({
   version: z.literal(formatVersion),
+  node: z.string(),
   objects: z.object({
     namespaces: listOf(namespaces),
     serviceAccounts: listOf(serviceAccounts),
@@ -63,8 +64,8 @@ const fileSchema = z.object({
 export const keptPolicyName = "policy.json";
 export const keptPolicyFile = (state: string): string => join(state, keptPolicyName);
 
-/** Reads the file; undefined where there is none, or none that can be understood, which is logged: the cluster then has to tell first. */
-export async function readKeptPolicy(file: string, log: Log): Promise<KeptPolicy | undefined> {
+/** Reads what was kept for this node (name and uid); undefined where there is none, or none that can be understood, which is logged: the cluster then has to tell first. */
+export async function readKeptPolicy(file: string, node: string, log: Log): Promise<KeptPolicy | undefined> {
   let text: string;
   try {
     text = await readFile(file, "utf8");
@@ -74,7 +75,8 @@ export async function readKeptPolicy(file: string, log: Log): Promise<KeptPolicy
     return undefined;
   }
   try {
-    const { objects, memberships, pods, classes } = fileSchema.parse(JSON.parse(text));
+    const { node: writer, objects, memberships, pods, classes } = fileSchema.parse(JSON.parse(text));
+    if (writer !== node) throw new Error(`it was written for node ${writer}, and this is ${node}`);
     const numbers = readClasses(classes);
     if (numbers === undefined) throw new Error("its classes are no classes");
     return {
@@ -93,12 +95,13 @@ export async function readKeptPolicy(file: string, log: Log): Promise<KeptPolicy
 
 const keyOf = (text: string): MembershipKey => text as MembershipKey; // oxlint-disable-line typescript/no-unsafe-type-assertion -- it was one when it was written
 
-/** Gives what writes the file; the same content again is not written. @throws Fault "io-failure" */
-export function createPolicyFile(file: string): (policy: KeptPolicy) => Promise<void> {
+/** Gives what writes the file for this node (name and uid); the same content again is not written. @throws Fault "io-failure" */
+export function createPolicyFile(file: string, node: string): (policy: KeptPolicy) => Promise<void> {
   let written: string | undefined;
   return async ({ objects, memberships, pods, classes }) => {
     const text = JSON.stringify({
       version: formatVersion,
+      node,
       objects,
       memberships: [...memberships],
       pods: [...pods],

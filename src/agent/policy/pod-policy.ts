@@ -12,6 +12,8 @@ export interface PodPolicy {
   enter(attachment: Wired, pod: Pod | undefined): Promise<number>;
   /** Before ADD answers: settles with the link group by everything that was heard until now. */
   settle(attachment: Wired): Promise<number | undefined>;
+  /** A link had another group than its class, and has its class again. */
+  linkRepaired(): void;
   /** The link group that an attachment should have now; the kernel judges by it already. Undefined where that is not known: it stays as it is. */
   groupOf(id: AttachmentId): number | undefined;
 }
@@ -20,6 +22,7 @@ export interface PodPolicy {
 export const openPolicy: PodPolicy = {
   enter: async () => openGroup,
   settle: async () => openGroup,
+  linkRepaired: () => {},
   groupOf: () => openGroup,
 };
 

@@ -7,12 +7,12 @@ import type { Metrics } from "../../base/metrics.ts";
 import type { Pool } from "../../ipam/pool.ts";
 import type { Kernel } from "../../kernel/contract.ts";
 import type { CacheStatus, Kube } from "../../kube/contract.ts";
-import { startCutting } from "./cut.ts";
+import { prepareCutting, startCutting } from "./cut.ts";
 import { keepPolicy, type Policy, startPolicy } from "./keep.ts";
 import { createPolicyFile, keptPolicyFile, readKeptPolicy } from "./kept.ts";
 import { type FindPod, openPolicy, type PodPolicy } from "./pod-policy.ts";
 import type { PolicyReport } from "./report.ts";
-import { followPolicy } from "./sources.ts";
+import { followPolicy, type PolicySource } from "./sources.ts";
 
 export interface PolicingDeps {
   kernel: Kernel;
@@ -28,14 +28,15 @@ export interface PolicingDeps {
 
 export interface Policing {
   policy: PodPolicy;
-  loops: readonly Loop[];
+  /** Starts to keep the kernel by it; to be called once, when it is known which pods are attached. */
+  begin: () => Loop[];
   /** What the API server says of a pod of this node has changed. */
   podsChanged: () => void;
   caches: () => CacheStatus[];
   /** Undefined where there is no policy. */
   report: () => PolicyReport | undefined;
-  /** Settles when all following has ended. */
-  done: Promise<unknown>;
+  /** Settles when all following has ended, and all is written down; to be asked once the loops have ended. */
+  ended: () => Promise<unknown>;
 }
 
 /** Outside Kubernetes there is no policy; what an earlier agent had loaded is removed. */
@@ -43,70 +44,75 @@ export async function withoutPolicing({ kernel }: Pick<PolicingDeps, "kernel">):
   await kernel.policy.prune();
   return {
     policy: openPolicy,
-    loops: [],
+    begin: () => [],
     podsChanged: () => {},
     caches: () => [],
     report: () => undefined,
-    done: Promise.resolve(),
+    ended: async () => {},
   };
 }
 
-/** Starts all of it. Where the cluster has not told everything yet, what was kept of it counts. @throws Fault "kernel-…" */
-export async function startPolicing(
+/** Prepares all of it. Where the cluster has not told everything yet, what was kept of it counts. */
+export async function preparePolicing(
   deps: PolicingDeps,
-  { kube, findPod }: { kube: Kube; findPod: FindPod },
+  { kube, findPod, podsKnown }: { kube: Kube; findPod: FindPod; podsKnown: () => boolean },
 ): Promise<Policing> {
   const { kernel, pool, nodeName, log, metrics, signal, onPass } = deps;
   const file = keptPolicyFile(deps.stateDirectory);
-  const kept = await readKeptPolicy(file, log);
-  const source = followPolicy({ kube, signal, onChange: () => ask() });
-  const cutting = startCutting({ conntrack: kernel.conntrack, log }, signal, onPass);
-  const policy = keepPolicy({
-    kernel,
-    pool,
-    nodeName,
-    source,
-    findPod,
-    kept,
-    log,
-    metrics,
-    signal,
-    onNarrowed: cutting.judgeBy,
-  });
-  const write = createPolicyFile(file);
+  // A node that was made anew under its name is another one.
+  const node = `${nodeName} ${pool.facts()["nodeUid"] ?? ""}`;
+  const kept = await readKeptPolicy(file, node, log);
+  const source = withPods(followPolicy({ kube, signal, onChange: () => ask() }), podsKnown);
+  const loops = new Map<"keeping" | "cutting" | "writing", Loop>();
+  const cutting = prepareCutting({ conntrack: kernel.conntrack, log }, () => loops.get("cutting")?.trigger());
+  const policy = keepPolicy({ kernel, pool, nodeName, source, findPod, kept, log, metrics, signal, cutting });
+  const write = createPolicyFile(file, node);
   const writeDown = async (): Promise<void> => {
     const keepable = policy.keepable();
     if (keepable !== undefined) await write(keepable);
   };
-  const writing = startLoop({
-    name: "policy-file",
-    minMs: 500,
-    retryMs: 1_000,
-    retryMaxMs: 30_000,
-    maxMs: 60_000,
-    sync: writeDown,
-    signal,
-    onPass,
-  });
-  const keeping = startPolicy(policy, signal, onPass);
   const ask = (what: Parameters<typeof policy.changed>[0] = "cluster"): void => {
     policy.changed(what);
-    keeping.trigger();
-    writing.trigger();
+    for (const name of ["keeping", "writing"] as const) loops.get(name)?.trigger();
   };
-  pool.watch(() => ask("attachments"));
+  const begin = (): Loop[] => {
+    const keeping = startPolicy(policy, signal, onPass);
+    const slow = { minMs: 500, retryMs: 1_000, retryMaxMs: 30_000, maxMs: 60_000 };
+    loops.set("keeping", keeping);
+    loops.set("cutting", startCutting(cutting, signal, onPass));
+    loops.set("writing", startLoop({ name: "policy-file", ...slow, sync: writeDown, signal, onPass }));
+    pool.watch(() => ask("attachments"));
+    return [...loops.values()].map((loop) => (loop === keeping ? doubting(loop, policy) : loop));
+  };
   return {
-    policy,
-    loops: [doubting(keeping, policy), cutting.loop, writing],
+    policy: {
+      ...policy,
+      linkRepaired: () => {
+        policy.linkRepaired();
+        loops.get("keeping")?.trigger();
+      },
+    },
+    begin,
     podsChanged: () => ask(),
     caches: source.caches,
     report: policy.report,
     // What the last half second brought, too.
-    done: Promise.all([source.done, keeping.done, writing.done])
-      .then(writeDown)
-      .catch((error: unknown) =>
+    ended: async () => {
+      await source.done;
+      await writeDown().catch((error: unknown) =>
         log.error({ file, error: describe(error) }, "policy was not written down for the next agent"),
-      ),
+      );
+    },
+  };
+}
+
+/** Nothing is known of who may talk to whom while nothing is known of this node's pods. */
+function withPods(source: PolicySource, podsKnown: () => boolean): PolicySource {
+  return {
+    ...source,
+    known: () => podsKnown() && source.known(),
+    missing: () =>
+      [source.missing(), ...(podsKnown() ? [] : ["Pod not listed"])].filter((one) => one !== "").join("; "),
   };
 }
 

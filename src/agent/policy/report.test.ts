@@ -20,7 +20,15 @@ const db = layer("ingress of SecurityGroup db", ["SecurityGroup db"]);
 const judged = (key: string, ingress: readonly Layer[]): Judged => {
   const attachment = testWired({ containerId: key });
   const pod = { namespace: "shop", name: key, uid: key, labels: {}, serviceAccount: "default", node: "a" };
-  return { key, attachment, pod: { ...pod, addresses: [], ports: [] }, problems: [], egress: [], ingress };
+  return {
+    key,
+    attachment,
+    pod: { ...pod, addresses: [], ports: [] },
+    problems: [],
+    isKnown: true,
+    egress: [],
+    ingress,
+  };
 };
 
 const parts = (more: Partial<ReportParts> = {}): ReportParts => ({

@@ -19,22 +19,26 @@ export function createSliceBook(): SliceBook {
   /** Members by slice, by membership. */
   const parts = new Map<MembershipKey, Map<string, readonly Member[]>>();
   const whole = new Map<MembershipKey, readonly Member[]>();
+  /** Memberships that have changed since they were put together. */
+  const changed = new Set<MembershipKey>();
 
   const put = (slice: MembershipSlice): void => {
     const key = keyOf(slice);
     const ofKey = parts.get(key) ?? new Map<string, readonly Member[]>();
     ofKey.set(slice.metadata.name, membersIn(slice));
     parts.set(key, ofKey);
-    whole.set(key, joined([...ofKey.values()]));
+    changed.add(key);
   };
   const take = (slice: MembershipSlice): void => {
     const key = keyOf(slice);
+    parts.get(key)?.delete(slice.metadata.name);
+    changed.add(key);
+  };
+  const putTogether = (key: MembershipKey): void => {
     const ofKey = parts.get(key);
-    ofKey?.delete(slice.metadata.name);
-    if (ofKey === undefined || ofKey.size === 0) {
-      parts.delete(key);
-      whole.delete(key);
-    } else whole.set(key, joined([...ofKey.values()]));
+    if (ofKey !== undefined && ofKey.size > 0) return void whole.set(key, joined([...ofKey.values()]));
+    parts.delete(key);
+    whole.delete(key);
   };
 
   return {
@@ -43,7 +47,11 @@ export function createSliceBook(): SliceBook {
       if (before !== undefined && (after === undefined || keyOf(before) !== keyOf(after))) take(before);
       if (after !== undefined) put(after);
     },
-    memberships: () => new Map(whole),
+    memberships: () => {
+      for (const key of changed) putTogether(key);
+      changed.clear();
+      return new Map(whole);
+    },
   };
 }
 

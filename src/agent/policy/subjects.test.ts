@@ -49,14 +49,14 @@ void test("a pod is judged by what the API server says of it, and by what it sai
   let object: Pod | undefined = podWith({ app: "web" });
   const subjects = createSubjects({ nodeName: "a", findPod: () => object, known: new Map() });
   const objects = read([isolating]);
-  const layersNow = (): number => present(subjects.of([held(attachment)], objects)[0], "subject").ingress.length;
-  assert.equal(layersNow(), 1);
+  const rulesNow = (): number | undefined => subjects.of([held(attachment)], objects)[0]?.ingress[0]?.rules.length;
+  assert.equal(rulesNow(), 1);
   object = podWith({ app: "db" });
-  assert.equal(layersNow(), 0, "a label that changes changes what judges");
+  assert.equal(rulesNow(), undefined, "a label that changes changes what judges");
   object = podWith({ app: "web" });
-  assert.equal(layersNow(), 1);
+  assert.equal(rulesNow(), 1);
   object = undefined;
-  assert.equal(layersNow(), 1, "the sandbox outlives its object");
+  assert.equal(rulesNow(), 1, "the sandbox outlives its object");
 });
 
 void test("an agent that starts in an outage judges by what an earlier one knew", () => {
@@ -64,6 +64,37 @@ void test("an agent that starts in an outage judges by what an earlier one knew"
   first.of([held(attachment)], read([]));
   const second = createSubjects({ nodeName: "a", findPod: () => undefined, known: first.pods() });
   assert.equal(second.of([held(attachment)], read([isolating]))[0]?.ingress.length, 1);
+});
+
+void test("a pod that nobody knows is closed by whatever could be about it, a member of nothing, and not remembered", () => {
+  const objects = read([isolating]);
+  const subjects = createSubjects({ nodeName: "a", findPod: () => undefined, known: new Map() });
+  const [closed] = subjects.of([held(attachment)], objects);
+  assert.equal(closed?.isKnown, false);
+  assert.deepEqual(
+    closed.ingress.map(({ rules, otherwise }) => [rules.length, otherwise]),
+    [[0, "deny"]],
+  );
+  assert.deepEqual(closed.egress, []);
+  assert.deepEqual([...subjects.pods()], [], "what is not known is not kept");
+  assert.deepEqual(
+    subjects.of([held(attachment)], read([]))[0]?.ingress,
+    [],
+    "in a namespace without policy it is open",
+  );
+});
+
+void test("a new sandbox of a pod is judged by what was known of the last one, while nobody else says", () => {
+  let object: Pod | undefined = podWith({ app: "web" });
+  const subjects = createSubjects({ nodeName: "a", findPod: () => object, known: new Map() });
+  const objects = read([isolating]);
+  subjects.of([held(attachment)], objects);
+  object = undefined;
+  const next = testWired({ containerId: "c9", pod: { namespace: "shop", name: "web-0", uid: "u1" } });
+  subjects.of([], objects);
+  const [judged] = subjects.of([held(next)], objects);
+  assert.equal(judged?.isKnown, true);
+  assert.deepEqual(judged.pod.labels, { app: "web" });
 });
 
 void test("what has not changed is the same object, layers of equal ids are shared", () => {
@@ -94,19 +125,12 @@ void test("a pod of this node is a member before the controller says so, once; o
     const judged = createSubjects({ nodeName: "a", findPod, known: new Map() }).of([held(attachment)], objects);
     const membershipsOf = createMemberships();
     const known = new Map([[present(key, "membership"), told]]);
-    const all = membershipsOf(
-      known,
-      judged.map(({ pod }) => pod),
-      objects,
-    );
+    const own = { pods: judged.map(({ pod }) => pod), addresses: new Set(attachment.addresses) };
+    const all = membershipsOf(known, own, objects);
     return (all.get(present(key, "membership")) ?? []).map((member) => member.address);
   };
   assert.deepEqual(membersBy("Running", []), attachment.addresses);
   assert.deepEqual(membersBy("Running", [{ address, ports: [] }]), attachment.addresses);
   assert.deepEqual(membersBy("Succeeded", []), []);
-  assert.deepEqual(
-    membersBy("Succeeded", [{ address, ports: [] }]),
-    [address],
-    "what the controller says stays its word",
-  );
+  assert.deepEqual(membersBy("Succeeded", [{ address, ports: [] }]), [], "whose address it is the node knows best");
 });

@@ -3,7 +3,7 @@
 import type { Held } from "../../ipam/pool.ts";
 import { type Attachment, attachmentKey, isWired, type Wired } from "../../ipam/store.ts";
 import type { Pod } from "../../kube/core-objects.ts";
-import { layersOf } from "../../policy/layers.ts";
+import { layersOf, layersOfUnknown } from "../../policy/layers.ts";
 import type { Layer, PolicyPod, Subject } from "../../policy/model.ts";
 import type { Problem } from "../../policy/problem.ts";
 import { policyPodOf } from "../../policy/policy-pod.ts";
@@ -15,6 +15,8 @@ export interface Judged extends Subject {
   key: string;
   attachment: Wired;
   pod: PolicyPod;
+  /** False where nothing is known of it but its names: what could be about it closes it, and it is a member of nothing. */
+  isKnown: boolean;
   /** Groups that an object binds it to and that it does not get. */
   problems: readonly Problem[];
 }
@@ -27,7 +29,7 @@ export interface SubjectsDeps {
 }
 
 export interface Subjects {
-  /** Takes the API server's object of an attachment's pod; without one it is judged as a pod without labels. */
+  /** Takes the API server's object of an attachment's pod. */
   remember: (attachment: Wired, pod: Pod | undefined) => void;
   /** Every pod that has a link, or is about to get one. What is as before is the same object as before. */
   of: (held: readonly Held[], objects: ReadObjects) => Judged[];
@@ -37,9 +39,14 @@ export interface Subjects {
   pods: () => ReadonlyMap<string, PolicyPod>;
 }
 
+/** Pods that are remembered by their uid after their sandbox has ended: a new sandbox can come while nobody says what the pod is. */
+const endedMax = 1024;
+
 /** A pod keeps what was last known of it until its attachment ends: its object can go before its sandbox does. */
 export function createSubjects({ nodeName, findPod, known }: SubjectsDeps): Subjects {
   const pods = new Map(known);
+  /** By uid, the oldest first. */
+  const ended = new Map<string, PolicyPod>();
   /** The objects that everything below was made for. */
   let read: ReadObjects | undefined;
   let layers = new Map<string, Layer>();
@@ -51,14 +58,21 @@ export function createSubjects({ nodeName, findPod, known }: SubjectsDeps): Subj
     layers.set(layer.id, layer);
     return layer;
   };
+  /** What was said last of the pod, by whichever of its sandboxes. */
+  const saidLast = (key: string, { pod, addresses }: Wired): PolicyPod | undefined => {
+    const own = pods.get(key);
+    if (own !== undefined || pod?.uid === undefined) return own;
+    const { uid } = pod;
+    const other = [...pods.values()].find((one) => one.uid === uid) ?? ended.get(uid);
+    return other && { ...other, addresses };
+  };
+  /** Undefined where nothing is known of the pod but its names. */
   const podOf = (attachment: Wired): PolicyPod | undefined => {
-    const { pod } = attachment;
-    if (pod === undefined) return undefined;
-    const object = findPod(pod);
     const key = attachmentKey(attachment);
-    const before = pods.get(key);
-    if (object === undefined && before !== undefined) return before;
-    const now = policyPod(attachment, object, nodeName);
+    const object = attachment.pod && findPod(attachment.pod);
+    const before = saidLast(key, attachment);
+    const now = (object && policyPodOf(object, attachment.addresses)) ?? before;
+    if (now === undefined) return undefined;
     const kept = before !== undefined && sameText(before, now) ? before : now;
     pods.set(key, kept);
     return kept;
@@ -69,20 +83,44 @@ export function createSubjects({ nodeName, findPod, known }: SubjectsDeps): Subj
       layers = new Map();
       made = new Map();
     }
-    const pod = podOf(attachment);
-    if (pod === undefined) return undefined;
+    if (attachment.pod === undefined) return undefined;
     const key = attachmentKey(attachment);
     const before = made.get(key);
-    if (before?.pod === pod && before.attachment === attachment) return before;
-    const { egress, ingress, problems } = layersOf(pod, objects);
-    const judged = { key, attachment, pod, problems, egress: egress.map(shared), ingress: ingress.map(shared) };
+    const said = podOf(attachment);
+    const isSame = said === undefined ? before?.isKnown === false : before?.pod === said;
+    if (before !== undefined && isSame && before.attachment === attachment) return before;
+    const pod = said ?? namesOnly(attachment, nodeName);
+    const { egress, ingress, problems } =
+      said === undefined ? layersOfUnknown(pod.namespace, objects) : layersOf(said, objects);
+    const isKnown = said !== undefined;
+    const judged = {
+      key,
+      attachment,
+      pod,
+      isKnown,
+      problems,
+      egress: egress.map(shared),
+      ingress: ingress.map(shared),
+    };
     made.set(key, judged);
     return judged;
   };
+  const forget = (key: string): void => {
+    const pod = pods.get(key);
+    pods.delete(key);
+    if (pod === undefined) return;
+    ended.delete(pod.uid);
+    ended.set(pod.uid, pod);
+    for (const oldest of ended.keys()) {
+      if (ended.size <= endedMax) break;
+      ended.delete(oldest);
+    }
+  };
 
   return {
-    remember: (attachment, pod) => {
-      if (pod !== undefined) pods.set(attachmentKey(attachment), policyPod(attachment, pod, nodeName));
+    remember: (attachment, object) => {
+      const pod = object && policyPodOf(object, attachment.addresses);
+      if (pod !== undefined) pods.set(attachmentKey(attachment), pod);
     },
     one,
     of: (held, objects) => {
@@ -90,7 +128,7 @@ export function createSubjects({ nodeName, findPod, known }: SubjectsDeps): Subj
         leaving || !isWired(attachment) ? [] : (one(attachment, objects) ?? []),
       );
       const living = new Set(held.map(({ attachment }) => attachmentKey(attachment)));
-      for (const key of pods.keys()) if (!living.has(key)) pods.delete(key);
+      for (const key of pods.keys()) if (!living.has(key)) forget(key);
       for (const key of made.keys()) if (!living.has(key)) made.delete(key);
       return judged;
     },
@@ -98,12 +136,9 @@ export function createSubjects({ nodeName, findPod, known }: SubjectsDeps): Subj
   };
 }
 
-/** Of a pod that the API server does not know (yet) nothing is known but its names. */
-function policyPod({ pod, addresses }: Attachment, object: Pod | undefined, nodeName: string): PolicyPod {
-  const known = object && policyPodOf(object, addresses);
-  if (known !== undefined) return known;
+function namesOnly({ pod, addresses }: Attachment, node: string): PolicyPod {
   const { namespace = "", name = "", uid = "" } = pod ?? {};
-  return { namespace, name, uid, labels: {}, serviceAccount: "default", node: nodeName, addresses, ports: [] };
+  return { namespace, name, uid, labels: {}, serviceAccount: "default", node, addresses, ports: [] };
 }
 
 const sameText = (a: PolicyPod, b: PolicyPod): boolean => JSON.stringify(a) === JSON.stringify(b);

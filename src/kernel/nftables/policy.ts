@@ -64,12 +64,13 @@ export function createPolicyTable(options: ChannelOptions): PolicyTable {
     state === left?.state ? state : doubted(state, made === undefined ? [image] : [image, made]);
 
   async function ensure(image: PolicyImage, isLastTry: boolean): Promise<boolean> {
-    if (isLastTry) {
-      // It asks for no generation: a program that commits all the time cannot keep policy away.
-      return become(image, [{ what: "load the policy table", messages: reload(image) }], undefined);
-    }
-    const found = await readOrKnown();
+    const found = isLastTry ? await readPolicy(channel) : await readOrKnown();
     const steps = policySteps(found && doubt(found.state, image), image);
+    // It asks for no generation: a program that commits all the time cannot keep policy away, nor have it loaded for nothing.
+    if (isLastTry) {
+      const load = [{ what: "load the policy table", messages: reload(image) }];
+      return become(image, steps.length === 0 ? [] : load, undefined);
+    }
     if (steps.length === 0 && (await readGeneration(channel)) !== found?.generation) throw changedMeanwhile(whose);
     return become(image, steps, found?.generation);
   }
@@ -98,8 +99,8 @@ export function createPolicyTable(options: ChannelOptions): PolicyTable {
     },
     prepare: () =>
       takeTurn(async (isLastTry) => {
-        const found = await readPolicy(channel);
-        return found === undefined ? ensure(policyImage(noPolicy), isLastTry) : false;
+        const isThere = (await readTable(channel, table)) !== undefined;
+        return isThere ? false : ensure(policyImage(noPolicy), isLastTry);
       }),
     change: async (changes) => {
       const all = memberChanges(changes);

@@ -1,0 +1,164 @@
+// The keeper of policy on a node in memory: what a pass that fails leaves due, whom a link belongs to meanwhile, and what waits for whom.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { startFakeNode, type FakeNode } from "../../../test/model/fake-node.ts";
+import { present } from "../../base/assert.ts";
+import { Fault } from "../../base/fault.ts";
+import { silentLog } from "../../base/log.ts";
+import { createMetrics } from "../../base/metrics.ts";
+import { isWired, type Wired } from "../../ipam/store.ts";
+import { type Pod, pods } from "../../kube/core-objects.ts";
+import { type NetworkPolicy, networkPolicies } from "../../kube/policy-objects.ts";
+import { readObjects, type ReadObjects } from "../../policy/read-objects.ts";
+import { keepPolicy, type Policy } from "./keep.ts";
+import type { PolicySource } from "./sources.ts";
+
+const closed: NetworkPolicy = networkPolicies.parse({
+  metadata: { namespace: "shop", name: "closed" },
+  spec: { podSelector: { matchLabels: { app: "db" } }, policyTypes: ["Ingress"] },
+});
+
+interface Stand {
+  node: FakeNode;
+  policy: Policy;
+  /** Makes the cluster say that these policies are there. */
+  say: (...policies: readonly NetworkPolicy[]) => void;
+  /** For each pass that ended well: whether connections are looked for. */
+  narrowed: boolean[];
+  attachment: Wired;
+  group: () => Promise<number | undefined>;
+}
+
+/** A node with one attached pod, app=db in shop, which nothing judges yet. */
+async function stand(): Promise<Stand> {
+  const node = await startFakeNode();
+  await node.add("db");
+  const { machine, core } = node;
+  const { attachment } = present(core.pool.all()[0], "attachment");
+  assert.ok(isWired(attachment));
+  const named: Wired = { ...attachment, pod: { namespace: "shop", name: "db", uid: "u" } };
+  const held = { attachment: named, state: "ready", leaving: false } as const;
+  const pool = {
+    ...core.pool,
+    all: () => core.pool.all().map((one) => ({ ...held, leaving: one.leaving })),
+    find: () => ({ ...held, leaving: core.pool.all()[0]?.leaving ?? true }),
+  };
+  const object: Pod = pods.parse({
+    metadata: { namespace: "shop", name: "db", uid: "u", labels: { app: "db" } },
+    spec: { nodeName: "a" },
+  });
+  let read: ReadObjects;
+  const policyObjects = (networkPolicies: readonly NetworkPolicy[]): ReturnType<PolicySource["objects"]> => ({
+    namespaces: [],
+    serviceAccounts: [],
+    networkPolicies,
+    groups: [],
+    bindings: [],
+    groupPolicies: [],
+  });
+  const say = (...policies: readonly NetworkPolicy[]): void => {
+    read = readObjects(policyObjects(policies));
+  };
+  say();
+  const source: PolicySource = {
+    objects: () => policyObjects([]),
+    read: () => read,
+    memberships: () => new Map(),
+    known: () => true,
+    failing: () => false,
+    missing: () => "",
+    caches: () => [],
+    done: Promise.resolve(),
+  };
+  const narrowed: boolean[] = [];
+  const policy = keepPolicy({
+    kernel: machine.kernel,
+    pool,
+    nodeName: "a",
+    source,
+    findPod: () => object,
+    kept: undefined,
+    log: silentLog(),
+    metrics: createMetrics(),
+    signal: new AbortController().signal,
+    cutting: { expect: () => {}, judgeBy: (_, isNarrower) => narrowed.push(isNarrower) },
+  });
+  const group = async (): Promise<number | undefined> =>
+    (await machine.kernel.node.link(attachment.wire.hostIndex))?.group;
+  return { node, policy, say, narrowed, attachment: named, group };
+}
+
+const broken = new Fault("kernel-refused", "not now");
+
+void test("the first pass looks for connections, one that changes nothing does not, one that closes does", async () => {
+  const { policy, say, narrowed, group } = await stand();
+  await policy.sync();
+  await policy.sync();
+  say(closed);
+  policy.changed("cluster");
+  await policy.sync();
+  assert.deepEqual(narrowed, [true, false, true]);
+  assert.equal(await group(), 101);
+  say();
+  policy.changed("cluster");
+  await policy.sync();
+  assert.equal(await group(), 100);
+});
+
+void test("a pass that fails after the kernel has been told owes the look for connections to the next", async () => {
+  const { node, policy, say, narrowed, group } = await stand();
+  await policy.sync();
+  say(closed);
+  policy.changed("cluster");
+  node.machine.kernel.failNext("link.set", broken, "all was done");
+  await assert.rejects(policy.sync(), /not now/);
+  await policy.sync();
+  assert.deepEqual(narrowed, [true, true]);
+  assert.equal(await group(), 101);
+});
+
+void test("what somebody did to table or link is put back, and what began meanwhile is looked for", async () => {
+  const { node, policy, say, narrowed } = await stand();
+  say(closed);
+  await policy.sync();
+  node.machine.kernel.damagePolicy("table deleted");
+  policy.doubt();
+  await policy.sync();
+  policy.linkRepaired();
+  await policy.sync();
+  await policy.sync();
+  assert.deepEqual(narrowed, [true, true, true, false]);
+});
+
+void test("a link that DEL has doomed while the kernel was told is not put back into a class", async () => {
+  const { node, policy, say, group } = await stand();
+  await policy.sync();
+  say(closed);
+  policy.changed("cluster");
+  const { kernel } = node.machine;
+  const links = kernel.node.links.bind(kernel.node);
+  kernel.node.links = async () => {
+    const seen = await links();
+    await node.remove("db");
+    return seen;
+  };
+  await policy.sync();
+  assert.equal(await group(), 99);
+});
+
+void test("ADD waits for the pass that takes in what was heard, and fails where that fails", async () => {
+  const { node, policy, say, attachment } = await stand();
+  await policy.sync();
+  assert.equal(await policy.settle(attachment), 100);
+  say(closed);
+  policy.changed("cluster");
+  node.machine.kernel.failNext("policy.ensure", broken);
+  const pass = policy.sync();
+  await assert.rejects(pass, /not now/);
+  assert.equal(await policy.settle(attachment), 101, "it is still due");
+  say();
+  policy.changed("cluster");
+  node.machine.kernel.failNext("policy.ensure", broken);
+  await assert.rejects(policy.settle(attachment), /not now/);
+});
