@@ -1,19 +1,11 @@
 // The lab's own eyes: something is broken on purpose, and the expectation that should see it must be the step that fails.
 
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
-import { present } from "../src/base/assert.ts";
+import { test } from "node:test";
+import { type EyesCase, testEyes } from "../test/lab-eyes.ts";
 import { reportText } from "./report.ts";
 import { runScenario } from "./run.ts";
 import { parseScenario } from "./scenario.ts";
-
-interface Case {
-  name: string;
-  /** All but the last step must pass, the last must fail. */
-  steps: string;
-  /** What the failure says. */
-  seen: RegExp;
-}
 
 const oneNode = "cluster routes nodes=1\npod a on node-1\ncheck a\npod b on node-1";
 const twoNodes = "cluster routes nodes=2\npod a on node-1\npod c on node-2";
@@ -27,7 +19,7 @@ function dropping(match: string): string {
   ].join("\n");
 }
 
-const cases: Case[] = [
+const cases: EyesCase[] = [
   {
     name: "addresses translated on the way",
     steps: `${twoNodes}
@@ -187,25 +179,7 @@ const cases: Case[] = [
   },
 ];
 
-void describe("the lab sees", { concurrency: 4 }, () => {
-  for (const [index, { name, steps, seen }] of cases.entries()) {
-    void test(name, async () => {
-      const scenario = parseScenario(steps, "case");
-      const report = await runScenario(scenario, {
-        lab: `eye${process.pid}x${index}`,
-        signal: new AbortController().signal,
-      });
-      assert.equal(report.steps.length, scenario.steps.length, reportText(report));
-      const last = present(report.steps.at(-1), "last step");
-      assert.match(present(last.problems, "problems of the last step").join("\n"), seen);
-      assert.ok(
-        report.steps.slice(0, -1).every(({ problems }) => problems === undefined),
-        reportText(report),
-      );
-      assert.deepEqual([report.ok, report.left], [false, []]);
-    });
-  }
-});
+testEyes(cases, { lab: "eye", atOnce: 4 });
 
 void test("what a scenario leaves on a node is seen in the end, though every step passed", async () => {
   const damage = "in node-1 run ip link add flstray type bridge\nin a run ip address delete {v6}/128 dev eth0";

@@ -1,19 +1,6 @@
 // The lab's own eyes for who may talk to whom: the expectation that should see what was broken must be the step that fails.
 
-import assert from "node:assert/strict";
-import { describe, test } from "node:test";
-import { present } from "../src/base/assert.ts";
-import { reportText } from "./report.ts";
-import { runScenario } from "./run.ts";
-import { parseScenario } from "./scenario.ts";
-
-interface Case {
-  name: string;
-  /** All but the last step must pass, the last must fail. */
-  steps: string;
-  /** What the failure says. */
-  seen: RegExp;
-}
+import { type EyesCase, testEyes } from "../test/lab-eyes.ts";
 
 const stage = `cluster kubernetes nodes=2 outside=yes
   namespace shop
@@ -30,7 +17,7 @@ function ruled(rule: string): string {
   ].join("\n");
 }
 
-const cases: Case[] = [
+const cases: EyesCase[] = [
   {
     name: "a flow that is lost though nobody forbids it",
     steps: `${stage}\n${asWhySays}\n${ruled("udp dport 8080 ip saddr {web.v4} drop")}\n${asWhySays}`,
@@ -98,22 +85,4 @@ const cases: Case[] = [
   },
 ];
 
-void describe("the lab sees", { concurrency: 2 }, () => {
-  for (const [index, { name, steps, seen }] of cases.entries()) {
-    void test(name, async () => {
-      const scenario = parseScenario(steps, "case");
-      const report = await runScenario(scenario, {
-        lab: `pe${process.pid}x${index}`,
-        signal: new AbortController().signal,
-      });
-      assert.equal(report.steps.length, scenario.steps.length, reportText(report));
-      const last = present(report.steps.at(-1), "last step");
-      assert.match(present(last.problems, "problems of the last step").join("\n"), seen);
-      assert.ok(
-        report.steps.slice(0, -1).every(({ problems }) => problems === undefined),
-        reportText(report),
-      );
-      assert.deepEqual([report.ok, report.left], [false, []]);
-    });
-  }
-});
+testEyes(cases, { lab: "pe", atOnce: 2 });

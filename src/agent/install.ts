@@ -27,16 +27,10 @@ export async function install({ shim, cniBin, cniConf }: InstallPaths): Promise<
   await placeText(join(cniConf, conflistFile), conflistText());
 }
 
-/** Makes `file` hold `text`, readable by all; nobody ever sees half of it. @throws Fault "io-failure" that names the path. */
-export function placeText(file: string, text: string): Promise<void> {
+/** Makes `file` hold `text`, readable by all unless `mode` says otherwise; nobody ever sees half of it. @throws Fault "io-failure" that names the path. */
+export function placeText(file: string, text: string, mode = 0o644): Promise<void> {
   const content = Buffer.from(text);
-  return placed(file, (temporary) => write(temporary, content), content, 0o644);
-}
-
-/** The same for root alone. */
-export function placeSecret(file: string, text: string): Promise<void> {
-  const content = Buffer.from(text);
-  return placed(file, (temporary) => write(temporary, content), content, 0o600);
+  return placed(file, (temporary) => write(temporary, content), content, mode);
 }
 
 /** Makes `file` hold `content` by renaming a complete temporary file over it: a reader sees the old or the new, never half of one. */

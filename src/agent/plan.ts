@@ -9,12 +9,13 @@ import { type Cidr, cidrFamily, hostCidr, parseCidr } from "../net/cidr.ts";
 import { gateways } from "../net/gateways.ts";
 import { addressBits, type Ip, ipFamily } from "../net/ip.ts";
 import { linkLocalOf, localMac } from "../net/mac.ts";
+import { openClass } from "../policy/compile-classes.ts";
 import { present } from "../base/assert.ts";
 
 /** Every link of ours on the node begins so; the source guard matches on it. */
 export const hostLinkPrefix = "fl";
-/** Link group of pods without policy: the first class. */
-export const openGroup = 100;
+/** Link group of pods that nothing judges. */
+export const openGroup = openClass;
 /** Link group of links that wait to be removed. */
 export const doomedGroup = 99;
 /** Link group of the links in the removal under way: never more than one batch. */

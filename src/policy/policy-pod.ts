@@ -33,9 +33,14 @@ export function policyPodOf(pod: Pod, addresses: readonly Ip[]): PolicyPod | und
     serviceAccount: spec.serviceAccountName ?? "default",
     node: spec.nodeName,
     addresses: hasEnded(pod) ? [] : addresses,
-    ports: (spec.ports ?? []).flatMap(({ name: portName, protocol, port }): NamedPort[] => {
-      const number = protocolNumbers.get(protocol);
-      return number === undefined ? [] : [{ name: portName, protocol: number, port }];
-    }),
+    ports: namedPorts(spec.ports ?? []),
   };
+}
+
+/** Ports with names, as Kubernetes writes them; one of a protocol that has no ports is none. */
+export function namedPorts(ports: readonly { name: string; protocol: string; port: number }[]): NamedPort[] {
+  return ports.flatMap(({ name, protocol, port }) => {
+    const number = protocolNumbers.get(protocol);
+    return number === undefined ? [] : [{ name, protocol: number, port }];
+  });
 }

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { startFakeNode, type FakeNode } from "../../../test/model/fake-node.ts";
+import { testWired } from "../../../test/store.contract.ts";
 import { present } from "../../base/assert.ts";
 import { Fault } from "../../base/fault.ts";
 import { silentLog } from "../../base/log.ts";
@@ -19,6 +20,14 @@ const closed: NetworkPolicy = networkPolicies.parse({
   spec: { podSelector: { matchLabels: { app: "db" } }, policyTypes: ["Ingress"] },
 });
 
+const fromWeb: NetworkPolicy = networkPolicies.parse({
+  metadata: { namespace: "shop", name: "from-web" },
+  spec: {
+    podSelector: { matchLabels: { app: "db" } },
+    ingress: [{ from: [{ podSelector: { matchLabels: { app: "web" } } }] }],
+  },
+});
+
 interface Stand {
   node: FakeNode;
   policy: Policy;
@@ -27,6 +36,8 @@ interface Stand {
   /** For each pass that ended well: whether connections are looked for. */
   narrowed: boolean[];
   attachment: Wired;
+  /** Addresses that were put into sets without a pass. */
+  admitted: string[];
   group: () => Promise<number | undefined>;
 }
 
@@ -37,17 +48,19 @@ async function stand(): Promise<Stand> {
   const { machine, core } = node;
   const { attachment } = present(core.pool.all()[0], "attachment");
   assert.ok(isWired(attachment));
-  const named: Wired = { ...attachment, pod: { namespace: "shop", name: "db", uid: "u" } };
+  const named: Wired = { ...attachment, pod: { namespace: "shop", name: "db", uid: "db" } };
   const held = { attachment: named, state: "ready", leaving: false } as const;
   const pool = {
     ...core.pool,
     all: () => core.pool.all().map((one) => ({ ...held, leaving: one.leaving })),
     find: () => ({ ...held, leaving: core.pool.all()[0]?.leaving ?? true }),
   };
-  const object: Pod = pods.parse({
-    metadata: { namespace: "shop", name: "db", uid: "u", labels: { app: "db" } },
-    spec: { nodeName: "a" },
-  });
+  const admitted: string[] = [];
+  const { kernel } = machine;
+  const change: typeof kernel.policy.change = (changes) => {
+    for (const elements of changes.add?.values() ?? []) admitted.push(...elements.map(({ address }) => address));
+    return kernel.policy.change(changes);
+  };
   let read: ReadObjects;
   const policyObjects = (networkPolicies: readonly NetworkPolicy[]): ReturnType<PolicySource["objects"]> => ({
     namespaces: [],
@@ -73,11 +86,11 @@ async function stand(): Promise<Stand> {
   };
   const narrowed: boolean[] = [];
   const policy = keepPolicy({
-    kernel: machine.kernel,
+    kernel: { ...kernel, policy: { ...kernel.policy, change } },
     pool,
     nodeName: "a",
     source,
-    findPod: () => object,
+    findPod: ({ name }) => podNamed(name),
     kept: undefined,
     log: silentLog(),
     metrics: createMetrics(),
@@ -86,8 +99,15 @@ async function stand(): Promise<Stand> {
   });
   const group = async (): Promise<number | undefined> =>
     (await machine.kernel.node.link(attachment.wire.hostIndex))?.group;
-  return { node, policy, say, narrowed, attachment: named, group };
+  return { node, policy, say, narrowed, attachment: named, admitted, group };
 }
+
+/** The API server's object of a pod in shop that is labelled by its name. */
+const podNamed = (name: string): Pod =>
+  pods.parse({
+    metadata: { namespace: "shop", name, uid: name, labels: { app: name } },
+    spec: { nodeName: "a" },
+  });
 
 const broken = new Fault("kernel-refused", "not now");
 
@@ -161,4 +181,16 @@ void test("ADD waits for the pass that takes in what was heard, and fails where 
   policy.changed("cluster");
   node.machine.kernel.failNext("policy.ensure", broken);
   await assert.rejects(policy.settle(attachment), /not now/);
+});
+
+void test("a pod that nothing judges is a member for others when ADD goes on, without a pass", async () => {
+  const { policy, say, admitted } = await stand();
+  say(fromWeb);
+  await policy.sync();
+  const web = testWired({ containerId: "web", pod: { namespace: "shop", name: "web", uid: "web" } });
+  assert.equal(await policy.enter(web, podNamed("web")), 100);
+  assert.deepEqual(admitted, web.addresses);
+  const other = testWired({ containerId: "other", pod: { namespace: "shop", name: "other", uid: "other" } });
+  assert.equal(await policy.enter(other, podNamed("other")), 100);
+  assert.deepEqual(admitted, web.addresses, "one that no selector names is no member");
 });

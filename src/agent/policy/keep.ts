@@ -52,8 +52,6 @@ export interface Policy extends PodPolicy {
   doubt: () => void;
   /** It is not known yet what to judge by. */
   isWaiting: () => boolean;
-  /** What the kernel was told last; undefined before the first pass that knew. */
-  ruleset: () => PolicyRuleset | undefined;
   report: () => PolicyReport;
   /** What the next agent is to have; undefined while the cluster has not told everything. */
   keepable: () => KeptPolicy | undefined;
@@ -149,10 +147,10 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       due.asked = true;
     },
     isWaiting: () => view() === undefined,
-    ruleset: () => held,
     report: () => {
-      const by = source.known() ? "cluster" : view() === undefined ? "nobody" : "kept";
-      return policyReport({ by, judged: judgedLast, groups, objects: view()?.objects, factsOf: compiler.factsOf });
+      const now = view();
+      const by = source.known() ? "cluster" : now === undefined ? "nobody" : "kept";
+      return policyReport({ by, judged: judgedLast, groups, objects: now?.objects, factsOf: compiler.factsOf });
     },
     keepable: () =>
       source.known()
@@ -226,9 +224,9 @@ async function moveLinks(
   return moved > 0;
 }
 
-/** Puts a pod into the sets that the kernel holds, without a pass; false where that cannot be. */
+/** Puts a pod into the sets that the kernel holds, without a pass; false where that cannot be. A pod that nothing judges is denied nothing. */
 async function admitted(
-  { pod, attachment, isKnown }: Judged,
+  { pod, attachment, isKnown, egress, ingress }: Judged,
   { kernel, held, objects }: { kernel: Kernel; held: PolicyRuleset; objects: ReadObjects },
 ): Promise<boolean> {
   const index = indexMembers(isKnown ? [pod] : [], objects);
@@ -242,7 +240,7 @@ async function admitted(
   try {
     await Promise.all([
       ...(add.size === 0 ? [] : [kernel.policy.change({ add })]),
-      kernel.policy.admit([attachment.wire.hostLink]),
+      ...(egress.length + ingress.length === 0 ? [] : [kernel.policy.admit([attachment.wire.hostLink])]),
     ]);
     return true;
   } catch (error) {

@@ -1,5 +1,6 @@
 // What of policy outlives the agent, in one file: the objects, memberships, pods and classes that it judged by last.
 
+import { hash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
@@ -17,7 +18,7 @@ import {
 import { ip } from "../../net/schema.ts";
 import { type ClassesKept, readClasses } from "../../policy/compile-classes.ts";
 import type { Member, MembershipKey, Memberships, PolicyObjects, PolicyPod } from "../../policy/model.ts";
-import { placeSecret } from "../install.ts";
+import { placeText } from "../install.ts";
 
 /** Policy as it was when it was last written down. */
 export interface KeptPolicy {
@@ -97,7 +98,7 @@ const keyOf = (text: string): MembershipKey => text as MembershipKey; // oxlint-
 
 /** Gives what writes the file for this node (name and uid); the same content again is not written. @throws Fault "io-failure" */
 export function createPolicyFile(file: string, node: string): (policy: KeptPolicy) => Promise<void> {
-  let written: string | undefined;
+  let written: string | undefined; // a hash: the text can be of many megabytes
   return async ({ objects, memberships, pods, classes }) => {
     const text = JSON.stringify({
       version: formatVersion,
@@ -107,8 +108,9 @@ export function createPolicyFile(file: string, node: string): (policy: KeptPolic
       pods: [...pods],
       classes,
     });
-    if (text === written) return;
-    await placeSecret(file, text);
-    written = text;
+    const digest = hash("sha256", text);
+    if (digest === written) return;
+    await placeText(file, text, 0o600);
+    written = digest;
   };
 }

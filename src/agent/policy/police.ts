@@ -12,7 +12,7 @@ import { keepPolicy, type Policy, startPolicy } from "./keep.ts";
 import { createPolicyFile, keptPolicyFile, readKeptPolicy } from "./kept.ts";
 import { type FindPod, openPolicy, type PodPolicy } from "./pod-policy.ts";
 import type { PolicyReport } from "./report.ts";
-import { followPolicy, type PolicySource } from "./sources.ts";
+import { followPolicy } from "./sources.ts";
 
 export interface PolicingDeps {
   kernel: Kernel;
@@ -62,7 +62,7 @@ export async function preparePolicing(
   // A node that was made anew under its name is another one.
   const node = `${nodeName} ${pool.facts()["nodeUid"] ?? ""}`;
   const kept = await readKeptPolicy(file, node, log);
-  const source = withPods(followPolicy({ kube, signal, onChange: () => ask() }), podsKnown);
+  const source = followPolicy({ kube, podsKnown, signal, onChange: () => ask() });
   const loops = new Map<"keeping" | "cutting" | "writing", Loop>();
   const cutting = prepareCutting({ conntrack: kernel.conntrack, log }, () => loops.get("cutting")?.trigger());
   const policy = keepPolicy({ kernel, pool, nodeName, source, findPod, kept, log, metrics, signal, cutting });
@@ -103,16 +103,6 @@ export async function preparePolicing(
         log.error({ file, error: describe(error) }, "policy was not written down for the next agent"),
       );
     },
-  };
-}
-
-/** Nothing is known of who may talk to whom while nothing is known of this node's pods. */
-function withPods(source: PolicySource, podsKnown: () => boolean): PolicySource {
-  return {
-    ...source,
-    known: () => podsKnown() && source.known(),
-    missing: () =>
-      [source.missing(), ...(podsKnown() ? [] : ["Pod not listed"])].filter((one) => one !== "").join("; "),
   };
 }
 

@@ -53,7 +53,7 @@ void test("each class with its pods and objects; where all is well, one line say
       [101, 2, ["SecurityGroup db"]],
     ],
   );
-  assert.deepEqual(policyFindings(report), [{ name: "policy", state: "ok", says: "2 pods are judged by 2 classes" }]);
+  assert.deepEqual(policyFindings(report), [{ name: "policy", state: "ok", says: "judges 2 of 3 pods" }]);
 });
 
 void test("a layer without room is bad, once; an object that does not count wants attention", () => {

@@ -89,8 +89,9 @@ export function policyFindings(report: PolicyReport): Finding[] {
     ...(more === 0 ? [] : [{ name, state: "warn", says: `${more} more of these are not listed` } as const]),
   ];
   if (findings.length > 0) return findings;
-  const judged = classes.filter(({ layers }) => layers.length > 0).reduce((sum, { pods }) => sum + pods, 0);
-  return [{ name, state: "ok", says: `${judged} pods are judged by ${classes.length} classes` }];
+  const podsOf = (some: readonly ClassReport[]): number => some.reduce((sum, { pods }) => sum + pods, 0);
+  const judged = podsOf(classes.filter(({ layers }) => layers.length > 0));
+  return [{ name, state: "ok", says: `judges ${judged} of ${podsOf(classes)} pods` }];
 }
 
 /** The link that kube-proxy makes in IPVS mode. */

@@ -2,7 +2,8 @@
 
 import type { CacheChange } from "../../kube/contract.ts";
 import type { MembershipSlice } from "../../kube/policy-objects.ts";
-import type { Member, MembershipKey, Memberships, NamedPort } from "../../policy/model.ts";
+import type { Member, MembershipKey, Memberships } from "../../policy/model.ts";
+import { namedPorts } from "../../policy/policy-pod.ts";
 
 export interface SliceBook {
   /** Takes what has become of one slice. */
@@ -10,9 +11,6 @@ export interface SliceBook {
   /** All of them. A membership that has not changed is the same array as before. */
   memberships: () => Memberships;
 }
-
-/** IANA numbers of the protocols that have ports, by the names that Kubernetes gives them. */
-const protocolNumbers: Readonly<Record<string, number>> = { TCP: 6, UDP: 17, SCTP: 132 };
 
 /** An empty book. An address that stands in two slices of a membership is one member, with the ports of both. */
 export function createSliceBook(): SliceBook {
@@ -59,10 +57,7 @@ const keyOf = ({ membership }: MembershipSlice): MembershipKey => membership as 
 
 function membersIn({ endpoints }: MembershipSlice): Member[] {
   return endpoints.flatMap(({ addresses, ports = [] }) => {
-    const named = ports.flatMap(({ name, protocol, port }): NamedPort[] => {
-      const number = protocolNumbers[protocol];
-      return number === undefined ? [] : [{ name, protocol: number, port }];
-    });
+    const named = namedPorts(ports);
     return addresses.map((address) => ({ address, ports: named }));
   });
 }

@@ -21,7 +21,7 @@ export interface PolicySource {
   read: () => ReadObjects;
   /** As the controller tells them. */
   memberships: () => Memberships;
-  /** Every kind has been heard of as a whole since the start: only then may anything be taken back. */
+  /** Every kind has been heard of as a whole since the start, this node's pods among them: only then may anything be taken back. */
   known: () => boolean;
   /** The API server has failed to answer. */
   failing: () => boolean;
@@ -34,15 +34,23 @@ export interface PolicySource {
 
 export interface PolicySourceOptions {
   kube: Kube;
+  /** All pods of this node have been listed. */
+  podsKnown: () => boolean;
   signal: AbortSignal;
   onChange: () => void;
 }
 
 /** Starts to follow; nothing is awaited. */
-export function followPolicy({ kube, signal, onChange }: PolicySourceOptions): PolicySource {
+export function followPolicy({ kube, podsKnown, signal, onChange }: PolicySourceOptions): PolicySource {
   const book = createSliceBook();
+  /** As of the last change: asked for at each ADD, and looking at every object takes a while where there are many. */
+  let read: ReadObjects | undefined;
+  const changed = (): void => {
+    read = undefined;
+    onChange();
+  };
   const follow = <T extends KubeObject>(kind: Kind<T>, more: { mayBeMissing?: true } = {}): Cache<T> =>
-    kube.follow(kind, { signal, onSynced: onChange, onChange, ...more });
+    kube.follow(kind, { signal, onSynced: changed, onChange: changed, ...more });
   const slices = kube.follow(membershipSlices, {
     signal,
     onSynced: onChange,
@@ -60,6 +68,7 @@ export function followPolicy({ kube, signal, onChange }: PolicySourceOptions): P
     groupPolicies: follow(securityGroupPolicies, { mayBeMissing: true }),
   };
   const caches = [...Object.values(kinds), slices];
+  const readAnew = createPolicyView(kinds);
 
   return {
     objects: () => ({
@@ -70,16 +79,18 @@ export function followPolicy({ kube, signal, onChange }: PolicySourceOptions): P
       bindings: kinds.bindings.all(),
       groupPolicies: kinds.groupPolicies.all(),
     }),
-    read: createPolicyView(kinds),
+    read: () => (read ??= readAnew()),
     memberships: book.memberships,
-    known: () => caches.every((cache) => cache.synced()),
+    known: () => podsKnown() && caches.every((cache) => cache.synced()),
     failing: () => caches.some((cache) => cache.status().failures > 0),
     missing: () =>
-      caches
-        .filter((cache) => !cache.synced())
-        .map((cache) => cache.status())
-        .map(({ kind, lastError }) => `${kind} not listed (${lastError ?? "no answer so far"})`)
-        .join("; "),
+      [
+        ...caches
+          .filter((cache) => !cache.synced())
+          .map((cache) => cache.status())
+          .map(({ kind, lastError }) => `${kind} not listed (${lastError ?? "no answer so far"})`),
+        ...(podsKnown() ? [] : ["Pod not listed"]),
+      ].join("; "),
     caches: () => caches.map((cache) => cache.status()),
     done: Promise.all(caches.map(({ done }) => done)),
   };

@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { makeNetns, type TestNetns } from "../../../test/netns.ts";
+import { type NftCall, openNftCall } from "../../../test/nft-call.ts";
 import { present } from "../../base/assert.ts";
 import { parseIp } from "../../net/ip.ts";
-import { loadAddon } from "../addon.ts";
 import type { Guard, GuardEntry } from "../contract.ts";
 import { createSequence, messageFlag, splitMessages } from "../netlink/message.ts";
 import { batchMessage, nftMessage } from "./constants.ts";
@@ -13,25 +13,8 @@ import { createGuard } from "./guard.ts";
 import { guardTable } from "./guard-table.ts";
 import { tableText } from "./table-text.ts";
 
-const netfilterLane = 1;
-const netlinkNetfilter = 12;
-const callTimeoutMs = 10_000;
-
-type Call = (request: Uint8Array) => Promise<Buffer>;
-
-function openCall(t: TestContext, netns: TestNetns): Call {
-  const addon = loadAddon();
-  const namespace = addon.openNetns(netns.path);
-  const socket = addon.openNetlink(namespace, netlinkNetfilter);
-  t.after(() => {
-    addon.close(socket);
-    addon.close(namespace);
-  });
-  return (request) => addon.call(netfilterLane, socket, request, callTimeoutMs);
-}
-
 function openGuard(t: TestContext, netns: TestNetns): Guard {
-  return createGuard({ call: openCall(t, netns), nextSequence: createSequence() });
+  return createGuard({ call: openNftCall(t, netns), nextSequence: createSequence() });
 }
 
 const entry = (link: string, text: string): GuardEntry => ({ link, address: present(parseIp(text), text) });
@@ -190,9 +173,9 @@ void test("1,024 pods with two addresses each: loaded, compared, exchanged, with
 });
 
 /** A kernel from before 6.3: it does not know the message that destroys elements, and says so as that one does. */
-function oldKernel(call: Call): { call: Call; refusals: () => number } {
+function oldKernel(call: NftCall): { call: NftCall; refusals: () => number } {
   let refusals = 0;
-  const answer: Call = async (request) => {
+  const answer: NftCall = async (request) => {
     const unknown = splitMessages(request).find(({ type }) => type === nftMessage.destroyElements);
     if (unknown === undefined) return call(request);
     refusals += 1;
@@ -212,7 +195,7 @@ function errorMessage(sequence: number, errno: number): Buffer {
 }
 
 void test("withdraw without the message that destroys elements", async (t) => {
-  const old = oldKernel(openCall(t, makeNetns(t)));
+  const old = oldKernel(openNftCall(t, makeNetns(t)));
   const guard = createGuard({ call: old.call, nextSequence: createSequence() });
   await guard.withdraw(entries);
   await guard.ensure(entries);
@@ -232,9 +215,9 @@ void test("withdraw where a set is missing still takes what is in the other", as
 
 void test("others who commit all the time delay nobody for ever", async (t) => {
   const netns = makeNetns(t);
-  const call = openCall(t, netns);
+  const call = openNftCall(t, netns);
   // Before each request of the guard somebody changes another ruleset, so no reading is ever of the newest generation.
-  const disturbed: Call = (request) => {
+  const disturbed: NftCall = (request) => {
     netns.run("nft", "add table inet other; delete table inet other");
     return call(request);
   };
@@ -261,9 +244,9 @@ for (const intrusion of intrusions) {
   void test(`ensure sees what others do between its reading and its repair: ${intrusion}`, async (t) => {
     const netns = makeNetns(t);
     await openGuard(t, netns).ensure(entries);
-    const call = openCall(t, netns);
+    const call = openNftCall(t, netns);
     let batches = 0;
-    const intruded: Call = (request) => {
+    const intruded: NftCall = (request) => {
       if (splitMessages(request)[0]?.type === batchMessage.begin && ++batches === 1) netns.run("nft", intrusion);
       return call(request);
     };
@@ -277,9 +260,9 @@ for (const intrusion of intrusions) {
 void test("ensure sees what others do while it reads and finds nothing wrong", async (t) => {
   const netns = makeNetns(t);
   await openGuard(t, netns).ensure(entries);
-  const call = openCall(t, netns);
+  const call = openNftCall(t, netns);
   let reads = 0;
-  const intruded: Call = (request) => {
+  const intruded: NftCall = (request) => {
     const isRead = splitMessages(request)[0]?.type === nftMessage.getElements;
     // Both sets are read, ok4 first: what happens to it before the second reading is not seen by the first.
     if (isRead && ++reads === 2) netns.run("nft", "flush set inet fairlead ok4");

@@ -1,11 +1,11 @@
 // Masquerade in a real kernel: nft as the independent reader of what was loaded, drift made by nft, others who commit meanwhile.
 
 import assert from "node:assert/strict";
-import { type TestContext, test } from "node:test";
+import { test } from "node:test";
 import { makeNetns, type TestNetns } from "../../../test/netns.ts";
+import { type NftCall, openNftCall } from "../../../test/nft-call.ts";
 import { present } from "../../base/assert.ts";
 import { parseCidr } from "../../net/cidr.ts";
-import { loadAddon } from "../addon.ts";
 import type { Masquerade, MasqueradePlan } from "../contract.ts";
 import { createSequence, splitMessages } from "../netlink/message.ts";
 import { batchMessage, nftMessage, setFlag } from "./constants.ts";
@@ -14,24 +14,7 @@ import { masqTable } from "./masq-table.ts";
 import { familyHeaderLen } from "./messages.ts";
 import { tableText } from "./table-text.ts";
 
-const netfilterLane = 1;
-const netlinkNetfilter = 12;
-const callTimeoutMs = 10_000;
-
-type Call = (request: Uint8Array) => Promise<Buffer>;
-
-function openCall(t: TestContext, netns: TestNetns): Call {
-  const addon = loadAddon();
-  const namespace = addon.openNetns(netns.path);
-  const socket = addon.openNetlink(namespace, netlinkNetfilter);
-  t.after(() => {
-    addon.close(socket);
-    addon.close(namespace);
-  });
-  return (request) => addon.call(netfilterLane, socket, request, callTimeoutMs);
-}
-
-const open = (call: Call): Masquerade => createMasquerade({ call, nextSequence: createSequence() });
+const open = (call: NftCall): Masquerade => createMasquerade({ call, nextSequence: createSequence() });
 
 const cidr = (text: string) => present(parseCidr(text), text);
 const cidrs = (...texts: string[]) => texts.map(cidr);
@@ -91,14 +74,14 @@ function nftProgram(netns: TestNetns): string[] {
 for (const [name, one] of Object.entries(plans)) {
   void test(`what is loaded is what nft loads from the same text: ${name}`, async (t) => {
     const [ours, theirs] = [makeNetns(t), makeNetns(t)];
-    assert.equal(await open(openCall(t, ours)).ensure(one), true);
+    assert.equal(await open(openNftCall(t, ours)).ensure(one), true);
     theirs.run("nft", tableText(masqTable(one)));
     assert.deepEqual(nftJson(ours), nftJson(theirs));
     assert.deepEqual(nftProgram(ours), nftProgram(theirs));
     assert.ok(nftProgram(ours).length > 30);
 
     const changed = makeNetns(t);
-    const masquerade = open(openCall(t, changed));
+    const masquerade = open(openNftCall(t, changed));
     await masquerade.ensure({ ...plan, from: [], keep: [] });
     await masquerade.ensure(one);
     assert.deepEqual(nftJson(changed), nftJson(theirs), "changed to it from another plan");
@@ -108,7 +91,7 @@ for (const [name, one] of Object.entries(plans)) {
 void test("ranges that touch or overlap are one; nobody adds to ours, nor takes from them", async (t) => {
   const netns = makeNetns(t);
   const keep = cidrs("10.1.0.0/16", "10.2.0.0/16", "10.2.7.0/24", "10.4.0.0/15");
-  await open(openCall(t, netns)).ensure({ ...plan, keep });
+  await open(openNftCall(t, netns)).ensure({ ...plan, keep });
   assert.match(netns.run("nft", "list", "ruleset"), /elements = \{ 10\.1\.0\.0-10\.2\.255\.255, 10\.4\.0\.0\/15 \}/);
   const set = masqTable({ ...plan, keep }).constants?.at(-1)?.name ?? assert.fail();
   for (const change of ["add", "delete"]) {
@@ -128,9 +111,9 @@ function attributes(body: Buffer): Map<number, Buffer> {
 }
 
 void test("no set of ranges comes in one batch with rules: they would find it empty", async (t) => {
-  const call = openCall(t, makeNetns(t));
+  const call = openNftCall(t, makeNetns(t));
   const batches: string[] = [];
-  const watched: Call = (request) => {
+  const watched: NftCall = (request) => {
     const messages = splitMessages(request);
     const isRanges = ({ type, body }: (typeof messages)[number]): boolean =>
       type === nftMessage.newSet && ((attributes(body).get(3)?.readUInt32BE() ?? 0) & setFlag.interval) !== 0;
@@ -153,7 +136,7 @@ const handleOf = (netns: TestNetns): string =>
 
 void test("another plan changes rules and keeps table and chains", async (t) => {
   const netns = makeNetns(t);
-  const masquerade = open(openCall(t, netns));
+  const masquerade = open(openNftCall(t, netns));
   await masquerade.ensure(plan);
   const before = handleOf(netns);
   for (const other of Object.values(plans)) await masquerade.ensure(other);
@@ -190,7 +173,7 @@ const drifts: Record<string, string[]> = {
 for (const [name, commands] of Object.entries(drifts)) {
   void test(`ensure repairs: ${name}`, async (t) => {
     const netns = makeNetns(t);
-    const masquerade = open(openCall(t, netns));
+    const masquerade = open(openNftCall(t, netns));
     await masquerade.ensure(plan);
     const right = nftJson(netns);
     for (const command of commands) netns.run("nft", command);
@@ -205,7 +188,7 @@ void test("other tables are left alone", async (t) => {
   netns.run("nft", "table ip nat { chain POSTROUTING { type nat hook postrouting priority 100; masquerade; }; }");
   netns.run("nft", "table inet fairlead { chain postrouting { accept; }; }");
   const before = netns.run("nft", "list", "ruleset");
-  const masquerade = open(openCall(t, netns));
+  const masquerade = open(openNftCall(t, netns));
   await masquerade.ensure(plan);
   await masquerade.ensure({ ...plan, keep: [] });
   await masquerade.prune();
@@ -221,10 +204,10 @@ const intrusions = [
 for (const intrusion of intrusions) {
   void test(`ensure sees what others do between its reading and its change: ${intrusion}`, async (t) => {
     const netns = makeNetns(t);
-    await open(openCall(t, netns)).ensure(plan);
-    const call = openCall(t, netns);
+    await open(openNftCall(t, netns)).ensure(plan);
+    const call = openNftCall(t, netns);
     let batches = 0;
-    const intruded: Call = (request) => {
+    const intruded: NftCall = (request) => {
       if (splitMessages(request)[0]?.type === batchMessage.begin && ++batches === 1) netns.run("nft", intrusion);
       return call(request);
     };
@@ -232,14 +215,14 @@ for (const intrusion of intrusions) {
     await open(intruded).ensure(wanted);
     const fresh = intrusion.startsWith("delete") ? 2 : 1; // batches that a new reading leads to
     assert.equal(batches, 1 + fresh, "the first change was refused");
-    assert.equal(await open(openCall(t, netns)).ensure(wanted), false);
+    assert.equal(await open(openNftCall(t, netns)).ensure(wanted), false);
   });
 }
 
 void test("others who commit all the time delay nobody for ever", async (t) => {
   const netns = makeNetns(t);
-  const call = openCall(t, netns);
-  const disturbed: Call = (request) => {
+  const call = openNftCall(t, netns);
+  const disturbed: NftCall = (request) => {
     netns.run("nft", "add table inet other; delete table inet other");
     return call(request);
   };

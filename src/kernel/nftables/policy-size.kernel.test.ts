@@ -3,11 +3,11 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { makeNetns } from "../../../test/netns.ts";
+import { openNftCall } from "../../../test/nft-call.ts";
 import { blocks, layer, members, ruleset, tcp } from "../../../test/policy-rulesets.ts";
 import { addressAt, parseCidr } from "../../net/cidr.ts";
 import { present } from "../../base/assert.ts";
 import type { LayerChains, MemberSet, PolicyRuleset } from "../../policy/ruleset.ts";
-import { loadAddon } from "../addon.ts";
 import { type PolicyTable, policyLimits } from "../contract.ts";
 import { createSequence } from "../netlink/message.ts";
 import { type Channel, createChannel } from "./channel.ts";
@@ -16,15 +16,7 @@ import { policyTableName } from "./policy-base.ts";
 import { createPolicyTable } from "./policy.ts";
 
 function open(t: TestContext): { policy: PolicyTable; channel: Channel } {
-  const netns = makeNetns(t);
-  const addon = loadAddon();
-  const namespace = addon.openNetns(netns.path);
-  const socket = addon.openNetlink(namespace, 12);
-  t.after(() => {
-    addon.close(socket);
-    addon.close(namespace);
-  });
-  const call = (request: Uint8Array): Promise<Buffer> => addon.call(1, socket, request, 60_000);
+  const call = openNftCall(t, makeNetns(t), 60_000);
   return {
     policy: createPolicyTable({ call, nextSequence: createSequence() }),
     channel: createChannel({ call, nextSequence: createSequence() }),

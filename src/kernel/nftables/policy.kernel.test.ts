@@ -1,11 +1,11 @@
 // The policy table in a real kernel: nft as the independent reader of what was loaded, drift made by nft, others who commit meanwhile.
 
 import assert from "node:assert/strict";
-import { type TestContext, test } from "node:test";
+import { test } from "node:test";
 import { makeNetns, type TestNetns } from "../../../test/netns.ts";
+import { type NftCall, openNftCall } from "../../../test/nft-call.ts";
 import { blocks, emptyRuleset, fullRuleset, layer, members, ruleset } from "../../../test/policy-rulesets.ts";
 import type { PolicyRuleset } from "../../policy/ruleset.ts";
-import { loadAddon } from "../addon.ts";
 import type { PolicyTable } from "../contract.ts";
 import { createSequence, splitMessages } from "../netlink/message.ts";
 import { batchMessage } from "./constants.ts";
@@ -13,24 +13,7 @@ import { createPolicyTable } from "./policy.ts";
 import { policyTable } from "./policy-image.ts";
 import { tableText } from "./table-text.ts";
 
-const netfilterLane = 1;
-const netlinkNetfilter = 12;
-const callTimeoutMs = 10_000;
-
-type Call = (request: Uint8Array) => Promise<Buffer>;
-
-function openCall(t: TestContext, netns: TestNetns): Call {
-  const addon = loadAddon();
-  const namespace = addon.openNetns(netns.path);
-  const socket = addon.openNetlink(namespace, netlinkNetfilter);
-  t.after(() => {
-    addon.close(socket);
-    addon.close(namespace);
-  });
-  return (request) => addon.call(netfilterLane, socket, request, callTimeoutMs);
-}
-
-const open = (call: Call): PolicyTable => createPolicyTable({ call, nextSequence: createSequence() });
+const open = (call: NftCall): PolicyTable => createPolicyTable({ call, nextSequence: createSequence() });
 
 const byText = (a: unknown, b: unknown): number => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1);
 
@@ -65,7 +48,7 @@ const rulesets: Record<string, PolicyRuleset> = { "no policy": emptyRuleset, "so
 for (const [name, one] of Object.entries(rulesets)) {
   void test(`what is loaded is what nft loads from the same text: ${name}`, async (t) => {
     const [ours, theirs] = [makeNetns(t), makeNetns(t)];
-    assert.equal(await open(openCall(t, ours)).ensure(one), true);
+    assert.equal(await open(openNftCall(t, ours)).ensure(one), true);
     theirs.run("nft", tableText(policyTable(one)));
     assert.deepEqual(nftJson(ours), nftJson(theirs));
     assert.deepEqual(nftProgram(ours), nftProgram(theirs));
@@ -114,14 +97,14 @@ const drifts: Record<string, string[]> = {
 for (const [name, commands] of Object.entries(drifts)) {
   void test(`ensure repairs: ${name}`, async (t) => {
     const netns = makeNetns(t);
-    const policy = open(openCall(t, netns));
+    const policy = open(openNftCall(t, netns));
     await policy.ensure(fullRuleset);
     const right = nftJson(netns);
     for (const command of commands) netns.run("nft", command);
     assert.equal(await policy.ensure(fullRuleset), true);
     assert.deepEqual(nftJson(netns), right);
     assert.equal(await policy.ensure(fullRuleset), false);
-    assert.equal(await open(openCall(t, netns)).ensure(fullRuleset), false, "another reader finds the same");
+    assert.equal(await open(openNftCall(t, netns)).ensure(fullRuleset), false, "another reader finds the same");
   });
 }
 
@@ -131,7 +114,7 @@ const handleOf = (netns: TestNetns): string =>
 
 void test("what a rule looks at nobody else can change", async (t) => {
   const netns = makeNetns(t);
-  await open(openCall(t, netns)).ensure(fullRuleset);
+  await open(openNftCall(t, netns)).ensure(fullRuleset);
   for (const change of [
     `add element ${table} b_out4 { 192.0.2.0/24 }`,
     `delete element ${table} b_out4 { 203.0.113.0/24 }`,
@@ -151,12 +134,12 @@ void test("networks that a new layer shares with one that somebody flushed are n
       layers: [layer(name, { rest: [{ peer: { family: 4, set: "b4" } }] })],
       blockSets: [blocks("b4", "10.0.0.0/8", "172.16.0.0/12")],
     });
-  await open(openCall(t, netns)).ensure(sharing("one"));
+  await open(openNftCall(t, netns)).ensure(sharing("one"));
   netns.run("nft", `flush chain ${table} one`);
   netns.run("nft", `add element ${table} b4 { 64.0.0.0/2 }`);
-  assert.equal(await open(openCall(t, netns)).ensure(sharing("two")), true);
+  assert.equal(await open(openNftCall(t, netns)).ensure(sharing("two")), true);
   const fresh = makeNetns(t);
-  await open(openCall(t, fresh)).ensure(sharing("two"));
+  await open(openNftCall(t, fresh)).ensure(sharing("two"));
   assert.deepEqual(nftJson(netns), nftJson(fresh));
 });
 
@@ -168,7 +151,7 @@ void test("what others change elsewhere does not make an edit of policy a load o
       layers: [layer(name, { rest: [{ peer: { family: 4, set: "b4" } }] })],
       blockSets: [blocks("b4", "10.0.0.0/8")],
     });
-  const policy = open(openCall(t, netns));
+  const policy = open(openNftCall(t, netns));
   await policy.ensure(sharing("one"));
   const before = handleOf(netns);
   netns.run("nft", "add table inet other");
@@ -178,20 +161,20 @@ void test("what others change elsewhere does not make an edit of policy a load o
 
 void test("an agent that starts finds what the one before it left, and changes what is another", async (t) => {
   const netns = makeNetns(t);
-  await open(openCall(t, netns)).ensure(fullRuleset);
+  await open(openNftCall(t, netns)).ensure(fullRuleset);
   const before = handleOf(netns);
-  const policy = open(openCall(t, netns));
+  const policy = open(openNftCall(t, netns));
   assert.equal(await policy.ensure(emptyRuleset, "as left"), true);
   assert.equal(await policy.ensure(fullRuleset, "as left"), true);
   assert.equal(handleOf(netns), before, "the table was not loaded anew");
   const fresh = makeNetns(t);
-  await open(openCall(t, fresh)).ensure(fullRuleset);
+  await open(openNftCall(t, fresh)).ensure(fullRuleset);
   assert.deepEqual(nftJson(netns), nftJson(fresh), "nothing is left of what was");
 });
 
 void test("where others were here meanwhile, what was left is not believed for long", async (t) => {
   const netns = makeNetns(t);
-  const policy = open(openCall(t, netns));
+  const policy = open(openNftCall(t, netns));
   await policy.ensure(fullRuleset);
   netns.run("nft", `delete element ${table} m_db4 { 10.4.1.3 }`);
   await policy.change({ remove: new Map([["m_db4", members("m_db4", 4, "10.4.1.3").elements]]) });
@@ -205,7 +188,7 @@ void test("other tables are left alone", async (t) => {
   netns.run("nft", "table inet fairlead { set self { type ipv4_addr; }; chain forward { accept; }; }");
   netns.run("nft", "table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; }; }");
   const before = netns.run("nft", "list", "ruleset");
-  const policy = open(openCall(t, netns));
+  const policy = open(openNftCall(t, netns));
   await policy.ensure(fullRuleset);
   await policy.ensure(emptyRuleset);
   await policy.prune();
@@ -217,23 +200,23 @@ const intrusions = [`flush table ${table}`, `add rule ${table} forward accept`, 
 for (const intrusion of intrusions) {
   void test(`ensure sees what others do between its reading and its change: ${intrusion}`, async (t) => {
     const netns = makeNetns(t);
-    await open(openCall(t, netns)).ensure(fullRuleset);
-    const call = openCall(t, netns);
+    await open(openNftCall(t, netns)).ensure(fullRuleset);
+    const call = openNftCall(t, netns);
     let batches = 0;
-    const intruded: Call = (request) => {
+    const intruded: NftCall = (request) => {
       if (splitMessages(request)[0]?.type === batchMessage.begin && ++batches === 1) netns.run("nft", intrusion);
       return call(request);
     };
     await open(intruded).ensure(emptyRuleset);
     assert.ok(batches > 1, "the first change was refused");
-    assert.equal(await open(openCall(t, netns)).ensure(emptyRuleset), false);
+    assert.equal(await open(openNftCall(t, netns)).ensure(emptyRuleset), false);
   });
 }
 
 void test("others who commit all the time delay nobody for ever", async (t) => {
   const netns = makeNetns(t);
-  const call = openCall(t, netns);
-  const disturbed: Call = (request) => {
+  const call = openNftCall(t, netns);
+  const disturbed: NftCall = (request) => {
     netns.run("nft", "add table inet other; delete table inet other");
     return call(request);
   };

@@ -1,0 +1,84 @@
+// What the cluster has told of policy: known only when all of it is, this node's pods too; read anew only after a change.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Cache, CacheStatus, FollowOptions, Kind, Kube, KubeObject } from "../../kube/contract.ts";
+import { type NetworkPolicy, networkPolicies } from "../../kube/policy-objects.ts";
+import { followPolicy } from "./sources.ts";
+
+interface Followed {
+  kube: Kube;
+  /** Kinds that have been listed. */
+  listed: Set<string>;
+  held: NetworkPolicy[];
+  /** What the client tells after each change of a kind. */
+  tell: (kind: string) => void;
+}
+
+/** A client whose caches a test fills. */
+function follow(): Followed {
+  const listed = new Set<string>();
+  const held: NetworkPolicy[] = [];
+  const told = new Map<string, () => void>();
+  const status = (kind: string): CacheStatus => ({ kind, objects: 0, lists: 0, watches: 0, events: 0, failures: 0 });
+  const kube = {
+    follow: <T extends KubeObject>({ kind }: Kind<T>, { onSynced }: FollowOptions<T>): Partial<Cache<T>> => {
+      if (onSynced !== undefined) told.set(kind, onSynced);
+      return {
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- of the one kind that this test fills
+        all: () => (kind === networkPolicies.kind ? held : []) as unknown[] as T[],
+        synced: () => listed.has(kind),
+        status: () => status(kind),
+        done: Promise.resolve(),
+      };
+    },
+  };
+  return {
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the one call that following makes
+    kube: kube as Partial<Kube> as Kube,
+    listed,
+    held,
+    tell: (kind) => told.get(kind)?.(),
+  };
+}
+
+const kinds = [
+  "Namespace",
+  "ServiceAccount",
+  "NetworkPolicy",
+  "SecurityGroup",
+  "SecurityGroupBinding",
+  "SecurityGroupPolicy",
+  "MembershipSlice",
+];
+
+void test("nothing is known before every kind has been listed, and this node's pods; what is missing is named", () => {
+  const { kube, listed } = follow();
+  let podsKnown = false;
+  const signal = new AbortController().signal;
+  const source = followPolicy({ kube, podsKnown: () => podsKnown, signal, onChange: () => {} });
+  for (const kind of kinds) {
+    assert.equal(source.known(), false);
+    assert.match(source.missing(), new RegExp(`${kind} not listed`));
+    listed.add(kind);
+  }
+  assert.equal(source.known(), false, "a pod that is not known would be judged by its names alone");
+  assert.equal(source.missing(), "Pod not listed");
+  podsKnown = true;
+  assert.equal(source.known(), true);
+  assert.equal(source.missing(), "");
+});
+
+void test("objects are read anew after a change, and not when they are asked for again", () => {
+  const { kube, held, tell } = follow();
+  let changes = 0;
+  const signal = new AbortController().signal;
+  const source = followPolicy({ kube, podsKnown: () => true, signal, onChange: () => (changes += 1) });
+  const before = source.read();
+  held.push(networkPolicies.parse({ metadata: { namespace: "shop", name: "web", uid: "u", generation: 1 }, spec: {} }));
+  assert.equal(source.read(), before);
+  tell("NetworkPolicy");
+  assert.equal(changes, 1);
+  assert.notEqual(source.read(), before);
+  assert.equal(source.read(), source.read());
+});
