@@ -55,7 +55,7 @@ export interface Run {
 }
 
 /** Makes node, API server and client; no Node is there yet and no agent runs. All of it goes when `t` ends. */
-export async function makeClusterAgent(t: TestContext): Promise<ClusterAgent> {
+export async function makeClusterAgent(t: TestContext, settings: Record<string, unknown> = {}): Promise<ClusterAgent> {
   const api = await startApiServer();
   const address = { server: api.url };
   const limits = { retryMs: 50, retryMaxMs: 200 };
@@ -66,7 +66,7 @@ export async function makeClusterAgent(t: TestContext): Promise<ClusterAgent> {
   const directory = mkdtempSync(join(tmpdir(), "fairlead-agent-"));
   const config = parseConfig(
     agentConfigSchema,
-    testConfig(directory, { blocks: [], settings: { kubernetes: {} } }),
+    testConfig(directory, { blocks: [], settings: { kubernetes: {}, ...settings } }),
     "test configuration",
   );
   let running: { stop: AbortController; done: Promise<void> } | undefined;

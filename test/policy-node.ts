@@ -20,8 +20,8 @@ export interface TestPod {
 }
 
 /** An agent that serves in a cluster that has given it its blocks. */
-export async function servingAgent(t: TestContext): Promise<ClusterAgent> {
-  const agent = await makeClusterAgent(t);
+export async function servingAgent(t: TestContext, settings?: Record<string, unknown>): Promise<ClusterAgent> {
+  const agent = await makeClusterAgent(t, settings);
   await agent.makeNode();
   const { serving } = agent.start();
   await agent.giveBlocks(blocks);

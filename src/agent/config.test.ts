@@ -32,6 +32,7 @@ test("a name and a block are enough; docs/agent.md says the rest", () => {
       toPorts: [],
       randomFully: true,
     },
+    policy: { groupsJudgeOwnNode: false },
     host: { dropIns: true },
     status: "normal",
     log: { level: "info" },

@@ -86,6 +86,7 @@ const keys = z.strictObject({
     .union([z.literal("auto"), z.int().min(1280, "must be at least 1280, what IPv6 needs").max(65_535)])
     .default("auto"),
   masquerade: masquerade.prefault({}),
+  policy: z.strictObject({ groupsJudgeOwnNode: z.boolean().default(false) }).prefault({}),
   host: z.strictObject({ dropIns: z.boolean().default(true) }).prefault({}),
   status: z.enum(["normal", "strict"]).default("normal"),
   /** Where a kubelet asks whether the agent lives and serves: a TCP port of 127.0.0.1. */

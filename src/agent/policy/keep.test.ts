@@ -92,6 +92,7 @@ async function stand(): Promise<Stand> {
     source,
     findPod: ({ name }) => podNamed(name),
     kept: undefined,
+    groupsJudgeOwnNode: false,
     log: silentLog(),
     metrics: createMetrics(),
     signal: new AbortController().signal,

@@ -40,6 +40,8 @@ export interface PolicyDeps {
   log: Log;
   metrics: Pick<Metrics, "repaired">;
   signal: AbortSignal;
+  /** Egress groups judge what a pod sends to its own node, too. */
+  groupsJudgeOwnNode: boolean;
   cutting: Pick<Cutting, "expect" | "judgeBy">;
 }
 
@@ -59,7 +61,7 @@ export interface Policy extends PodPolicy {
 
 /** Keeps the policy of the attachments of a pool. Nothing is done before the first pass. */
 export function keepPolicy(deps: PolicyDeps): Policy {
-  const { kernel, pool, nodeName, source, findPod, kept, metrics, cutting } = deps;
+  const { kernel, pool, nodeName, source, findPod, kept, groupsJudgeOwnNode, metrics, cutting } = deps;
   const subjects = createSubjects({ nodeName, findPod, known: kept?.pods ?? new Map() });
   const classes = createClasses(kept?.classes);
   const compiler = createCompiler();
@@ -101,10 +103,10 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       subjects: assigned,
       memberships,
       links: new Set(judged.map(({ attachment }) => attachment.wire.hostLink)),
-      groupsJudgeOwnNode: false,
+      groupsJudgeOwnNode,
     });
     const nodes = new Map([[nodeName, nodeAddresses.map(({ address }) => address)]]);
-    const model = { subjects: judged, nodes, memberships, groupsJudgeOwnNode: false };
+    const model = { subjects: judged, nodes, memberships, groupsJudgeOwnNode };
     cutting.expect(model);
     // What links still carry stays until they are moved.
     const before = held;

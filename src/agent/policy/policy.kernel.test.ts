@@ -22,6 +22,7 @@ import {
   servingAgent,
   wasReset,
 } from "../../../test/policy-node.ts";
+import { uplink } from "../../../test/agent.ts";
 import { until } from "../../../test/until.ts";
 import { pods } from "../../kube/core-objects.ts";
 import { statusSocket } from "../status.ts";
@@ -124,4 +125,24 @@ void test("security groups: members reach each other as rules say, an open conne
   t.diagnostic(`reset after ${tookMs} ms`);
   assert.equal(ended, wasReset);
   assert.ok(tookMs < 2_000, `reset after ${tookMs} ms`);
+});
+
+void test("egress of groups judges what a pod sends to its own node where the agent is told so; the node reaches its pods always", async (t) => {
+  const agent = await servingAgent(t, { policy: { groupsJudgeOwnNode: true } });
+  const { kube, node } = agent;
+  const closed = await addPod(t, agent, "closed", { app: "closed" });
+  const open = await addPod(t, agent, "open", { app: "open" });
+  const nodeEnd = { ...open, addresses: Object.values(uplink.addresses) };
+  assert.deepEqual(reached(closed, nodeEnd), both);
+  await kube.create(
+    securityGroups,
+    securityGroups.parse({ metadata: { name: "silent" }, spec: { bindableFrom: {}, egress: [] } }),
+  );
+  await kube.create(securityGroupBindings, {
+    metadata: { namespace: "default", name: "silent" },
+    spec: { podSelector: { matchLabels: { app: "closed" } }, groups: ["silent"] },
+  });
+  await until("it may send its node nothing", () => !pings(closed, nodeEnd, 0) && !pings(closed, nodeEnd, 1));
+  assert.deepEqual(reached(open, nodeEnd), both);
+  for (const address of closed.addresses) node.run("ping", "-c", "1", "-W", "1", address);
 });
