@@ -59,7 +59,7 @@ export async function preparePolicing(
   deps: PolicingDeps,
   { kube, findPod, podsKnown }: { kube: Kube; findPod: FindPod; podsKnown: () => boolean },
 ): Promise<Policing> {
-  const { kernel, pool, nodeName, groupsJudgeOwnNode, log, metrics, signal, onPass } = deps;
+  const { kernel, pool, nodeName, log, signal, onPass } = deps;
   const file = keptPolicyFile(deps.stateDirectory);
   // A node that was made anew under its name is another one.
   const node = `${nodeName} ${pool.facts()["nodeUid"] ?? ""}`;
@@ -67,10 +67,7 @@ export async function preparePolicing(
   const source = followPolicy({ kube, podsKnown, signal, onChange: () => ask() });
   const loops = new Map<"keeping" | "cutting" | "writing", Loop>();
   const cutting = prepareCutting({ conntrack: kernel.conntrack, log }, () => loops.get("cutting")?.trigger());
-  const policy = keepPolicy({
-    ...{ kernel, pool, nodeName, groupsJudgeOwnNode, source, findPod, kept, cutting },
-    ...{ log, metrics, signal },
-  });
+  const policy = keepPolicy({ ...deps, source, findPod, kept, cutting });
   const write = createPolicyFile(file, node);
   const writeDown = async (): Promise<void> => {
     const keepable = policy.keepable();
