@@ -13,6 +13,8 @@ const statusSocketDefault = "/run/fairlead/status.sock";
 
 const print = (text: string): void => void process.stdout.write(`${text}\n`);
 
+const warn = (text: string): void => void process.stderr.write(`fairlead: ${text}\n`);
+
 const program = new Command("fairlead")
   .description("A Kubernetes network plugin that puts security groups on pods")
   .version(version)
@@ -192,6 +194,26 @@ program
     const { text, well } = await checkNode(options);
     print(text);
     if (!well) process.exitCode = 1;
+  });
+
+program
+  .command("flows")
+  .description("what policy denies on this node, packet by packet: both ends, which object decided, and why")
+  .option(
+    "--denied",
+    "only what no rule allows (denied, or on probation); else, with -f, also connections that begin and end",
+  )
+  .option("--pod <namespace/name>", "only flows of this pod")
+  .option("--node <name>", "the node that is meant: an error where the agent is another node's")
+  .option("-f, --follow", "go on until interrupted")
+  .addOption(socket())
+  .addOption(output())
+  .action(async (options: ReadOptions & { denied?: boolean; pod?: string; node?: string; follow?: boolean }) => {
+    const { showFlows } = await import("./cli/flows.ts");
+    const stop = new AbortController();
+    for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => stop.abort());
+    const { denied = false, follow = false, ...rest } = options;
+    await showFlows({ ...rest, denied, follow, signal: stop.signal, print, warn });
   });
 
 const lab = program

@@ -60,6 +60,11 @@ export const metricTable = {
     lagSeconds,
   ),
   fairlead_repairs_total: metric("counter", ["what"], "What was found wrong on the node and put right."),
+  fairlead_flows_total: metric(
+    "counter",
+    ["outcome", "fate"],
+    'Packets and connections that the flow log heard of: "denied", "audited", "began", "ended"; "told" one by one, "suppressed" beyond what one pod may tell, "lost" on their way from the kernel, "unread".',
+  ),
   fairlead_masquerade_file: metric(
     "gauge",
     ["state"],
@@ -111,6 +116,8 @@ export interface Metrics {
   reaped(lagMs: number): void;
   /** Counts what was found wrong on the node and put right. */
   repaired(what: Repair, count: number): void;
+  /** Counts what the flow log heard of. */
+  flow(outcome: string, fate: string, count: number): void;
   /** The Prometheus text form of all of them, gauges as `readings` say. */
   text(readings: Iterable<Reading>): Promise<string>;
 }
@@ -132,6 +139,7 @@ export function createMetrics(): Metrics {
   const lag = histogram("fairlead_reaper_lag_seconds");
   const passes = new Counter(options("fairlead_loop_passes_total"));
   const repairs = new Counter(options("fairlead_repairs_total"));
+  const flows = new Counter(options("fairlead_flows_total"));
   const names = Object.keys(metricTable).filter((name): name is MetricName => Object.hasOwn(metricTable, name));
   const gauges = new Map(
     names.filter((name) => metricTable[name].kind === "gauge").map((name) => [name, new Gauge(options(name))]),
@@ -144,6 +152,7 @@ export function createMetrics(): Metrics {
     },
     reaped: (lagMs) => lag.observe(lagMs / 1000),
     repaired: (what, count) => repairs.inc({ what }, count),
+    flow: (outcome, fate, count) => flows.inc({ outcome, fate }, count),
     text: (readings) => {
       for (const gauge of gauges.values()) gauge.reset();
       for (const [name, labels, value] of readings)

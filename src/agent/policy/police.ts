@@ -6,6 +6,7 @@ import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import type { Metrics } from "../../base/metrics.ts";
 import type { Pool } from "../../ipam/pool.ts";
 import type { Kernel } from "../../kernel/contract.ts";
+import { createFlows, type FlowsAnswer, type FlowsQuestion } from "../flows/flows.ts";
 import type { CacheStatus, Kube } from "../../kube/contract.ts";
 import { prepareCutting, startCutting } from "./cut.ts";
 import { keepPolicy, type Policy, startPolicy } from "./keep.ts";
@@ -23,7 +24,7 @@ export interface PolicingDeps {
   /** Where the agent's state lies. */
   stateDirectory: string;
   log: Log;
-  metrics: Pick<Metrics, "repaired">;
+  metrics: Pick<Metrics, "repaired" | "flow">;
   signal: AbortSignal;
   onPass: (pass: LoopPass) => void;
 }
@@ -37,6 +38,8 @@ export interface Policing {
   caches: () => CacheStatus[];
   /** Undefined where there is no policy. */
   report: () => PolicyReport | undefined;
+  /** What the flow log tells; undefined where there is no policy. */
+  flows: (question: FlowsQuestion) => FlowsAnswer | undefined;
   /** Settles when all following has ended, and all is written down; to be asked once the loops have ended. */
   ended: () => Promise<unknown>;
 }
@@ -50,6 +53,7 @@ export async function withoutPolicing({ kernel }: Pick<PolicingDeps, "kernel">):
     podsChanged: () => {},
     caches: () => [],
     report: () => undefined,
+    flows: () => undefined,
     ended: async () => {},
   };
 }
@@ -65,9 +69,18 @@ export async function preparePolicing(
   const node = `${nodeName} ${pool.facts()["nodeUid"] ?? ""}`;
   const kept = await readKeptPolicy(file, node, log);
   const source = followPolicy({ kube, podsKnown, signal, onChange: () => ask() });
-  const loops = new Map<"keeping" | "cutting" | "writing", Loop>();
+  const loops = new Map<"keeping" | "cutting" | "writing" | "flows", Loop>();
   const cutting = prepareCutting({ conntrack: kernel.conntrack, log }, () => loops.get("cutting")?.trigger());
-  const policy = keepPolicy({ ...deps, source, findPod, kept, cutting });
+  const flows = createFlows({
+    ...deps,
+    definitions: () => (source.known() ? source.read().memberships : new Map()),
+    onDenied: () => {},
+  });
+  const judgeBy: typeof cutting.judgeBy = (model, isNarrower) => {
+    flows.judgeBy(model);
+    cutting.judgeBy(model, isNarrower);
+  };
+  const policy = keepPolicy({ ...deps, source, findPod, kept, cutting: { ...cutting, judgeBy } });
   const write = createPolicyFile(file, node);
   const writeDown = async (): Promise<void> => {
     const keepable = policy.keepable();
@@ -82,6 +95,7 @@ export async function preparePolicing(
     const slow = { minMs: 500, retryMs: 1_000, retryMaxMs: 30_000, maxMs: 60_000 };
     loops.set("keeping", keeping);
     loops.set("cutting", startCutting(cutting, signal, onPass));
+    loops.set("flows", flows.start(signal, onPass));
     loops.set("writing", startLoop({ name: "policy-file", ...slow, sync: writeDown, signal, onPass }));
     pool.watch(() => ask("attachments"));
     return [...loops.values()].map((loop) => (loop === keeping ? doubting(loop, policy) : loop));
@@ -98,6 +112,7 @@ export async function preparePolicing(
     podsChanged: () => ask(),
     caches: source.caches,
     report: policy.report,
+    flows: (question) => flows.answer(question),
     // What the last half second brought, too.
     ended: async () => {
       await source.done;

@@ -1,6 +1,7 @@
 // What the policy table holds whatever the policies are: where packets enter, how a link's class is looked up, and where they end.
 
 import { classNumbers } from "../contract.ts";
+import { snapLenBytes } from "../flow-log-contract.ts";
 import type { Chain, NamedSet, Rule, Statement, VerdictMap } from "./ruleset.ts";
 
 export const policyTableName = "fairlead-policy";
@@ -35,9 +36,13 @@ export const classMap = (of: ClassMap, verdicts: VerdictMap["verdicts"]): Verdic
 });
 
 /** Logged packets are on this nflog group; so much of each, enough for headers. */
-const logged = { group: 5, snapLen: 128 };
+export const logged = { group: 5, snapLen: snapLenBytes };
+/** What their log entries begin with. */
+export const logPrefixes = { deny: "deny ", audit: "audit " } as const;
+/** Of denied packets, and of audited ones. */
+export const loggedPerSecond = 100;
 const [logLimit, resetLimit] = [
-  { perSecond: 100, burst: 100 },
+  { perSecond: loggedPerSecond, burst: loggedPerSecond },
   { perSecond: 200, burst: 200 },
 ];
 
@@ -92,13 +97,17 @@ export const baseChains: readonly Chain[] = [
   },
   {
     name: deny,
-    rules: [[{ match: selfSetKey, inSet: selfSetName }, { verdict: "accept" }], logs("deny "), [{ verdict: "drop" }]],
+    rules: [
+      [{ match: selfSetKey, inSet: selfSetName }, { verdict: "accept" }],
+      logs(logPrefixes.deny),
+      [{ verdict: "drop" }],
+    ],
   },
   {
     name: audit,
     rules: [
       [{ match: selfSetKey, inSet: selfSetName }, { verdict: "return" }],
-      logs("audit "),
+      logs(logPrefixes.audit),
       [{ verdict: "return" }],
     ],
   },
