@@ -12,6 +12,7 @@ import type { KernelLane } from "../kernel/contract.ts";
 import type { Finding } from "./finding.ts";
 import type { KeptMasquerade } from "./masquerade.ts";
 import { cidrFamily } from "../net/cidr.ts";
+import { policyReadings } from "./policy/counts.ts";
 import type { Policing } from "./policy/police.ts";
 import type { PolicyReport } from "./policy/report.ts";
 import { brokenLoops } from "./health.ts";
@@ -33,6 +34,7 @@ export interface StatusDeps {
   /** Nothing outside Kubernetes. */
   caches: () => readonly CacheStatus[];
   policy: Policing["report"];
+  policyCounts: Policing["counts"];
   diagnose: () => Promise<Finding[]>;
 }
 
@@ -124,7 +126,9 @@ function readiness({ loops }: StatusDeps): Answer {
 }
 
 async function metricsText(deps: StatusDeps): Promise<Answer> {
-  return { type: "text/plain; version=0.0.4", body: await deps.metrics.text(readings(deps)) };
+  const counts = await deps.policyCounts();
+  const all = [...readings(deps), ...(counts === undefined ? [] : policyReadings(counts))];
+  return { type: "text/plain; version=0.0.4", body: await deps.metrics.text(all) };
 }
 
 /** The gauges, as they are now. */

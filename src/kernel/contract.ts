@@ -246,6 +246,11 @@ export interface PolicyTable {
   /** Host links of pods whose packets to themselves pass (a service that leads back). Faults as those of `change`. */
   admit(links: readonly string[]): Promise<void>;
   withdraw(links: readonly string[]): Promise<void>;
+  /**
+   * Packets that each counter has counted since this was called last, those of counters that went meanwhile among them; for one caller.
+   * The first answer has what was counted before, too. A counter that somebody else removed takes along what nobody had read.
+   */
+  counted(): Promise<ReadonlyMap<string, number>>;
   /** Removes the whole table: nothing is judged any more. */
   prune(): Promise<void>;
 }

@@ -3,6 +3,7 @@
 import { Fault } from "../base/fault.ts";
 import { type PolicyTable, nftablesThread } from "./contract.ts";
 import type { FakeGuardDeps } from "./fake-guard.ts";
+import { createCounts } from "./nftables/policy-counts.ts";
 import { noPolicy, policyImage } from "./nftables/policy-image.ts";
 import { type SetChange, changeSteps, changedState, linkChange, memberChanges } from "./nftables/policy-members.ts";
 import { type PolicyState, policySteps, stateOf } from "./nftables/policy-plan.ts";
@@ -11,6 +12,8 @@ export interface FakePolicy {
   policy: PolicyTable;
   /** What another program can do to the table: flush its rules, or delete it. */
   damage: (how: "rules flushed" | "table deleted") => void;
+  /** Packets come to a counter, where it is there. */
+  count: (counter: string, packets: number) => void;
 }
 
 export interface FakePolicyDeps {
@@ -20,6 +23,16 @@ export interface FakePolicyDeps {
 
 export function createFakePolicy({ begin, committed }: FakePolicyDeps): FakePolicy {
   let held: PolicyState | undefined;
+  /** What the counters say that have counted anything. */
+  const said = new Map<string, number>();
+  const counts = createCounts();
+  const says = (): ReadonlyMap<string, number> =>
+    new Map(Array.from(held?.counters ?? [], (name) => [name, said.get(name) ?? 0]));
+  const drop = (names: readonly string[] | "all"): void => {
+    counts.dropped(names);
+    if (names === "all") said.clear();
+    else for (const name of names) said.delete(name);
+  };
 
   async function change(
     call: "policy.change" | "policy.admit" | "policy.withdraw",
@@ -39,6 +52,11 @@ export function createFakePolicy({ begin, committed }: FakePolicyDeps): FakePoli
         const image = policyImage(ruleset);
         const end = begin("policy.ensure");
         const steps = policySteps(held, image);
+        for (const { dropsCounters } of steps) {
+          if (dropsCounters === undefined) continue;
+          counts.say(says());
+          drop(dropsCounters);
+        }
         held = stateOf(image);
         for (const _step of steps) committed(nftablesThread);
         end();
@@ -57,16 +75,29 @@ export function createFakePolicy({ begin, committed }: FakePolicyDeps): FakePoli
       change: async (changes) => change("policy.change", memberChanges(changes)),
       admit: async (links) => change("policy.admit", [linkChange("add", links)]),
       withdraw: async (links) => change("policy.withdraw", [linkChange("remove", links)]),
+      counted: async () => {
+        const end = begin("policy.counted");
+        counts.say(says());
+        end();
+        return counts.taken();
+      },
       prune: async () => {
         const end = begin("policy.prune");
+        counts.say(says());
+        drop("all");
         held = undefined;
         committed(nftablesThread);
         end();
       },
     },
+    count: (counter, packets) => {
+      if (held?.counters.has(counter) === true) said.set(counter, (said.get(counter) ?? 0) + packets);
+    },
     damage: (how) => {
-      if (how === "table deleted") held = undefined;
-      else if (held !== undefined) {
+      if (how === "table deleted") {
+        held = undefined;
+        said.clear();
+      } else if (held !== undefined) {
         held = { ...held, chains: new Map([...held.chains].map(([name, chain]) => [name, { ...chain, rules: [] }])) };
       }
       committed("nft");

@@ -31,6 +31,8 @@ export interface FakeKernel extends Kernel {
   damageMasquerade: FakeMasquerade["damage"];
   /** The same, to the policy table. */
   damagePolicy: FakePolicy["damage"];
+  /** Packets come to a counter of the policy table. */
+  countPackets: FakePolicy["count"];
   /** Puts a connection into the node's table, as its first packet does. */
   track: (connection: Connection) => void;
   /** Another program makes a chain. */
@@ -139,6 +141,7 @@ export function createFakeKernel(): FakeKernel {
     damageGuard: damage,
     damageMasquerade: masquerade.damage,
     damagePolicy: policy.damage,
+    countPackets: policy.count,
     track,
     addForwardChain: (chain) => {
       forwardChains.push(chain);

@@ -5,7 +5,7 @@ import type { Ip } from "../net/ip.ts";
 import type { Direction, MembershipKey } from "./model.ts";
 
 /**
- * Layers and blocks are named after their content, so that equal content is equal names and an edit makes new ones beside the old; the
+ * Layers and blocks are named after their content, layers after their objects too, so that an edit makes new ones beside the old; the
  * sets of members are named after their membership, and change.
  */
 export interface PolicyRuleset {

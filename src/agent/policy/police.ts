@@ -7,6 +7,7 @@ import type { Metrics } from "../../base/metrics.ts";
 import type { Pool } from "../../ipam/pool.ts";
 import type { Kernel } from "../../kernel/contract.ts";
 import type { CacheStatus, Kube } from "../../kube/contract.ts";
+import type { PolicyCounts } from "./counts.ts";
 import { prepareCutting, startCutting } from "./cut.ts";
 import { keepPolicy, type Policy, startPolicy } from "./keep.ts";
 import { createPolicyFile, keptPolicyFile, readKeptPolicy } from "./kept.ts";
@@ -37,6 +38,8 @@ export interface Policing {
   caches: () => CacheStatus[];
   /** Undefined where there is no policy. */
   report: () => PolicyReport | undefined;
+  /** Undefined where there is no policy. */
+  counts: () => Promise<PolicyCounts | undefined>;
   /** Settles when all following has ended, and all is written down; to be asked once the loops have ended. */
   ended: () => Promise<unknown>;
 }
@@ -50,6 +53,7 @@ export async function withoutPolicing({ kernel }: Pick<PolicingDeps, "kernel">):
     podsChanged: () => {},
     caches: () => [],
     report: () => undefined,
+    counts: async () => undefined,
     ended: async () => {},
   };
 }
@@ -98,6 +102,7 @@ export async function preparePolicing(
     podsChanged: () => ask(),
     caches: source.caches,
     report: policy.report,
+    counts: policy.counts,
     // What the last half second brought, too.
     ended: async () => {
       await source.done;

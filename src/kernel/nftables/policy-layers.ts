@@ -2,6 +2,7 @@
 
 import { hash } from "node:crypto";
 import { ipFamily } from "../../net/ip.ts";
+import { layerCounter } from "../../policy/counters.ts";
 import type { Direction } from "../../policy/model.ts";
 import type { BlockSet, LayerChains, MemberElement, MemberSet, PeerTest, RestRule } from "../../policy/ruleset.ts";
 import type { FieldName, KeyValues } from "./fields.ts";
@@ -18,7 +19,7 @@ export interface LayerParts {
 
 /** The first chain has the layer's name: what is led there is judged by it. The rest has the name and a dot: so nothing collides. */
 export function layerParts({ name, direction, otherwise, ports, peerLists, rest }: LayerChains): LayerParts {
-  const counter = `${name}.${otherwise}`;
+  const counter = layerCounter({ name, otherwise });
   const ending: Rule[] = [
     ...rest.map((rule) => restRule(rule, direction)),
     [{ count: counter }, { goto: otherwise === "deny" ? deny : audit }],
