@@ -180,6 +180,23 @@ export function testPolicyTable(make: MakeKernel): void {
     assert.deepEqual([...(await policy.counted()).keys()].toSorted(), [...baseCounters].toSorted());
   });
 
+  void test("lookups of layers count, and are told once more when their layer goes", async (t) => {
+    const { policy } = (await make(t)).kernel;
+    await policy.ensure(start);
+    const zero = {
+      one: { ports: [0], peerLists: [[0]], rest: [] },
+      two: { ports: [], peerLists: [], rest: [0] },
+      in: { ports: [], peerLists: [], rest: [0] },
+    };
+    const told = async (): Promise<unknown> => Object.fromEntries(await policy.lookups([...parts.layers, another]));
+    assert.deepEqual(await told(), zero);
+    assert.deepEqual(policy.goneLookups(), new Map());
+    await policy.ensure(ruleset({ classes: { 101: { egress: ["another"] } }, layers: [another] }));
+    assert.deepEqual(await told(), { another: { ports: [], peerLists: [], rest: [0] } });
+    assert.deepEqual(Object.fromEntries(policy.goneLookups()), zero);
+    assert.deepEqual(policy.goneLookups(), new Map());
+  });
+
   void test("policy, guard and masquerade are tables of their own", async (t) => {
     const { guard, masquerade, policy } = (await make(t)).kernel;
     const plan = { from: [], keep: [], ports: [], randomFully: true };

@@ -4,7 +4,7 @@ import type { Fault } from "../base/fault.ts";
 import type { Cidr } from "../net/cidr.ts";
 import type { Ip } from "../net/ip.ts";
 import type { Mac } from "../net/mac.ts";
-import type { MemberElement, PolicyRuleset } from "../policy/ruleset.ts";
+import type { LayerChains, LookupCounts, MemberElement, PolicyRuleset } from "../policy/ruleset.ts";
 
 /** A link by its index, or by its name in that namespace. Routes, addresses and neighbours need the index. */
 export type LinkRef = number | string;
@@ -251,6 +251,13 @@ export interface PolicyTable {
    * The first answer has what was counted before, too. A counter that somebody else removed takes along what nobody had read.
    */
   counted(): Promise<ReadonlyMap<string, number>>;
+  /**
+   * What the lookups of these layers have counted since they are in the kernel, by layer; none for one that is not of the ruleset that
+   * was ensured last. Some ten calls a layer. @throws Fault "kernel-missing" where somebody else took a layer away, "kernel-busy"
+   */
+  lookups(layers: Iterable<LayerChains>): Promise<ReadonlyMap<string, LookupCounts>>;
+  /** The same of layers that have gone since this was called last, as they stood then; nothing is asked. */
+  goneLookups(): ReadonlyMap<string, LookupCounts>;
   /** Removes the whole table: nothing is judged any more. */
   prune(): Promise<void>;
 }

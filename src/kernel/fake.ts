@@ -33,6 +33,7 @@ export interface FakeKernel extends Kernel {
   damagePolicy: FakePolicy["damage"];
   /** Packets come to a counter of the policy table. */
   countPackets: FakePolicy["count"];
+  countLookups: FakePolicy["countLookups"];
   /** Puts a connection into the node's table, as its first packet does. */
   track: (connection: Connection) => void;
   /** Another program makes a chain. */
@@ -142,6 +143,7 @@ export function createFakeKernel(): FakeKernel {
     damageMasquerade: masquerade.damage,
     damagePolicy: policy.damage,
     countPackets: policy.count,
+    countLookups: policy.countLookups,
     track,
     addForwardChain: (chain) => {
       forwardChains.push(chain);

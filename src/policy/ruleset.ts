@@ -39,6 +39,15 @@ export interface LayerChains {
   rest: readonly RestRule[];
 }
 
+/** Packets that the lookups of a layer have counted, in the order of its parts. */
+export interface LookupCounts {
+  /** Of packets that found the entry, whoever the peer was. */
+  ports: readonly number[];
+  /** Of packets that each test of each list, and each rule, allowed. */
+  peerLists: readonly (readonly number[])[];
+  rest: readonly number[];
+}
+
 export interface PortEntry {
   /** 6, 17 or 132. */
   protocol: number;

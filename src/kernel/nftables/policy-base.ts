@@ -28,6 +28,7 @@ export const classMap = (of: ClassMap, verdicts: VerdictMap["verdicts"]): Verdic
   name: classMaps[of],
   key: [of === "ingress" ? "oifgroup" : "iifgroup"],
   constant: false,
+  counted: false,
   verdicts,
 });
 

@@ -137,6 +137,38 @@ void test("what is denied is counted once, whatever becomes of the counter; each
   );
 });
 
+void test("every lookup counts the packets that begin connections by it, and only those", async (t) => {
+  const { policy, setClass, expect } = await makePolicyStage(t);
+  const out = layer("out", {
+    ports: [
+      { protocol: tcp, port: 8080, peers: 0 },
+      { protocol: tcp, port: 5432, peers: 0 },
+      { protocol: udp, port: 9090, peers: "any" },
+    ],
+    peerLists: [peers("two")],
+    rest: [
+      { protocol: 1, icmp: { type: 8 } },
+      { protocol: udp, ports: { first: 5000, last: 6000 }, peer: { family: 6, set: "two6" } },
+    ],
+  });
+  await policy.ensure(ruleset({ classes: { 101: { egress: ["out"] } }, layers: [out], memberSets }));
+  setClass("one", 101);
+  await expect({
+    "one tcp two 8080": "passes",
+    "one tcp two 5432 4": "passes",
+    "one tcp three 5432 6": "denied",
+    "one udp three 9090": "passes",
+    "one ping three 4": "passes",
+    "one ping three 6": "denied",
+    "one udp two 5432 6": "passes",
+  });
+  // Each connection is one new packet, whatever it sends and hears then.
+  const counted = { ports: [2, 2, 2], peerLists: [[2, 1]], rest: [1, 1] };
+  assert.deepEqual((await policy.lookups([out])).get("out"), counted);
+  await policy.ensure(emptyRuleset);
+  assert.deepEqual(policy.goneLookups().get("out"), counted);
+});
+
 void test("of two layers each must allow; one on probation only counts", async (t) => {
   const { policy, setClass, expect, counted } = await makePolicyStage(t);
   await policy.ensure(
