@@ -50,6 +50,7 @@ async function stand(t: TestContext): Promise<Stand> {
     masquerade: () => undefined,
     flows: () => undefined,
     policy: () => undefined,
+    policyCounts: async () => undefined,
     caches: () => [{ kind: "Pod", objects: 3, lists: 1, watches: 1, events: 0, unreadable: 0, failures: 2 }],
     diagnose: async () => [],
   });

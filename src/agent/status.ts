@@ -13,6 +13,7 @@ import type { Finding } from "./finding.ts";
 import type { FlowsQuestion } from "./flows/flows.ts";
 import type { KeptMasquerade } from "./masquerade.ts";
 import { cidrFamily } from "../net/cidr.ts";
+import { policyReadings } from "./policy/counts.ts";
 import type { Policing } from "./policy/police.ts";
 import type { PolicyReport } from "./policy/report.ts";
 import { brokenLoops } from "./health.ts";
@@ -35,6 +36,7 @@ export interface StatusDeps {
   caches: () => readonly CacheStatus[];
   policy: Policing["report"];
   flows: Policing["flows"];
+  policyCounts: Policing["counts"];
   diagnose: () => Promise<Finding[]>;
 }
 
@@ -143,7 +145,9 @@ function readiness({ loops }: StatusDeps): Answer {
 }
 
 async function metricsText(deps: StatusDeps): Promise<Answer> {
-  return { type: "text/plain; version=0.0.4", body: await deps.metrics.text(readings(deps)) };
+  const counts = await deps.policyCounts();
+  const all = [...readings(deps), ...(counts === undefined ? [] : policyReadings(counts))];
+  return { type: "text/plain; version=0.0.4", body: await deps.metrics.text(all) };
 }
 
 /** The gauges, as they are now. */

@@ -2,7 +2,7 @@
 
 import { isDeepStrictEqual } from "node:util";
 import { present } from "../../base/assert.ts";
-import { isFault } from "../../base/fault.ts";
+import { describe, isFault } from "../../base/fault.ts";
 import type { Log } from "../../base/log.ts";
 import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import type { Metrics } from "../../base/metrics.ts";
@@ -19,6 +19,7 @@ import { neededMemberships, type ReadObjects } from "../../policy/read-objects.t
 import type { PolicyRuleset } from "../../policy/ruleset.ts";
 import { openGroup } from "../plan.ts";
 import { unlessGone } from "../wire.ts";
+import { createPolicyCounts, type PolicyCounts } from "./counts.ts";
 import type { Cutting } from "./cut.ts";
 import type { KeptPolicy } from "./kept.ts";
 import { createMemberships, type OwnPods } from "./memberships.ts";
@@ -55,6 +56,8 @@ export interface Policy extends PodPolicy {
   /** It is not known yet what to judge by. */
   isWaiting: () => boolean;
   report: () => PolicyReport;
+  /** What was counted, read from the kernel now; as it was read last where the kernel does not answer. */
+  counts: () => Promise<PolicyCounts>;
   /** What the next agent is to have; undefined while the cluster has not told everything. */
   keepable: () => KeptPolicy | undefined;
 }
@@ -72,6 +75,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   let judgedLast: readonly Judged[] = [];
   let held: PolicyRuleset | undefined;
   const view = createView(source, kept);
+  const counts = createPolicyCounts(kernel.policy, () => performance.now());
   /**
    * What the next pass has to do. `stale`: take in what the cluster has said. `asked`: anything at all; else it is a look at the kernel.
    * `look`: see what the kernel holds, whatever it was told. `cut`: have connections looked for that should not be.
@@ -111,6 +115,12 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     // What links still carry stays until they are moved.
     const before = held;
     const both = before === undefined ? ruleset : withCarried(before, ruleset, carried);
+    counts.know(
+      [...new Set(judged.flatMap(({ egress, ingress }) => [...egress, ...ingress]))].map((layer) => ({
+        layer,
+        name: compiler.factsOf(layer).name,
+      })),
+    );
     const hasChanged = await kernel.policy.ensure(both, look.isDue ? undefined : "as left");
     held = both;
     groups.clear();
@@ -153,6 +163,12 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       const now = view();
       const by = source.known() ? "cluster" : now === undefined ? "nobody" : "kept";
       return policyReport({ by, judged: judgedLast, groups, objects: now?.objects, factsOf: compiler.factsOf });
+    },
+    counts: async () => {
+      await counts.read().catch((error: unknown) => {
+        deps.log.warn({ error: describe(error) }, "what policy has counted could not be read");
+      });
+      return counts;
     },
     keepable: () =>
       source.known()

@@ -8,6 +8,7 @@ import type { Pool } from "../../ipam/pool.ts";
 import type { Kernel } from "../../kernel/contract.ts";
 import { createFlows, type FlowsAnswer, type FlowsQuestion } from "../flows/flows.ts";
 import type { CacheStatus, Kube } from "../../kube/contract.ts";
+import type { PolicyCounts } from "./counts.ts";
 import { prepareCutting, startCutting } from "./cut.ts";
 import { keepPolicy, type Policy, startPolicy } from "./keep.ts";
 import { createPolicyFile, keptPolicyFile, readKeptPolicy } from "./kept.ts";
@@ -40,6 +41,8 @@ export interface Policing {
   report: () => PolicyReport | undefined;
   /** What the flow log tells; undefined where there is no policy. */
   flows: (question: FlowsQuestion) => FlowsAnswer | undefined;
+  /** Undefined where there is no policy. */
+  counts: () => Promise<PolicyCounts | undefined>;
   /** Settles when all following has ended, and all is written down; to be asked once the loops have ended. */
   ended: () => Promise<unknown>;
 }
@@ -54,6 +57,7 @@ export async function withoutPolicing({ kernel }: Pick<PolicingDeps, "kernel">):
     caches: () => [],
     report: () => undefined,
     flows: () => undefined,
+    counts: async () => undefined,
     ended: async () => {},
   };
 }
@@ -113,6 +117,7 @@ export async function preparePolicing(
     caches: source.caches,
     report: policy.report,
     flows: (question) => flows.answer(question),
+    counts: policy.counts,
     // What the last half second brought, too.
     ended: async () => {
       await source.done;
