@@ -7,6 +7,7 @@ import type { Metrics } from "../../base/metrics.ts";
 import type { Pool } from "../../ipam/pool.ts";
 import type { Kernel } from "../../kernel/contract.ts";
 import type { CacheStatus, Kube } from "../../kube/contract.ts";
+import type { PolicyKeys } from "../../policy/keys.ts";
 import { prepareCutting, startCutting } from "./cut.ts";
 import { keepPolicy, type Policy, startPolicy } from "./keep.ts";
 import { createPolicyFile, keptPolicyFile, readKeptPolicy } from "./kept.ts";
@@ -18,8 +19,8 @@ export interface PolicingDeps {
   kernel: Kernel;
   pool: Pool;
   nodeName: string;
-  /** As the agent's configuration has it. */
-  groupsJudgeOwnNode: boolean;
+  /** As the agent's configuration has them. */
+  keys: PolicyKeys;
   /** Where the agent's state lies. */
   stateDirectory: string;
   log: Log;
@@ -59,12 +60,12 @@ export async function preparePolicing(
   deps: PolicingDeps,
   { kube, findPod, podsKnown }: { kube: Kube; findPod: FindPod; podsKnown: () => boolean },
 ): Promise<Policing> {
-  const { kernel, pool, nodeName, log, signal, onPass } = deps;
+  const { kernel, pool, nodeName, keys, log, signal, onPass } = deps;
   const file = keptPolicyFile(deps.stateDirectory);
   // A node that was made anew under its name is another one.
   const node = `${nodeName} ${pool.facts()["nodeUid"] ?? ""}`;
   const kept = await readKeptPolicy(file, node, log);
-  const source = followPolicy({ kube, podsKnown, signal, onChange: () => ask() });
+  const source = followPolicy({ kube, keys, podsKnown, signal, onChange: () => ask() });
   const loops = new Map<"keeping" | "cutting" | "writing", Loop>();
   const cutting = prepareCutting({ conntrack: kernel.conntrack, log }, () => loops.get("cutting")?.trigger());
   const policy = keepPolicy({ ...deps, source, findPod, kept, cutting });
