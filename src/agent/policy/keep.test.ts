@@ -11,6 +11,7 @@ import { createMetrics } from "../../base/metrics.ts";
 import { isWired, type Wired } from "../../ipam/store.ts";
 import { type Pod, pods } from "../../kube/core-objects.ts";
 import { type NetworkPolicy, networkPolicies } from "../../kube/policy-objects.ts";
+import { defaultKeys } from "../../policy/keys.ts";
 import { readObjects, type ReadObjects } from "../../policy/read-objects.ts";
 import { keepPolicy, type Policy } from "./keep.ts";
 import type { PolicySource } from "./sources.ts";
@@ -92,7 +93,7 @@ async function stand(): Promise<Stand> {
     source,
     findPod: ({ name }) => podNamed(name),
     kept: undefined,
-    groupsJudgeOwnNode: false,
+    keys: defaultKeys,
     log: silentLog(),
     metrics: createMetrics(),
     signal: new AbortController().signal,

@@ -14,7 +14,9 @@ import { createCompiler } from "../../policy/compile.ts";
 import { createClasses, firstClass } from "../../policy/compile-classes.ts";
 import { memberChanges, withCarried } from "../../policy/compile-changes.ts";
 import { elementsOf } from "../../policy/compile-sets.ts";
+import type { PolicyKeys } from "../../policy/keys.ts";
 import { indexMembers } from "../../policy/members.ts";
+import type { Memberships } from "../../policy/model.ts";
 import { neededMemberships, type ReadObjects } from "../../policy/read-objects.ts";
 import type { PolicyRuleset } from "../../policy/ruleset.ts";
 import { openGroup } from "../plan.ts";
@@ -41,8 +43,8 @@ export interface PolicyDeps {
   log: Log;
   metrics: Pick<Metrics, "repaired">;
   signal: AbortSignal;
-  /** Egress groups judge what a pod sends to its own node, too. */
-  groupsJudgeOwnNode: boolean;
+  /** As the agent's configuration has them. */
+  keys: PolicyKeys;
   cutting: Pick<Cutting, "expect" | "judgeBy">;
 }
 
@@ -64,7 +66,8 @@ export interface Policy extends PodPolicy {
 
 /** Keeps the policy of the attachments of a pool. Nothing is done before the first pass. */
 export function keepPolicy(deps: PolicyDeps): Policy {
-  const { kernel, pool, nodeName, source, findPod, kept, groupsJudgeOwnNode, metrics, cutting } = deps;
+  const { kernel, pool, nodeName, source, findPod, kept, keys, metrics, cutting } = deps;
+  const { groupsJudgeOwnNode } = keys;
   const subjects = createSubjects({ nodeName, findPod, known: kept?.pods ?? new Map() });
   const classes = createClasses(kept?.classes);
   const compiler = createCompiler();
@@ -73,8 +76,9 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   const groups = new Map<string, number>();
   /** The pods of the last pass, by whose layers the kernel judges. */
   let judgedLast: readonly Judged[] = [];
+  let knownLast: Memberships = new Map();
   let held: PolicyRuleset | undefined;
-  const view = createView(source, kept);
+  const view = createView(source, kept, keys);
   const counts = createPolicyCounts(kernel.policy, () => performance.now());
   /**
    * What the next pass has to do. `stale`: take in what the cluster has said. `asked`: anything at all; else it is a look at the kernel.
@@ -126,6 +130,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     groups.clear();
     for (const { subject, classNumber } of assigned) groups.set(subject.key, classNumber);
     judgedLast = judged;
+    knownLast = memberships;
     const moved = await moveLinks(placed, groups, deps);
     if (both !== ruleset) await kernel.policy.ensure(ruleset, "as left");
     held = ruleset;
@@ -162,7 +167,14 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     report: () => {
       const now = view();
       const by = source.known() ? "cluster" : now === undefined ? "nobody" : "kept";
-      return policyReport({ by, judged: judgedLast, groups, objects: now?.objects, factsOf: compiler.factsOf });
+      return policyReport({
+        by,
+        judged: judgedLast,
+        groups,
+        objects: now?.objects,
+        memberships: knownLast,
+        factsOf: compiler.factsOf,
+      });
     },
     counts: async () => {
       await counts.read().catch((error: unknown) => {

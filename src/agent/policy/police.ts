@@ -9,6 +9,7 @@ import type { Kernel } from "../../kernel/contract.ts";
 import { createFlows, type FlowsAnswer, type FlowsQuestion } from "../flows/flows.ts";
 import type { CacheStatus, Kube } from "../../kube/contract.ts";
 import type { PolicyCounts } from "./counts.ts";
+import type { PolicyKeys } from "../../policy/keys.ts";
 import { prepareCutting, startCutting } from "./cut.ts";
 import { keepPolicy, type Policy, startPolicy } from "./keep.ts";
 import { createPolicyFile, keptPolicyFile, readKeptPolicy } from "./kept.ts";
@@ -20,8 +21,8 @@ export interface PolicingDeps {
   kernel: Kernel;
   pool: Pool;
   nodeName: string;
-  /** As the agent's configuration has it. */
-  groupsJudgeOwnNode: boolean;
+  /** As the agent's configuration has them. */
+  keys: PolicyKeys;
   /** Where the agent's state lies. */
   stateDirectory: string;
   log: Log;
@@ -67,12 +68,12 @@ export async function preparePolicing(
   deps: PolicingDeps,
   { kube, findPod, podsKnown }: { kube: Kube; findPod: FindPod; podsKnown: () => boolean },
 ): Promise<Policing> {
-  const { kernel, pool, nodeName, log, signal, onPass } = deps;
+  const { kernel, pool, nodeName, keys, log, signal, onPass } = deps;
   const file = keptPolicyFile(deps.stateDirectory);
   // A node that was made anew under its name is another one.
   const node = `${nodeName} ${pool.facts()["nodeUid"] ?? ""}`;
   const kept = await readKeptPolicy(file, node, log);
-  const source = followPolicy({ kube, podsKnown, signal, onChange: () => ask() });
+  const source = followPolicy({ kube, keys, podsKnown, signal, onChange: () => ask() });
   const loops = new Map<"keeping" | "cutting" | "writing" | "flows", Loop>();
   const cutting = prepareCutting({ conntrack: kernel.conntrack, log }, () => loops.get("cutting")?.trigger());
   const flows = createFlows({

@@ -2,7 +2,7 @@
 
 import type { Link } from "../../kernel/contract.ts";
 import type { Compiler } from "../../policy/compile.ts";
-import type { Layer } from "../../policy/model.ts";
+import type { Layer, Memberships, Peer, Rule } from "../../policy/model.ts";
 import type { ReadObjects } from "../../policy/read-objects.ts";
 import type { Problem } from "../../policy/problem.ts";
 import type { Finding } from "../finding.ts";
@@ -34,12 +34,17 @@ export interface ReportParts {
   judged: readonly Judged[];
   /** By attachment. */
   groups: ReadonlyMap<string, number>;
-  objects: Pick<ReadObjects, "problems"> | undefined;
+  objects: Pick<ReadObjects, "problems" | "alwaysEgress"> | undefined;
+  memberships: Memberships;
   factsOf: Compiler["factsOf"];
 }
 
-export function policyReport({ by, judged, groups, objects, factsOf }: ReportParts): PolicyReport {
-  const problems = [...(objects?.problems ?? []), ...judged.flatMap((one) => one.problems)];
+export function policyReport({ by, judged, groups, objects, memberships, factsOf }: ReportParts): PolicyReport {
+  const problems = [
+    ...(objects?.problems ?? []),
+    ...(objects?.alwaysEgress ?? []).flatMap((rule) => unheardOf(rule, memberships)),
+    ...judged.flatMap((one) => one.problems),
+  ];
   const byClass = Map.groupBy(judged, ({ key }) => groups.get(key) ?? 0);
   const classes = [...byClass]
     .toSorted(([a], [b]) => a - b)
@@ -57,6 +62,15 @@ export function policyReport({ by, judged, groups, objects, factsOf }: ReportPar
     problems: lists.problems.slice(0, listedMax),
     more: Object.values(lists).reduce((sum, { length }) => sum + Math.max(0, length - listedMax), 0),
   };
+}
+
+/** A key that opens nothing, since nobody is known to whom it would. */
+function unheardOf({ from, peers }: Rule, memberships: Memberships): Problem[] {
+  const isSomebody = (peer: Peer): boolean => "block" in peer || (memberships.get(peer.members) ?? []).length > 0;
+  if (peers.some(isSomebody)) return [];
+  const message =
+    "no pod that it names is known, so it allows nothing; does the controller's configuration have it, too?";
+  return [{ object: "agent", path: from, message }];
 }
 
 const layersOf = (judged: Judged | undefined): Layer[] => [...(judged?.egress ?? []), ...(judged?.ingress ?? [])];

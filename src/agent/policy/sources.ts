@@ -11,6 +11,7 @@ import {
   serviceAccounts,
 } from "../../kube/policy-objects.ts";
 import { createPolicyView } from "../../kube/policy-view.ts";
+import type { PolicyKeys } from "../../policy/keys.ts";
 import type { Memberships, PolicyObjects } from "../../policy/model.ts";
 import type { ReadObjects } from "../../policy/read-objects.ts";
 import { createSliceBook } from "./slices.ts";
@@ -33,6 +34,7 @@ export interface PolicySource {
 }
 
 export interface PolicySourceOptions {
+  keys: PolicyKeys;
   kube: Kube;
   /** All pods of this node have been listed. */
   podsKnown: () => boolean;
@@ -41,7 +43,7 @@ export interface PolicySourceOptions {
 }
 
 /** Starts to follow; nothing is awaited. */
-export function followPolicy({ kube, podsKnown, signal, onChange }: PolicySourceOptions): PolicySource {
+export function followPolicy({ kube, keys, podsKnown, signal, onChange }: PolicySourceOptions): PolicySource {
   const book = createSliceBook();
   /** As of the last change: asked for at each ADD, and looking at every object takes a while where there are many. */
   let read: ReadObjects | undefined;
@@ -68,7 +70,7 @@ export function followPolicy({ kube, podsKnown, signal, onChange }: PolicySource
     groupPolicies: follow(securityGroupPolicies, { mayBeMissing: true }),
   };
   const caches = [...Object.values(kinds), slices];
-  const readAnew = createPolicyView(kinds);
+  const readAnew = createPolicyView(kinds, keys);
 
   return {
     objects: () => ({
