@@ -74,8 +74,10 @@ export interface Pool {
   dead(): Ip[];
   /** Nothing in the kernel remembers these any more. */
   cleaned(addresses: readonly Ip[]): void;
-  /** Addresses whose cooling has ended; they are still not given out. */
+  /** Addresses whose cooling has ended, and which are not withheld; they are still not given out. */
   cooled(): Ip[];
+  /** From now on these are not given, nor freed when they have cooled; what they are is asked each time. */
+  withhold(withheld: leases.Withheld): void;
   /** Makes cooled addresses free to give again, and wakes who waits for one. */
   free(addresses: readonly Ip[]): void;
   usage(): leases.FamilyUsage[];
@@ -201,7 +203,10 @@ export function openPool(options: PoolOptions): Pool {
       for (const address of addresses) book.cooling.delete(address);
       if (addresses.length > 0) wake();
     },
-    usage: () => leases.usage(book),
+    withhold: (withheld) => {
+      book.withheld = withheld;
+    },
+    usage: () => leases.usage(book, uptime()),
     nextCooledInMs: () => {
       const times = leases.familiesOf(book.blocks).map((family) => leases.nextCooledInMs(book, family, uptime()));
       const known = times.filter((timeMs) => timeMs !== undefined);

@@ -78,6 +78,7 @@ async function stand(): Promise<Stand> {
     objects: () => policyObjects([]),
     read: () => read,
     memberships: () => new Map(),
+    listed: new Map(),
     known: () => true,
     failing: () => false,
     missing: () => "",

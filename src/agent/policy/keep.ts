@@ -163,6 +163,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
             classes: classes.kept(),
           }
         : undefined,
+    untilKnown: async () => void (await viewWithin(view, source, deps.signal)),
     groupOf: (id) => groups.get(attachmentKey(id)),
     enter: async (attachment, pod) => {
       subjects.remember(attachment, pod);

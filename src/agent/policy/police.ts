@@ -13,6 +13,7 @@ import { createPolicyFile, keptPolicyFile, readKeptPolicy } from "./kept.ts";
 import { type FindPod, openPolicy, type PodPolicy } from "./pod-policy.ts";
 import type { PolicyReport } from "./report.ts";
 import { followPolicy } from "./sources.ts";
+import { createWithheld } from "./withheld.ts";
 
 export interface PolicingDeps {
   kernel: Kernel;
@@ -65,6 +66,7 @@ export async function preparePolicing(
   const node = `${nodeName} ${pool.facts()["nodeUid"] ?? ""}`;
   const kept = await readKeptPolicy(file, node, log);
   const source = followPolicy({ kube, podsKnown, signal, onChange: () => ask() });
+  pool.withhold(createWithheld(source, kept));
   const loops = new Map<"keeping" | "cutting" | "writing", Loop>();
   const cutting = prepareCutting({ conntrack: kernel.conntrack, log }, () => loops.get("cutting")?.trigger());
   const policy = keepPolicy({ ...deps, source, findPod, kept, cutting });
