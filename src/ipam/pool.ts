@@ -64,6 +64,8 @@ export interface Pool {
   confirm(id: AttachmentId): void;
   /** Takes an attachment that serves already, found in the kernel. @throws Fault "store-failed"; "address-taken" where an address of it is another's */
   restore(attachment: Attachment): void;
+  /** Says whose an attachment is that was restored without its pod. It is not written down: the next start asks again. */
+  identify(id: AttachmentId, pod: NonNullable<Attachment["pod"]>): void;
   /** Ends an attachment. `cool`: false only where no packet can have used its addresses. */
   release(id: AttachmentId, options: { cool: boolean }): void;
   /** Its removal begins; it stays known until `release`. */
@@ -164,6 +166,12 @@ export function openPool(options: PoolOptions): Pool {
         book.cooling.delete(address);
         leases.lease(book, address);
       }
+      changed();
+    },
+    identify: (id, pod) => {
+      const stored = attachments.get(attachmentKey(id));
+      if (stored === undefined) return;
+      stored.attachment = { ...stored.attachment, pod };
       changed();
     },
     release: (id, { cool }) => {

@@ -92,6 +92,7 @@ async function stand(): Promise<Stand> {
     nodeName: "a",
     source,
     findPod: ({ name }) => podNamed(name),
+    findOwner: () => undefined,
     kept: undefined,
     groupsJudgeOwnNode: false,
     log: silentLog(),

@@ -18,11 +18,12 @@ import { indexMembers } from "../../policy/members.ts";
 import { neededMemberships, type ReadObjects } from "../../policy/read-objects.ts";
 import type { PolicyRuleset } from "../../policy/ruleset.ts";
 import { openGroup } from "../plan.ts";
+import { isNameless, nameReadBack } from "../rebuild.ts";
 import { unlessGone } from "../wire.ts";
 import type { Cutting } from "./cut.ts";
 import type { KeptPolicy } from "./kept.ts";
 import { createMemberships, type OwnPods } from "./memberships.ts";
-import type { FindPod, PodPolicy } from "./pod-policy.ts";
+import type { FindOwner, FindPod, PodPolicy } from "./pod-policy.ts";
 import { policyReport, type PolicyReport } from "./report.ts";
 import type { PolicySource } from "./sources.ts";
 import { createSubjects, type Judged } from "./subjects.ts";
@@ -35,6 +36,7 @@ export interface PolicyDeps {
   nodeName: string;
   source: PolicySource;
   findPod: FindPod;
+  findOwner: FindOwner;
   /** What an earlier agent has left. */
   kept: KeptPolicy | undefined;
   log: Log;
@@ -61,7 +63,12 @@ export interface Policy extends PodPolicy {
 
 /** Keeps the policy of the attachments of a pool. Nothing is done before the first pass. */
 export function keepPolicy(deps: PolicyDeps): Policy {
-  const { kernel, pool, nodeName, source, findPod, kept, groupsJudgeOwnNode, metrics, cutting } = deps;
+  const { kernel, pool, nodeName, source, findPod, kept, groupsJudgeOwnNode, metrics, cutting, log } = deps;
+  const ownerOf: FindOwner = (attachment) => {
+    const { namespace, name, uid } = kept?.pods.get(attachmentKey(attachment)) ?? {};
+    const isKept = namespace !== undefined && name !== undefined && uid !== undefined;
+    return isKept ? { namespace, name, uid } : deps.findOwner(attachment);
+  };
   const subjects = createSubjects({ nodeName, findPod, known: kept?.pods ?? new Map() });
   const classes = createClasses(kept?.classes);
   const compiler = createCompiler();
@@ -93,10 +100,11 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   }
 
   async function passBy({ objects, told }: View, look: { isDue: boolean; isAll: boolean }): Promise<void> {
+    nameReadBack(pool, ownerOf, log);
     const judged = subjects.of(pool.all(), objects);
     const [links, nodeAddresses] = await Promise.all([kernel.node.links(), kernel.node.addresses()]);
     const placed = placedOn(links, judged);
-    const carried = new Set(placed.map(({ group }) => group).filter((group) => group >= firstClass));
+    const carried = carriedBy(links, pool);
     const assigned = classes.assign(judged, carried);
     const memberships = membershipsOf(told, ownPods(judged), objects);
     const ruleset = compiler.compile({
@@ -152,7 +160,15 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     report: () => {
       const now = view();
       const by = source.known() ? "cluster" : now === undefined ? "nobody" : "kept";
-      return policyReport({ by, judged: judgedLast, groups, objects: now?.objects, factsOf: compiler.factsOf });
+      const nameless = pool.all().filter(({ attachment }) => isNameless(attachment)).length;
+      return policyReport({
+        by,
+        nameless,
+        judged: judgedLast,
+        groups,
+        objects: now?.objects,
+        factsOf: compiler.factsOf,
+      });
     },
     keepable: () =>
       source.known()
@@ -184,6 +200,16 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       return groups.get(attachmentKey(attachment));
     },
   };
+}
+
+/**
+ * Classes that links of attachments carry, those of pods that are not known again yet among them: their number is nobody else's
+ * meanwhile, and where its chains are gone it lets nothing pass.
+ */
+function carriedBy(links: readonly Link[], pool: Pool): Set<number> {
+  const own = new Set(pool.all().map(({ attachment }) => attachment.wire?.hostIndex));
+  const classes = links.filter(({ index, group }) => own.has(index) && group >= firstClass);
+  return new Set(classes.map(({ group }) => group));
 }
 
 /** The node's links of judged pods, each with its pod. */

@@ -29,5 +29,8 @@ export const openPolicy: PodPolicy = {
   groupOf: () => openGroup,
 };
 
+/** Whose an attachment is that was read back from its link; undefined where that is not known. */
+export type FindOwner = (attachment: Attachment) => Attachment["pod"];
+
 /** The API server's object of a sandbox's pod, where it is known. */
 export type FindPod = (pod: NonNullable<Attachment["pod"]>) => Pod | undefined;

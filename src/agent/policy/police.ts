@@ -10,7 +10,7 @@ import type { CacheStatus, Kube } from "../../kube/contract.ts";
 import { prepareCutting, startCutting } from "./cut.ts";
 import { keepPolicy, type Policy, startPolicy } from "./keep.ts";
 import { createPolicyFile, keptPolicyFile, readKeptPolicy } from "./kept.ts";
-import { type FindPod, openPolicy, type PodPolicy } from "./pod-policy.ts";
+import { type FindOwner, type FindPod, openPolicy, type PodPolicy } from "./pod-policy.ts";
 import type { PolicyReport } from "./report.ts";
 import { followPolicy } from "./sources.ts";
 import { createWithheld } from "./withheld.ts";
@@ -58,7 +58,12 @@ export async function withoutPolicing({ kernel }: Pick<PolicingDeps, "kernel">):
 /** Prepares all of it. Where the cluster has not told everything yet, what was kept of it counts. */
 export async function preparePolicing(
   deps: PolicingDeps,
-  { kube, findPod, podsKnown }: { kube: Kube; findPod: FindPod; podsKnown: () => boolean },
+  {
+    kube,
+    findPod,
+    findOwner,
+    podsKnown,
+  }: { kube: Kube; findPod: FindPod; findOwner: FindOwner; podsKnown: () => boolean },
 ): Promise<Policing> {
   const { kernel, pool, nodeName, log, signal, onPass } = deps;
   const file = keptPolicyFile(deps.stateDirectory);
@@ -69,7 +74,7 @@ export async function preparePolicing(
   pool.withhold(createWithheld(source, kept));
   const loops = new Map<"keeping" | "cutting" | "writing", Loop>();
   const cutting = prepareCutting({ conntrack: kernel.conntrack, log }, () => loops.get("cutting")?.trigger());
-  const policy = keepPolicy({ ...deps, source, findPod, kept, cutting });
+  const policy = keepPolicy({ ...deps, source, findPod, findOwner, kept, cutting });
   const write = createPolicyFile(file, node);
   const writeDown = async (): Promise<void> => {
     const keepable = policy.keepable();
