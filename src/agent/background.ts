@@ -109,7 +109,7 @@ export function policingOf(
   const deps = { kernel, pool, nodeName: config.node.name, stateDirectory: config.paths.state, keys: config.policy };
   return preparePolicing(
     { ...deps, log, metrics, signal, onPass },
-    { kube, findPod: cluster.podOf, podsKnown: cluster.podsKnown },
+    { kube, findPod: cluster.podOf, findOwner: cluster.ownerOf, podsKnown: cluster.podsKnown },
   );
 }
 

@@ -152,10 +152,11 @@ async function metricsText(deps: StatusDeps): Promise<Answer> {
 
 /** The gauges, as they are now. */
 function* readings({ pool, loops, gateDepth, kernelCalls, masquerade, caches }: StatusDeps): Generator<Reading> {
-  for (const { family, total, live, cooling } of pool.usage()) {
+  for (const { family, total, live, cooling, withheld } of pool.usage()) {
     yield ["fairlead_leases", [String(family), "live"], live];
     yield ["fairlead_leases", [String(family), "cooling"], cooling];
-    yield ["fairlead_leases", [String(family), "free"], Number(total) - live - cooling];
+    yield ["fairlead_leases", [String(family), "withheld"], withheld];
+    yield ["fairlead_leases", [String(family), "free"], Number(total) - live - cooling - withheld];
   }
   for (const [state, count] of Object.entries(attachmentCounts(pool))) yield ["fairlead_attachments", [state], count];
   for (const [state, count] of Object.entries(gateDepth())) yield ["fairlead_cni_calls", [state], count];
@@ -187,7 +188,7 @@ export interface NodeStatus {
   upSeconds: number;
   uplink: { name: string; mtu: number; addresses: string[] };
   blocks: string[];
-  addresses: { family: 4 | 6; total: string; live: number; cooling: number }[];
+  addresses: { family: 4 | 6; total: string; live: number; cooling: number; withheld: number }[];
   attachments: { ready: number; planned: number };
   calls: { working: number; waiting: number };
   loops: { name: string; passes: number; failures: number; lastError?: string }[];
@@ -205,9 +206,7 @@ function nodeStatus(deps: StatusDeps): NodeStatus {
     upSeconds: Math.round((performance.now() - startedMs) / 1000),
     uplink: { name: link.name, mtu, addresses: Object.values(addresses) },
     blocks: [...pool.blocks()],
-    addresses: pool
-      .usage()
-      .map(({ family, total, live, cooling }) => ({ family, total: String(total), live, cooling })),
+    addresses: pool.usage().map((row) => ({ ...row, total: String(row.total) })),
     attachments: attachmentCounts(pool),
     calls: gateDepth(),
     loops: loops().map(({ name, passes, failures, lastPass }) => ({

@@ -39,7 +39,7 @@ export const metricTable = {
   fairlead_leases: metric(
     "gauge",
     ["family", "state"],
-    'Addresses of this node\'s blocks: "live", "cooling" after a release, "free".',
+    'Addresses of this node\'s blocks: "live", "cooling" after a release, "withheld" since memberships still list them, "free".',
   ),
   fairlead_loop_passes_total: metric("counter", ["loop", "outcome"], "Passes of each background loop."),
   fairlead_loop_failures: metric(

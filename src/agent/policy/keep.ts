@@ -20,12 +20,13 @@ import type { Memberships } from "../../policy/model.ts";
 import { neededMemberships, type ReadObjects } from "../../policy/read-objects.ts";
 import type { PolicyRuleset } from "../../policy/ruleset.ts";
 import { openGroup } from "../plan.ts";
+import { isNameless, nameReadBack } from "../rebuild.ts";
 import { unlessGone } from "../wire.ts";
 import { createPolicyCounts, type PolicyCounts } from "./counts.ts";
 import type { Cutting } from "./cut.ts";
 import type { KeptPolicy } from "./kept.ts";
 import { createMemberships, type OwnPods } from "./memberships.ts";
-import type { FindPod, PodPolicy } from "./pod-policy.ts";
+import type { FindOwner, FindPod, PodPolicy } from "./pod-policy.ts";
 import { policyReport, type PolicyReport } from "./report.ts";
 import type { PolicySource } from "./sources.ts";
 import { createSubjects, type Judged } from "./subjects.ts";
@@ -38,6 +39,7 @@ export interface PolicyDeps {
   nodeName: string;
   source: PolicySource;
   findPod: FindPod;
+  findOwner: FindOwner;
   /** What an earlier agent has left. */
   kept: KeptPolicy | undefined;
   log: Log;
@@ -66,8 +68,13 @@ export interface Policy extends PodPolicy {
 
 /** Keeps the policy of the attachments of a pool. Nothing is done before the first pass. */
 export function keepPolicy(deps: PolicyDeps): Policy {
-  const { kernel, pool, nodeName, source, findPod, kept, keys, metrics, cutting } = deps;
+  const { kernel, pool, nodeName, source, findPod, kept, keys, metrics, cutting, log } = deps;
   const { groupsJudgeOwnNode } = keys;
+  const ownerOf: FindOwner = (attachment) => {
+    const { namespace, name, uid } = kept?.pods.get(attachmentKey(attachment)) ?? {};
+    const isKept = namespace !== undefined && name !== undefined && uid !== undefined;
+    return isKept ? { namespace, name, uid } : deps.findOwner(attachment);
+  };
   const subjects = createSubjects({ nodeName, findPod, known: kept?.pods ?? new Map() });
   const classes = createClasses(kept?.classes);
   const compiler = createCompiler();
@@ -101,10 +108,11 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   }
 
   async function passBy({ objects, told }: View, look: { isDue: boolean; isAll: boolean }): Promise<void> {
+    nameReadBack(pool, ownerOf, log);
     const judged = subjects.of(pool.all(), objects);
     const [links, nodeAddresses] = await Promise.all([kernel.node.links(), kernel.node.addresses()]);
     const placed = placedOn(links, judged);
-    const carried = new Set(placed.map(({ group }) => group).filter((group) => group >= firstClass));
+    const carried = carriedBy(links, pool);
     const assigned = classes.assign(judged, carried);
     const memberships = membershipsOf(told, ownPods(judged), objects);
     const ruleset = compiler.compile({
@@ -167,8 +175,10 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     report: () => {
       const now = view();
       const by = source.known() ? "cluster" : now === undefined ? "nobody" : "kept";
+      const nameless = pool.all().filter(({ attachment }) => isNameless(attachment)).length;
       return policyReport({
         by,
+        nameless,
         judged: judgedLast,
         groups,
         objects: now?.objects,
@@ -178,7 +188,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     },
     counts: async () => {
       await counts.read().catch((error: unknown) => {
-        deps.log.warn({ error: describe(error) }, "what policy has counted could not be read");
+        log.warn({ error: describe(error) }, "what policy has counted could not be read");
       });
       return counts;
     },
@@ -191,6 +201,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
             classes: classes.kept(),
           }
         : undefined,
+    untilKnown: async () => void (await viewWithin(view, source, deps.signal)),
     groupOf: (id) => groups.get(attachmentKey(id)),
     enter: async (attachment, pod) => {
       subjects.remember(attachment, pod);
@@ -211,6 +222,16 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       return groups.get(attachmentKey(attachment));
     },
   };
+}
+
+/**
+ * Classes that links of attachments carry, those of pods that are not known again yet among them: their number is nobody else's
+ * meanwhile, and where its chains are gone it lets nothing pass.
+ */
+function carriedBy(links: readonly Link[], pool: Pool): Set<number> {
+  const own = new Set(pool.all().map(({ attachment }) => attachment.wire?.hostIndex));
+  const classes = links.filter(({ index, group }) => own.has(index) && group >= firstClass);
+  return new Set(classes.map(({ group }) => group));
 }
 
 /** The node's links of judged pods, each with its pod. */

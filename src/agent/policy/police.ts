@@ -13,9 +13,10 @@ import type { PolicyKeys } from "../../policy/keys.ts";
 import { prepareCutting, startCutting } from "./cut.ts";
 import { keepPolicy, type Policy, startPolicy } from "./keep.ts";
 import { createPolicyFile, keptPolicyFile, readKeptPolicy } from "./kept.ts";
-import { type FindPod, openPolicy, type PodPolicy } from "./pod-policy.ts";
+import { type FindOwner, type FindPod, openPolicy, type PodPolicy } from "./pod-policy.ts";
 import type { PolicyReport } from "./report.ts";
 import { followPolicy } from "./sources.ts";
+import { createWithheld } from "./withheld.ts";
 
 export interface PolicingDeps {
   kernel: Kernel;
@@ -66,7 +67,12 @@ export async function withoutPolicing({ kernel }: Pick<PolicingDeps, "kernel">):
 /** Prepares all of it. Where the cluster has not told everything yet, what was kept of it counts. */
 export async function preparePolicing(
   deps: PolicingDeps,
-  { kube, findPod, podsKnown }: { kube: Kube; findPod: FindPod; podsKnown: () => boolean },
+  {
+    kube,
+    findPod,
+    findOwner,
+    podsKnown,
+  }: { kube: Kube; findPod: FindPod; findOwner: FindOwner; podsKnown: () => boolean },
 ): Promise<Policing> {
   const { kernel, pool, nodeName, keys, log, signal, onPass } = deps;
   const file = keptPolicyFile(deps.stateDirectory);
@@ -74,6 +80,7 @@ export async function preparePolicing(
   const node = `${nodeName} ${pool.facts()["nodeUid"] ?? ""}`;
   const kept = await readKeptPolicy(file, node, log);
   const source = followPolicy({ kube, keys, podsKnown, signal, onChange: () => ask() });
+  pool.withhold(createWithheld(source, kept));
   const loops = new Map<"keeping" | "cutting" | "writing" | "flows", Loop>();
   const cutting = prepareCutting({ conntrack: kernel.conntrack, log }, () => loops.get("cutting")?.trigger());
   const flows = createFlows({
@@ -85,7 +92,7 @@ export async function preparePolicing(
     flows.judgeBy(model);
     cutting.judgeBy(model, isNarrower);
   };
-  const policy = keepPolicy({ ...deps, source, findPod, kept, cutting: { ...cutting, judgeBy } });
+  const policy = keepPolicy({ ...deps, source, findPod, findOwner, kept, cutting: { ...cutting, judgeBy } });
   const write = createPolicyFile(file, node);
   const writeDown = async (): Promise<void> => {
     const keepable = policy.keepable();

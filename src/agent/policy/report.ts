@@ -15,6 +15,8 @@ export interface PolicyReport {
   /** Whose word judges: what the cluster says, what an earlier agent kept of it, or nobody's yet. */
   by: "cluster" | "kept" | "nobody";
   classes: ClassReport[];
+  /** Attachments that were read back from their links, and of which it is not known whose they are. */
+  nameless: number;
   /** Layers for which the kernel has no room: their rules, or some of them, allow nothing. */
   cut: { layer: string; leftOut: number }[];
   /** What of the objects does not count, and why. */
@@ -31,6 +33,7 @@ export interface ClassReport {
 
 export interface ReportParts {
   by: PolicyReport["by"];
+  nameless: number;
   judged: readonly Judged[];
   /** By attachment. */
   groups: ReadonlyMap<string, number>;
@@ -39,7 +42,15 @@ export interface ReportParts {
   factsOf: Compiler["factsOf"];
 }
 
-export function policyReport({ by, judged, groups, objects, memberships, factsOf }: ReportParts): PolicyReport {
+export function policyReport({
+  by,
+  nameless,
+  judged,
+  groups,
+  objects,
+  memberships,
+  factsOf,
+}: ReportParts): PolicyReport {
   const problems = [
     ...(objects?.problems ?? []),
     ...(objects?.alwaysEgress ?? []).flatMap((rule) => unheardOf(rule, memberships)),
@@ -57,6 +68,7 @@ export function policyReport({ by, judged, groups, objects, memberships, factsOf
   const lists = { classes, cut, problems };
   return {
     by,
+    nameless,
     classes: lists.classes.slice(0, listedMax),
     cut: lists.cut.slice(0, listedMax),
     problems: lists.problems.slice(0, listedMax),
@@ -84,10 +96,11 @@ const layerReport = ({ direction, kind, objects, otherwise }: Layer): ClassRepor
 
 /** What an operator should know of it. */
 export function policyFindings(report: PolicyReport): Finding[] {
-  const { by, classes, cut, problems, more } = report;
+  const { by, nameless, classes, cut, problems, more } = report;
   const name = "policy";
   const findings: Finding[] = [
     ...(by === "cluster" ? [] : [notTold(by)]),
+    ...(nameless === 0 ? [] : [notKnownAgain(nameless)]),
     ...cut.map(({ layer, leftOut }): Finding => ({
       name,
       state: "bad",
@@ -122,6 +135,15 @@ export function bypassFindings(links: readonly Pick<Link, "name">[]): Finding[] 
       cure: `run kube-proxy with mode nftables or iptables; after kube-proxy --cleanup ${ipvsLink} is gone`,
     },
   ];
+}
+
+function notKnownAgain(pods: number): Finding {
+  return {
+    name: "policy",
+    state: "warn",
+    says: `${pods} pods were read back from their links after the state file was lost, and nobody has said yet which they are: those that were judged are closed, the others stay as they were`,
+    cure: "see that the API server answers; a pod that it does not have on this node has to be deleted",
+  };
 }
 
 function notTold(by: "kept" | "nobody"): Finding {

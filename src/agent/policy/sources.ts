@@ -14,7 +14,7 @@ import { createPolicyView } from "../../kube/policy-view.ts";
 import type { PolicyKeys } from "../../policy/keys.ts";
 import type { Memberships, PolicyObjects } from "../../policy/model.ts";
 import type { ReadObjects } from "../../policy/read-objects.ts";
-import { createSliceBook } from "./slices.ts";
+import { createSliceBook, type SliceBook } from "./slices.ts";
 
 export interface PolicySource {
   objects: () => PolicyObjects;
@@ -22,6 +22,8 @@ export interface PolicySource {
   read: () => ReadObjects;
   /** As the controller tells them. */
   memberships: () => Memberships;
+  /** Addresses that any slice lists. */
+  listed: SliceBook["listed"];
   /** Every kind has been heard of as a whole since the start, this node's pods among them: only then may anything be taken back. */
   known: () => boolean;
   /** The API server has failed to answer. */
@@ -83,6 +85,7 @@ export function followPolicy({ kube, keys, podsKnown, signal, onChange }: Policy
     }),
     read: () => (read ??= readAnew()),
     memberships: book.memberships,
+    listed: book.listed,
     known: () => podsKnown() && caches.every((cache) => cache.synced()),
     failing: () => caches.some((cache) => cache.status().failures > 0),
     missing: () =>
