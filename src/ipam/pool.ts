@@ -215,11 +215,7 @@ export function openPool(options: PoolOptions): Pool {
       book.withheld = withheld;
     },
     usage: () => leases.usage(book, uptime()),
-    nextCooledInMs: () => {
-      const times = leases.familiesOf(book.blocks).map((family) => leases.nextCooledInMs(book, family, uptime()));
-      const known = times.filter((timeMs) => timeMs !== undefined);
-      return known.length === 0 ? undefined : Math.min(...known);
-    },
+    nextCooledInMs: () => nextCooledInMs(book, uptime()),
     whenFreed: async (timeoutMs, signal) => {
       let wake: (() => void) | undefined;
       await pause(timeoutMs, signal, (end) => {
@@ -237,6 +233,12 @@ export function openPool(options: PoolOptions): Pool {
       facts = { ...facts, ...more };
     },
   };
+}
+
+function nextCooledInMs(book: leases.LeaseBook, nowMs: number): number | undefined {
+  const times = leases.familiesOf(book.blocks).map((family) => leases.nextCooledInMs(book, family, nowMs));
+  const known = times.filter((timeMs) => timeMs !== undefined);
+  return known.length === 0 ? undefined : Math.min(...known);
 }
 
 /** Callbacks, and the function that calls them all. */

@@ -6,7 +6,7 @@ import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import { pause } from "../../base/pause.ts";
 import type { Pool } from "../../ipam/pool.ts";
 import type { Blocks } from "../../ipam/store.ts";
-import type { CacheStatus, Kube } from "../../kube/contract.ts";
+import type { Cache, CacheStatus, Kube } from "../../kube/contract.ts";
 import { type Node, nodes, type Pod, pods } from "../../kube/core-objects.ts";
 import { nodeEndpoints, nodeNetworks } from "../../kube/objects.ts";
 import type { Cidr } from "../../net/cidr.ts";
@@ -179,15 +179,7 @@ export function joinCluster(options: ClusterOptions): Cluster {
       reporting.trigger();
     },
     reporting,
-    firstWord: async (withinMs) => {
-      const endMs = performance.now() + withinMs;
-      const heard = (): boolean => self.synced() || self.status().failures > 0;
-      while (!heard() && performance.now() < endMs && !signal.aborted) {
-        await pause(lookMs, signal, (wake) => {
-          listener = wake;
-        });
-      }
-    },
+    firstWord: (withinMs) => untilHeard(self, withinMs, signal, (wake) => (listener = wake)),
     listen: (onChange) => {
       listener = onChange;
     },
@@ -220,4 +212,16 @@ export function joinCluster(options: ClusterOptions): Cluster {
     caches: () => [self, networks, ownPods, ownEndpoints].map((cache) => cache.status()),
     done: Promise.all([self.done, networks.done, ownPods.done, ownEndpoints.done, reporting.done]),
   };
+}
+
+/** Settles when the cache holds something or has failed, or the time is over. */
+async function untilHeard(
+  { synced, status }: Pick<Cache<Node>, "synced" | "status">,
+  withinMs: number,
+  signal: AbortSignal,
+  listen: (wake: () => void) => void,
+): Promise<void> {
+  const endMs = performance.now() + withinMs;
+  const heard = (): boolean => synced() || status().failures > 0;
+  while (!heard() && performance.now() < endMs && !signal.aborted) await pause(lookMs, signal, listen);
 }
