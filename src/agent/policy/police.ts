@@ -8,6 +8,7 @@ import type { Pool } from "../../ipam/pool.ts";
 import type { Kernel } from "../../kernel/contract.ts";
 import type { CacheStatus, Kube } from "../../kube/contract.ts";
 import { prepareCutting, startCutting } from "./cut.ts";
+import { heardWithinMs } from "./heard.ts";
 import { keepPolicy, type Policy, startPolicy } from "./keep.ts";
 import { createPolicyFile, keptPolicyFile, readKeptPolicy } from "./kept.ts";
 import { type FindOwner, type FindPod, openPolicy, type PodPolicy } from "./pod-policy.ts";
@@ -23,6 +24,8 @@ export interface PolicingDeps {
   groupsJudgeOwnNode: boolean;
   /** Where the agent's state lies. */
   stateDirectory: string;
+  /** Longest silence of a watch that is believed without asking; tests pass their own. */
+  silentMaxMs?: number | undefined;
   log: Log;
   metrics: Pick<Metrics, "repaired">;
   signal: AbortSignal;
@@ -65,12 +68,12 @@ export async function preparePolicing(
     podsKnown,
   }: { kube: Kube; findPod: FindPod; findOwner: FindOwner; podsKnown: () => boolean },
 ): Promise<Policing> {
-  const { kernel, pool, nodeName, log, signal, onPass } = deps;
+  const { kernel, pool, nodeName, log, signal, onPass, silentMaxMs = heardWithinMs } = deps;
   const file = keptPolicyFile(deps.stateDirectory);
   // A node that was made anew under its name is another one.
   const node = `${nodeName} ${pool.facts()["nodeUid"] ?? ""}`;
   const kept = await readKeptPolicy(file, node, log);
-  const source = followPolicy({ kube, podsKnown, signal, onChange: () => ask() });
+  const source = followPolicy({ kube, podsKnown, silentMaxMs, log, signal, onChange: () => ask() });
   pool.withhold(createWithheld(source, kept));
   const loops = new Map<"keeping" | "cutting" | "writing", Loop>();
   const cutting = prepareCutting({ conntrack: kernel.conntrack, log }, () => loops.get("cutting")?.trigger());
