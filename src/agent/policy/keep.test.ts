@@ -84,6 +84,7 @@ async function stand(): Promise<Stand> {
     failing: () => false,
     missing: () => "",
     caches: () => [],
+    heardOf: async () => {},
     done: Promise.resolve(),
   };
   const narrowed: boolean[] = [];

@@ -7,7 +7,7 @@ import type { Log } from "../../base/log.ts";
 import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import type { Metrics } from "../../base/metrics.ts";
 import type { Pool } from "../../ipam/pool.ts";
-import { attachmentKey } from "../../ipam/store.ts";
+import { type Attachment, attachmentKey } from "../../ipam/store.ts";
 import { applyAll } from "../../kernel/apply.ts";
 import type { Kernel, Link } from "../../kernel/contract.ts";
 import { createCompiler } from "../../policy/compile.ts";
@@ -70,11 +70,6 @@ export interface Policy extends PodPolicy {
 export function keepPolicy(deps: PolicyDeps): Policy {
   const { kernel, pool, nodeName, source, findPod, kept, keys, metrics, cutting, log } = deps;
   const { groupsJudgeOwnNode } = keys;
-  const ownerOf: FindOwner = (attachment) => {
-    const { namespace, name, uid } = kept?.pods.get(attachmentKey(attachment)) ?? {};
-    const isKept = namespace !== undefined && name !== undefined && uid !== undefined;
-    return isKept ? { namespace, name, uid } : deps.findOwner(attachment);
-  };
   const subjects = createSubjects({ nodeName, findPod, known: kept?.pods ?? new Map() });
   const classes = createClasses(kept?.classes);
   const compiler = createCompiler();
@@ -108,7 +103,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   }
 
   async function passBy({ objects, told }: View, look: { isDue: boolean; isAll: boolean }): Promise<void> {
-    nameReadBack(pool, ownerOf, log);
+    nameReadBack(pool, (one) => keptOwner(one, kept) ?? deps.findOwner(one), log);
     const judged = subjects.of(pool.all(), objects);
     const [links, nodeAddresses] = await Promise.all([kernel.node.links(), kernel.node.addresses()]);
     const placed = placedOn(links, judged);
@@ -205,6 +200,8 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     groupOf: (id) => groups.get(attachmentKey(id)),
     enter: async (attachment, pod) => {
       subjects.remember(attachment, pod);
+      await viewWithin(view, source, deps.signal);
+      if (attachment.pod !== undefined) await source.heardOf(attachment.pod.namespace);
       const { objects } = await viewWithin(view, source, deps.signal);
       const judged = subjects.one(attachment, objects);
       if (judged === undefined) return openGroup;
@@ -222,6 +219,11 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       return groups.get(attachmentKey(attachment));
     },
   };
+}
+
+function keptOwner(attachment: Attachment, kept: KeptPolicy | undefined): Attachment["pod"] {
+  const pod = kept?.pods.get(attachmentKey(attachment));
+  return pod && { namespace: pod.namespace, name: pod.name, uid: pod.uid };
 }
 
 /**

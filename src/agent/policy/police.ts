@@ -11,6 +11,7 @@ import type { CacheStatus, Kube } from "../../kube/contract.ts";
 import type { PolicyCounts } from "./counts.ts";
 import type { PolicyKeys } from "../../policy/keys.ts";
 import { prepareCutting, startCutting } from "./cut.ts";
+import { heardWithinMs } from "./heard.ts";
 import { keepPolicy, type Policy, startPolicy } from "./keep.ts";
 import { createPolicyFile, keptPolicyFile, readKeptPolicy } from "./kept.ts";
 import { type FindOwner, type FindPod, openPolicy, type PodPolicy } from "./pod-policy.ts";
@@ -26,6 +27,8 @@ export interface PolicingDeps {
   keys: PolicyKeys;
   /** Where the agent's state lies. */
   stateDirectory: string;
+  /** Longest silence of a watch that is believed without asking; tests pass their own. */
+  silentMaxMs?: number | undefined;
   log: Log;
   metrics: Pick<Metrics, "repaired" | "flow">;
   signal: AbortSignal;
@@ -74,12 +77,12 @@ export async function preparePolicing(
     podsKnown,
   }: { kube: Kube; findPod: FindPod; findOwner: FindOwner; podsKnown: () => boolean },
 ): Promise<Policing> {
-  const { kernel, pool, nodeName, keys, log, signal, onPass } = deps;
+  const { kernel, pool, nodeName, keys, log, signal, onPass, silentMaxMs = heardWithinMs } = deps;
   const file = keptPolicyFile(deps.stateDirectory);
   // A node that was made anew under its name is another one.
   const node = `${nodeName} ${pool.facts()["nodeUid"] ?? ""}`;
   const kept = await readKeptPolicy(file, node, log);
-  const source = followPolicy({ kube, keys, podsKnown, signal, onChange: () => ask() });
+  const source = followPolicy({ kube, keys, podsKnown, silentMaxMs, log, signal, onChange: () => ask() });
   pool.withhold(createWithheld(source, kept));
   const loops = new Map<"keeping" | "cutting" | "writing" | "flows", Loop>();
   const cutting = prepareCutting({ conntrack: kernel.conntrack, log }, () => loops.get("cutting")?.trigger());
