@@ -12,6 +12,7 @@ import { until } from "../lab/waiting.ts";
 import { startWarden } from "../lab/warden.ts";
 import { present } from "../src/base/assert.ts";
 import { callsAtOnce, makeCrowd, untilMembers } from "./crowd.ts";
+import { callers, edit, editedPort, makeGroups, servers } from "./groups.ts";
 import { type Knocker, nowMs, startKnocker, startTrafficServer } from "./traffic.ts";
 
 export interface EnforcementOptions {
@@ -40,11 +41,9 @@ export interface EnforcementResult {
   bytesOfEvent: number;
 }
 
-const port = 7_000;
+const port = editedPort;
 const family = 4;
 const netnsWithinMs = 10_000;
-const groups = "/apis/fairlead.dev/v1alpha1/securitygroups";
-const [callers, servers] = ["caller", "server"];
 
 /** @throws Fault "lab-failed" where anything does not work */
 export async function measureEnforcement(options: EnforcementOptions): Promise<EnforcementResult> {
@@ -90,36 +89,6 @@ interface Scene {
   addresses: readonly string[];
 }
 
-/** Rules beside the one that is edited: about other ports, callers and networks. */
-const otherRules = Array.from({ length: 118 }, (_, index) => ({
-  protocol: "tcp",
-  ports: [{ port: 8_000 + index }],
-  from: [index % 5 === 0 ? { cidr: `203.0.${index}.0/24` } : { securityGroup: callers }],
-}));
-const theRule = { protocol: "udp", ports: [{ port }], from: [{ securityGroup: callers }] };
-
-async function makeGroups(api: Api): Promise<void> {
-  const common = { apiVersion: "fairlead.dev/v1alpha1" };
-  for (const name of [callers, servers]) {
-    const spec = { bindableFrom: {}, ingress: name === servers ? otherRules : [] };
-    await api.must("POST", groups, { ...common, kind: "SecurityGroup", metadata: { name }, spec });
-    await api.must("POST", "/apis/fairlead.dev/v1alpha1/namespaces/default/securitygroupbindings", {
-      ...common,
-      kind: "SecurityGroupBinding",
-      metadata: { name, namespace: "default" },
-      spec: { podSelector: { matchLabels: { app: name } }, groups: [name] },
-    });
-  }
-}
-
-/** Lets callers in, or not any more; gives the moment before it was written. */
-async function edit(api: Api, open: boolean): Promise<number> {
-  const ingress = open ? [...otherRules, theRule] : otherRules;
-  const atMs = nowMs();
-  await api.must("PATCH", `${groups}/${servers}`, { spec: { ingress } }, "application/merge-patch+json");
-  return atMs;
-}
-
 async function measureEdits(
   { cluster, api, addresses }: Scene,
   { edits, signal, onStep }: EnforcementOptions,
@@ -130,11 +99,13 @@ async function measureEdits(
   try {
     for (let turn = 0; turn < edits; turn += 1) {
       signal.throwIfAborted();
-      const openedMs = await edit(api, true);
+      const openedMs = nowMs();
+      await edit(api, true);
       const passed = await changed(knocker, "up", addresses);
       result.edit.push(...passed.map((atMs) => atMs - openedMs));
       result.editAll.push(Math.max(...passed) - openedMs);
-      const closedMs = await edit(api, false);
+      const closedMs = nowMs();
+      await edit(api, false);
       const last = await changed(knocker, "down", addresses);
       result.forbidden.push(Math.max(...last) - closedMs);
       onStep(`${turn + 1} edits`);
@@ -146,7 +117,11 @@ async function measureEdits(
 }
 
 /** Waits until all of these are as asked for; gives when each became so, in no order. */
-async function changed(knocker: Knocker, change: "up" | "down", addresses: readonly string[]): Promise<number[]> {
+export async function changed(
+  knocker: Knocker,
+  change: "up" | "down",
+  addresses: readonly string[],
+): Promise<number[]> {
   const at = new Map<string, number>();
   while (at.size < addresses.length) {
     const one = await knocker.next();

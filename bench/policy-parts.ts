@@ -1,8 +1,21 @@
 // The parts of a bench that are about policy: with which numbers each is measured, and the bars that its figures must reach.
 
+import { measureCut } from "./cut.ts";
+import { measureEnforcement } from "./enforcement.ts";
+import { measureJudged } from "./judged.ts";
 import type { Figures, PartOptions } from "./figures.ts";
 import { measurePath, type PathResult, type Way, ways } from "./path.ts";
-import { atMostMs, makeRow, makeShare, makeTimes, makeValue, percentile, type Row, type Value } from "./report.ts";
+import {
+  atMostMs,
+  atMostMsMore,
+  makeRow,
+  makeShare,
+  makeTimes,
+  makeValue,
+  percentile,
+  type Row,
+  type Value,
+} from "./report.ts";
 import { benchLab as name } from "./stage.ts";
 import type { TrafficKind } from "./traffic.ts";
 import { type Change, changes, measureTransactions, type SizeResult } from "./transactions.ts";
@@ -107,4 +120,95 @@ function changeRows({ members: of, classes, took }: SizeResult): Row[] {
       makeRow({ name: `${what}: all p50`, ours: whole, fraction: 0.5 }),
     ];
   });
+}
+
+/** Objects that make 10,000 members, with an address of each family. */
+const crowd = { nodes: 40, podsOfNode: 250 } as const;
+const smallCrowd = { nodes: 2, podsOfNode: 50 } as const;
+/** Nodes of the simulated cluster that traffic of the API server is told for. */
+const manyNodes = 1000;
+
+/** From what is written until packets follow, on one node and on ten. */
+export async function enforcement({ quick, signal, onStep }: PartOptions): Promise<Figures> {
+  const common = { name, crowd: quick ? smallCrowd : crowd, signal };
+  const told = (nodes: number) => (words: string) => onStep(`${nodes} nodes: ${words}`);
+  const one = await measureEnforcement({ ...common, nodes: 1, edits: quick ? 3 : 60, pods: 1, onStep: told(1) });
+  const ten = await measureEnforcement({
+    ...common,
+    nodes: 10,
+    edits: quick ? 2 : 20,
+    pods: quick ? 2 : 40,
+    onStep: told(10),
+  });
+  const of = `${said(members)} members`;
+  const rows: [string, readonly number[], number?][] = [
+    [`edit of a group, ${of}: written until enforced on a node`, one.edit, 100],
+    [`edit of a group, ${of}: written until enforced on all of 10 nodes`, ten.editAll],
+    [`edit of a group, ${of}: written until the last packet that it forbids, on a node`, one.forbidden, 2_000],
+    [`edit of a group, ${of}: written until the last packet that it forbids, on 10 nodes`, ten.forbidden, 2_000],
+    [`ADD returned until the member is let in by all of 10 nodes, ${of}`, ten.member, 500],
+  ];
+  const kb = ten.bytesOfEvent / 1024;
+  return {
+    rows: rows.flatMap(([what, ours, max]) => percentiles(what, ours, max)),
+    values: [
+      makeValue(`a member comes or goes, ${of}: sent to one agent`, kb, "KB"),
+      makeValue(
+        `a member comes or goes, ${of}: sent to the agents of ${said(manyNodes)} nodes`,
+        (kb * manyNodes) / 1024,
+        "MB",
+      ),
+    ],
+  };
+}
+
+/** Median and 99th percentile, which the bar is for. */
+function percentiles(what: string, ours: readonly number[], max?: number): Row[] {
+  return [
+    makeRow({ name: `${what} p50`, ours, fraction: 0.5 }),
+    makeRow({ name: `${what} p99`, ours, fraction: 0.99, ...(max === undefined ? {} : { bar: atMostMs(max) }) }),
+  ];
+}
+
+/** Connections that an edit forbids, among very many. */
+export async function cut({ quick, signal, onStep }: PartOptions): Promise<Figures> {
+  const [flows, forbidden] = quick ? [15_000, 1_000] : [150_000, 10_000];
+  const turns = quick ? 2 : 10;
+  const onTurn = (turn: number): void => onStep(`${turn} turns`);
+  const { last, gone } = await measureCut({ name, flows, forbidden, turns, signal, onTurn });
+  const tracked = `${said(flows)} tracked connections`;
+  return {
+    rows: [
+      ...percentiles(`last forbidden packet, ${tracked}`, last, 2_000),
+      ...percentiles(`${said(forbidden)} of ${tracked} cut`, gone),
+    ],
+    values: [],
+  };
+}
+
+/** Memory that an agent may have. */
+const residentMaxMb = 120;
+
+/** What policy adds to ADD, and the memory of the agent of a full node. */
+export async function judged({ quick, signal, onStep }: PartOptions): Promise<Figures> {
+  const pods = quick ? 30 : 110;
+  const wish = { name, crowd: quick ? smallCrowd : crowd, pods, block: 10, signal, onStep };
+  const { judged: ours, open: reference, judgedMb, openMb } = await measureJudged(wish);
+  const addresses = said(2 * members);
+  return {
+    rows: [
+      makeRow({
+        name: `ADD dual stack under ${rules} rules against none p50`,
+        ours,
+        reference,
+        fraction: 0.5,
+        bar: atMostMsMore(0.5),
+      }),
+      makeRow({ name: `ADD dual stack under ${rules} rules against none p99`, ours, reference, fraction: 0.99 }),
+    ],
+    values: [
+      makeValue(`agent memory, ${pods} pods, memberships of ${addresses} addresses`, judgedMb, "MB", residentMaxMb),
+      makeValue(`agent memory, ${pods} pods, no policy`, openMb, "MB"),
+    ],
+  };
 }
