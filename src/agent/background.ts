@@ -106,10 +106,10 @@ export function policingOf(
   { station: { pool, cluster }, metrics, signal, onPass }: AroundPolicy,
 ): Promise<Policing> {
   if (kube === undefined || cluster === undefined) return withoutPolicing({ kernel });
-  const deps = { kernel, pool, nodeName: config.node.name, stateDirectory: config.paths.state, ...config.policy };
+  const deps = { kernel, pool, nodeName: config.node.name, stateDirectory: config.paths.state, keys: config.policy };
   return preparePolicing(
     { ...deps, log, metrics, signal, onPass },
-    { kube, findPod: cluster.podOf, podsKnown: cluster.podsKnown },
+    { kube, findPod: cluster.podOf, findOwner: cluster.ownerOf, podsKnown: cluster.podsKnown },
   );
 }
 

@@ -6,24 +6,28 @@ import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import type { Metrics } from "../../base/metrics.ts";
 import type { Pool } from "../../ipam/pool.ts";
 import type { Kernel } from "../../kernel/contract.ts";
+import { createFlows, type FlowsAnswer, type FlowsQuestion } from "../flows/flows.ts";
 import type { CacheStatus, Kube } from "../../kube/contract.ts";
+import type { PolicyCounts } from "./counts.ts";
+import type { PolicyKeys } from "../../policy/keys.ts";
 import { prepareCutting, startCutting } from "./cut.ts";
 import { keepPolicy, type Policy, startPolicy } from "./keep.ts";
 import { createPolicyFile, keptPolicyFile, readKeptPolicy } from "./kept.ts";
-import { type FindPod, openPolicy, type PodPolicy } from "./pod-policy.ts";
+import { type FindOwner, type FindPod, openPolicy, type PodPolicy } from "./pod-policy.ts";
 import type { PolicyReport } from "./report.ts";
 import { followPolicy } from "./sources.ts";
+import { createWithheld } from "./withheld.ts";
 
 export interface PolicingDeps {
   kernel: Kernel;
   pool: Pool;
   nodeName: string;
-  /** As the agent's configuration has it. */
-  groupsJudgeOwnNode: boolean;
+  /** As the agent's configuration has them. */
+  keys: PolicyKeys;
   /** Where the agent's state lies. */
   stateDirectory: string;
   log: Log;
-  metrics: Pick<Metrics, "repaired">;
+  metrics: Pick<Metrics, "repaired" | "flow">;
   signal: AbortSignal;
   onPass: (pass: LoopPass) => void;
 }
@@ -37,6 +41,10 @@ export interface Policing {
   caches: () => CacheStatus[];
   /** Undefined where there is no policy. */
   report: () => PolicyReport | undefined;
+  /** What the flow log tells; undefined where there is no policy. */
+  flows: (question: FlowsQuestion) => FlowsAnswer | undefined;
+  /** Undefined where there is no policy. */
+  counts: () => Promise<PolicyCounts | undefined>;
   /** Settles when all following has ended, and all is written down; to be asked once the loops have ended. */
   ended: () => Promise<unknown>;
 }
@@ -50,6 +58,8 @@ export async function withoutPolicing({ kernel }: Pick<PolicingDeps, "kernel">):
     podsChanged: () => {},
     caches: () => [],
     report: () => undefined,
+    flows: () => undefined,
+    counts: async () => undefined,
     ended: async () => {},
   };
 }
@@ -57,17 +67,32 @@ export async function withoutPolicing({ kernel }: Pick<PolicingDeps, "kernel">):
 /** Prepares all of it. Where the cluster has not told everything yet, what was kept of it counts. */
 export async function preparePolicing(
   deps: PolicingDeps,
-  { kube, findPod, podsKnown }: { kube: Kube; findPod: FindPod; podsKnown: () => boolean },
+  {
+    kube,
+    findPod,
+    findOwner,
+    podsKnown,
+  }: { kube: Kube; findPod: FindPod; findOwner: FindOwner; podsKnown: () => boolean },
 ): Promise<Policing> {
-  const { kernel, pool, nodeName, log, signal, onPass } = deps;
+  const { kernel, pool, nodeName, keys, log, signal, onPass } = deps;
   const file = keptPolicyFile(deps.stateDirectory);
   // A node that was made anew under its name is another one.
   const node = `${nodeName} ${pool.facts()["nodeUid"] ?? ""}`;
   const kept = await readKeptPolicy(file, node, log);
-  const source = followPolicy({ kube, podsKnown, signal, onChange: () => ask() });
-  const loops = new Map<"keeping" | "cutting" | "writing", Loop>();
+  const source = followPolicy({ kube, keys, podsKnown, signal, onChange: () => ask() });
+  pool.withhold(createWithheld(source, kept));
+  const loops = new Map<"keeping" | "cutting" | "writing" | "flows", Loop>();
   const cutting = prepareCutting({ conntrack: kernel.conntrack, log }, () => loops.get("cutting")?.trigger());
-  const policy = keepPolicy({ ...deps, source, findPod, kept, cutting });
+  const flows = createFlows({
+    ...deps,
+    definitions: () => (source.known() ? source.read().memberships : new Map()),
+    onDenied: () => {},
+  });
+  const judgeBy: typeof cutting.judgeBy = (model, isNarrower) => {
+    flows.judgeBy(model);
+    cutting.judgeBy(model, isNarrower);
+  };
+  const policy = keepPolicy({ ...deps, source, findPod, findOwner, kept, cutting: { ...cutting, judgeBy } });
   const write = createPolicyFile(file, node);
   const writeDown = async (): Promise<void> => {
     const keepable = policy.keepable();
@@ -82,6 +107,7 @@ export async function preparePolicing(
     const slow = { minMs: 500, retryMs: 1_000, retryMaxMs: 30_000, maxMs: 60_000 };
     loops.set("keeping", keeping);
     loops.set("cutting", startCutting(cutting, signal, onPass));
+    loops.set("flows", flows.start(signal, onPass));
     loops.set("writing", startLoop({ name: "policy-file", ...slow, sync: writeDown, signal, onPass }));
     pool.watch(() => ask("attachments"));
     return [...loops.values()].map((loop) => (loop === keeping ? doubting(loop, policy) : loop));
@@ -98,6 +124,8 @@ export async function preparePolicing(
     podsChanged: () => ask(),
     caches: source.caches,
     report: policy.report,
+    flows: (question) => flows.answer(question),
+    counts: policy.counts,
     // What the last half second brought, too.
     ended: async () => {
       await source.done;

@@ -11,9 +11,10 @@ import {
   serviceAccounts,
 } from "../../kube/policy-objects.ts";
 import { createPolicyView } from "../../kube/policy-view.ts";
+import type { PolicyKeys } from "../../policy/keys.ts";
 import type { Memberships, PolicyObjects } from "../../policy/model.ts";
 import type { ReadObjects } from "../../policy/read-objects.ts";
-import { createSliceBook } from "./slices.ts";
+import { createSliceBook, type SliceBook } from "./slices.ts";
 
 export interface PolicySource {
   objects: () => PolicyObjects;
@@ -21,6 +22,8 @@ export interface PolicySource {
   read: () => ReadObjects;
   /** As the controller tells them. */
   memberships: () => Memberships;
+  /** Addresses that any slice lists. */
+  listed: SliceBook["listed"];
   /** Every kind has been heard of as a whole since the start, this node's pods among them: only then may anything be taken back. */
   known: () => boolean;
   /** The API server has failed to answer. */
@@ -33,6 +36,7 @@ export interface PolicySource {
 }
 
 export interface PolicySourceOptions {
+  keys: PolicyKeys;
   kube: Kube;
   /** All pods of this node have been listed. */
   podsKnown: () => boolean;
@@ -41,7 +45,7 @@ export interface PolicySourceOptions {
 }
 
 /** Starts to follow; nothing is awaited. */
-export function followPolicy({ kube, podsKnown, signal, onChange }: PolicySourceOptions): PolicySource {
+export function followPolicy({ kube, keys, podsKnown, signal, onChange }: PolicySourceOptions): PolicySource {
   const book = createSliceBook();
   /** As of the last change: asked for at each ADD, and looking at every object takes a while where there are many. */
   let read: ReadObjects | undefined;
@@ -68,7 +72,7 @@ export function followPolicy({ kube, podsKnown, signal, onChange }: PolicySource
     groupPolicies: follow(securityGroupPolicies, { mayBeMissing: true }),
   };
   const caches = [...Object.values(kinds), slices];
-  const readAnew = createPolicyView(kinds);
+  const readAnew = createPolicyView(kinds, keys);
 
   return {
     objects: () => ({
@@ -81,6 +85,7 @@ export function followPolicy({ kube, podsKnown, signal, onChange }: PolicySource
     }),
     read: () => (read ??= readAnew()),
     memberships: book.memberships,
+    listed: book.listed,
     known: () => podsKnown() && caches.every((cache) => cache.synced()),
     failing: () => caches.some((cache) => cache.status().failures > 0),
     missing: () =>

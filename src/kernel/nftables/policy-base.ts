@@ -1,6 +1,8 @@
 // What the policy table holds whatever the policies are: where packets enter, how a link's class is looked up, and where they end.
 
+import { midstream, resets, unknownClass } from "../../policy/counters.ts";
 import { classNumbers } from "../contract.ts";
+import { snapLenBytes } from "../flow-log-contract.ts";
 import type { Chain, NamedSet, Rule, Statement, VerdictMap } from "./ruleset.ts";
 
 export const policyTableName = "fairlead-policy";
@@ -20,24 +22,25 @@ export const selfSet = (links: Iterable<string>): Required<NamedSet> => ({
   elements: Array.from(links, (link) => [link, link]),
 });
 
-/** Packets of a class that no map knows, and segments of connections that nobody has seen begin. */
-export const unknownClass = "unknown_class";
-export const midstream = "midstream";
 /** Where denied packets end; where those end that a layer on probation would deny: there it comes back and they pass. */
 export const [deny, audit] = ["deny", "audit"];
-export const baseCounters = [unknownClass, midstream];
 
 export const classMap = (of: ClassMap, verdicts: VerdictMap["verdicts"]): VerdictMap => ({
   name: classMaps[of],
   key: [of === "ingress" ? "oifgroup" : "iifgroup"],
   constant: false,
+  counted: false,
   verdicts,
 });
 
 /** Logged packets are on this nflog group; so much of each, enough for headers. */
-const logged = { group: 5, snapLen: 128 };
+export const logged = { group: 5, snapLen: snapLenBytes };
+/** What their log entries begin with. */
+export const logPrefixes = { deny: "deny ", audit: "audit " } as const;
+/** Of denied packets, and of audited ones. */
+export const loggedPerSecond = 100;
 const [logLimit, resetLimit] = [
-  { perSecond: 100, burst: 100 },
+  { perSecond: loggedPerSecond, burst: loggedPerSecond },
   { perSecond: 200, burst: 200 },
 ];
 
@@ -85,6 +88,7 @@ export const baseChains: readonly Chain[] = [
         { match: "meta l4proto", is: "tcp" },
         { match: "ct state", has: "new" },
         { limit: resetLimit },
+        { count: resets },
         { reject: "tcp reset" },
       ],
       [{ verdict: "drop" }],
@@ -92,13 +96,17 @@ export const baseChains: readonly Chain[] = [
   },
   {
     name: deny,
-    rules: [[{ match: selfSetKey, inSet: selfSetName }, { verdict: "accept" }], logs("deny "), [{ verdict: "drop" }]],
+    rules: [
+      [{ match: selfSetKey, inSet: selfSetName }, { verdict: "accept" }],
+      logs(logPrefixes.deny),
+      [{ verdict: "drop" }],
+    ],
   },
   {
     name: audit,
     rules: [
       [{ match: selfSetKey, inSet: selfSetName }, { verdict: "return" }],
-      logs("audit "),
+      logs(logPrefixes.audit),
       [{ verdict: "return" }],
     ],
   },
