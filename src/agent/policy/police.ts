@@ -6,8 +6,10 @@ import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import type { Metrics } from "../../base/metrics.ts";
 import type { Pool } from "../../ipam/pool.ts";
 import type { Kernel } from "../../kernel/contract.ts";
+import { createDenialEvents } from "../flows/denial-events.ts";
 import { createFlows, type FlowsAnswer, type FlowsQuestion } from "../flows/flows.ts";
 import type { CacheStatus, Kube } from "../../kube/contract.ts";
+import { startEvents } from "../../kube/events.ts";
 import { prepareCutting, startCutting } from "./cut.ts";
 import { keepPolicy, type Policy, startPolicy } from "./keep.ts";
 import { createPolicyFile, keptPolicyFile, readKeptPolicy } from "./kept.ts";
@@ -71,10 +73,15 @@ export async function preparePolicing(
   const source = followPolicy({ kube, podsKnown, signal, onChange: () => ask() });
   const loops = new Map<"keeping" | "cutting" | "writing" | "flows", Loop>();
   const cutting = prepareCutting({ conntrack: kernel.conntrack, log }, () => loops.get("cutting")?.trigger());
+  const teller = { component: "fairlead-agent", instance: nodeName, log, signal };
   const flows = createFlows({
     ...deps,
     definitions: () => (source.known() ? source.read().memberships : new Map()),
-    onDenied: () => {},
+    onDenied: createDenialEvents({
+      events: startEvents({ kube, ...teller }),
+      nodeName,
+      clock: () => performance.now(),
+    }),
   });
   const judgeBy: typeof cutting.judgeBy = (model, isNarrower) => {
     flows.judgeBy(model);
