@@ -6,10 +6,12 @@ import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import type { Metrics } from "../../base/metrics.ts";
 import type { Pool } from "../../ipam/pool.ts";
 import type { Kernel } from "../../kernel/contract.ts";
+import { createDenialEvents } from "../flows/denial-events.ts";
 import { createFlows, type FlowsAnswer, type FlowsQuestion } from "../flows/flows.ts";
 import type { CacheStatus, Kube } from "../../kube/contract.ts";
 import type { PolicyCounts } from "./counts.ts";
 import type { PolicyKeys } from "../../policy/keys.ts";
+import { startEvents } from "../../kube/events.ts";
 import { prepareCutting, startCutting } from "./cut.ts";
 import { heardWithinMs } from "./heard.ts";
 import { keepPolicy, type Policy, startPolicy } from "./keep.ts";
@@ -86,10 +88,15 @@ export async function preparePolicing(
   pool.withhold(createWithheld(source, kept));
   const loops = new Map<"keeping" | "cutting" | "writing" | "flows", Loop>();
   const cutting = prepareCutting({ conntrack: kernel.conntrack, log }, () => loops.get("cutting")?.trigger());
+  const teller = { component: "fairlead-agent", instance: nodeName, log, signal };
   const flows = createFlows({
     ...deps,
     definitions: () => (source.known() ? source.read().memberships : new Map()),
-    onDenied: () => {},
+    onDenied: createDenialEvents({
+      events: startEvents({ kube, ...teller }),
+      nodeName,
+      clock: () => performance.now(),
+    }),
   });
   const judgeBy: typeof cutting.judgeBy = (model, isNarrower) => {
     flows.judgeBy(model);
