@@ -211,7 +211,7 @@ function listen(
     masquerade,
     caches: () => [...(cluster?.caches() ?? []), ...policing.caches()],
     policy: policing.report,
-    policyCounts: policing.counts,
+    policing,
     diagnose: () =>
       diagnose({
         ...deps,

@@ -34,7 +34,7 @@ export interface StatusDeps {
   /** Nothing outside Kubernetes. */
   caches: () => readonly CacheStatus[];
   policy: Policing["report"];
-  policyCounts: Policing["counts"];
+  policing: Pick<Policing, "counts" | "answer">;
   diagnose: () => Promise<Finding[]>;
 }
 
@@ -43,7 +43,7 @@ export function statusSocket(cniSocket: string): string {
   return join(dirname(cniSocket), "status.sock");
 }
 
-/** Starts to answer GET /status, /pods, /check, /metrics, /healthz and /readyz. */
+/** Starts to answer GET /status, /pods, /check, /policy, /metrics, /healthz and /readyz. */
 export function serveStatus(deps: StatusDeps): Promise<StopListening> {
   return serveRoutes(deps.socket, new Map(Array.from(routes, ([path, route]) => [path, () => route(deps)])));
 }
@@ -113,6 +113,7 @@ const routes = new Map<string | undefined, Route>([
   ["/status", (deps) => json(nodeStatus(deps))],
   ["/pods", ({ pool }) => json(pool.all().map(({ attachment, state }) => ({ ...attachment, state })))],
   ["/check", async ({ diagnose }) => json(await diagnose())],
+  ["/policy", async ({ policing }) => json((await policing.answer()) ?? null)],
   ["/metrics", metricsText],
   ["/healthz", () => ({ type: "text/plain", body: "ok\n" })],
   ["/readyz", readiness],
@@ -126,7 +127,7 @@ function readiness({ loops }: StatusDeps): Answer {
 }
 
 async function metricsText(deps: StatusDeps): Promise<Answer> {
-  const counts = await deps.policyCounts();
+  const counts = await deps.policing.counts();
   const all = [...readings(deps), ...(counts === undefined ? [] : policyReadings(counts))];
   return { type: "text/plain; version=0.0.4", body: await deps.metrics.text(all) };
 }

@@ -7,6 +7,7 @@ import type { Metrics } from "../../base/metrics.ts";
 import type { Pool } from "../../ipam/pool.ts";
 import type { Kernel } from "../../kernel/contract.ts";
 import type { CacheStatus, Kube } from "../../kube/contract.ts";
+import type { PolicyAnswer } from "./answer.ts";
 import type { PolicyCounts } from "./counts.ts";
 import { prepareCutting, startCutting } from "./cut.ts";
 import { keepPolicy, type Policy, startPolicy } from "./keep.ts";
@@ -40,6 +41,8 @@ export interface Policing {
   report: () => PolicyReport | undefined;
   /** Undefined where there is no policy. */
   counts: () => Promise<PolicyCounts | undefined>;
+  /** The same. @throws Fault as the kernel's table has them */
+  answer: () => Promise<PolicyAnswer | undefined>;
   /** Settles when all following has ended, and all is written down; to be asked once the loops have ended. */
   ended: () => Promise<unknown>;
 }
@@ -54,6 +57,7 @@ export async function withoutPolicing({ kernel }: Pick<PolicingDeps, "kernel">):
     caches: () => [],
     report: () => undefined,
     counts: async () => undefined,
+    answer: async () => undefined,
     ended: async () => {},
   };
 }
@@ -103,6 +107,7 @@ export async function preparePolicing(
     caches: source.caches,
     report: policy.report,
     counts: policy.counts,
+    answer: policy.answer,
     // What the last half second brought, too.
     ended: async () => {
       await source.done;
