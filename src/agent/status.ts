@@ -36,7 +36,7 @@ export interface StatusDeps {
   caches: () => readonly CacheStatus[];
   policy: Policing["report"];
   flows: Policing["flows"];
-  policyCounts: Policing["counts"];
+  policing: Pick<Policing, "counts" | "answer">;
   diagnose: () => Promise<Finding[]>;
 }
 
@@ -45,7 +45,7 @@ export function statusSocket(cniSocket: string): string {
   return join(dirname(cniSocket), "status.sock");
 }
 
-/** Starts to answer GET /status, /pods, /check, /flows, /metrics, /healthz and /readyz. */
+/** Starts to answer GET /status, /pods, /check, /flows, /policy, /metrics, /healthz and /readyz. */
 export function serveStatus(deps: StatusDeps): Promise<StopListening> {
   return serveRoutes(
     deps.socket,
@@ -120,6 +120,7 @@ const routes = new Map<string | undefined, Route>([
   ["/pods", ({ pool }) => json(pool.all().map(({ attachment, state }) => ({ ...attachment, state })))],
   ["/check", async ({ diagnose }) => json(await diagnose())],
   ["/flows", ({ flows }, query) => json(flows(flowsQuestion(query)) ?? { none: "this agent judges no pods" })],
+  ["/policy", async ({ policing }) => json((await policing.answer()) ?? null)],
   ["/metrics", metricsText],
   ["/healthz", () => ({ type: "text/plain", body: "ok\n" })],
   ["/readyz", readiness],
@@ -145,7 +146,7 @@ function readiness({ loops }: StatusDeps): Answer {
 }
 
 async function metricsText(deps: StatusDeps): Promise<Answer> {
-  const counts = await deps.policyCounts();
+  const counts = await deps.policing.counts();
   const all = [...readings(deps), ...(counts === undefined ? [] : policyReadings(counts))];
   return { type: "text/plain; version=0.0.4", body: await deps.metrics.text(all) };
 }

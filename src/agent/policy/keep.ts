@@ -22,12 +22,14 @@ import type { PolicyRuleset } from "../../policy/ruleset.ts";
 import { openGroup } from "../plan.ts";
 import { isNameless, nameReadBack } from "../rebuild.ts";
 import { unlessGone } from "../wire.ts";
+import { policyAnswer, type PolicyAnswer } from "./answer.ts";
 import { createPolicyCounts, type PolicyCounts } from "./counts.ts";
 import type { Cutting } from "./cut.ts";
 import type { KeptPolicy } from "./kept.ts";
 import { createMemberships, type OwnPods } from "./memberships.ts";
 import type { FindOwner, FindPod, PodPolicy } from "./pod-policy.ts";
 import { policyReport, type PolicyReport } from "./report.ts";
+import { createRuleCounts } from "./rule-hits.ts";
 import type { PolicySource } from "./sources.ts";
 import { createSubjects, type Judged } from "./subjects.ts";
 import { createTurns } from "./turns.ts";
@@ -62,6 +64,8 @@ export interface Policy extends PodPolicy {
   report: () => PolicyReport;
   /** What was counted, read from the kernel now; as it was read last where the kernel does not answer. */
   counts: () => Promise<PolicyCounts>;
+  /** The same, and what each rule has let begin. @throws Fault as the kernel's table has them */
+  answer: () => Promise<PolicyAnswer>;
   /** What the next agent is to have; undefined while the cluster has not told everything. */
   keepable: () => KeptPolicy | undefined;
 }
@@ -82,6 +86,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   let held: PolicyRuleset | undefined;
   const view = createView(source, kept, keys);
   const counts = createPolicyCounts(kernel.policy, () => performance.now());
+  const ruleCounts = createRuleCounts(kernel.policy);
   /**
    * What the next pass has to do. `stale`: take in what the cluster has said. `asked`: anything at all; else it is a look at the kernel.
    * `look`: see what the kernel holds, whatever it was told. `cut`: have connections looked for that should not be.
@@ -122,12 +127,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     // What links still carry stays until they are moved.
     const before = held;
     const both = before === undefined ? ruleset : withCarried(before, ruleset, carried);
-    counts.know(
-      [...new Set(judged.flatMap(({ egress, ingress }) => [...egress, ...ingress]))].map((layer) => ({
-        layer,
-        name: compiler.factsOf(layer).name,
-      })),
-    );
+    countLayers(judged, ruleset);
     const hasChanged = await kernel.policy.ensure(both, look.isDue ? undefined : "as left");
     held = both;
     groups.clear();
@@ -137,10 +137,26 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     const moved = await moveLinks(placed, groups, deps);
     if (both !== ruleset) await kernel.policy.ensure(ruleset, "as left");
     held = ruleset;
+    ruleCounts.settle();
     if (hasChanged && look.isAll) metrics.repaired("policy", 1);
     const wasDamaged = hasChanged && look.isDue;
     cutting.judgeBy(model, due.cut || moved || wasDamaged || isNarrower(before, ruleset));
     due.cut = false;
+  }
+
+  /** Says whose the counters of the layers are that are about to be loaded. */
+  function countLayers(judged: readonly Judged[], { layers }: PolicyRuleset): void {
+    const asked = new Set(judged.flatMap(({ egress, ingress }) => [...egress, ...ingress]));
+    const named = Array.from(asked, (layer) => ({ layer, name: compiler.factsOf(layer).name }));
+    counts.know(named);
+    ruleCounts.know(named.map(({ layer, name }) => ({ layer, chains: present(layers.get(name), layer.id) })));
+  }
+
+  async function readCounts(): Promise<PolicyCounts> {
+    await counts.read().catch((error: unknown) => {
+      log.warn({ error: describe(error) }, "what policy has counted could not be read");
+    });
+    return counts;
   }
 
   const turns = createTurns(pass);
@@ -181,12 +197,8 @@ export function keepPolicy(deps: PolicyDeps): Policy {
         factsOf: compiler.factsOf,
       });
     },
-    counts: async () => {
-      await counts.read().catch((error: unknown) => {
-        log.warn({ error: describe(error) }, "what policy has counted could not be read");
-      });
-      return counts;
-    },
+    counts: readCounts,
+    answer: async () => policyAnswer(await readCounts(), await ruleCounts.read()),
     keepable: () =>
       source.known()
         ? {

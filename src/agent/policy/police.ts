@@ -9,6 +9,7 @@ import type { Kernel } from "../../kernel/contract.ts";
 import { createDenialEvents } from "../flows/denial-events.ts";
 import { createFlows, type FlowsAnswer, type FlowsQuestion } from "../flows/flows.ts";
 import type { CacheStatus, Kube } from "../../kube/contract.ts";
+import type { PolicyAnswer } from "./answer.ts";
 import type { PolicyCounts } from "./counts.ts";
 import type { PolicyKeys } from "../../policy/keys.ts";
 import { startEvents } from "../../kube/events.ts";
@@ -50,6 +51,8 @@ export interface Policing {
   flows: (question: FlowsQuestion) => FlowsAnswer | undefined;
   /** Undefined where there is no policy. */
   counts: () => Promise<PolicyCounts | undefined>;
+  /** The same. @throws Fault as the kernel's table has them */
+  answer: () => Promise<PolicyAnswer | undefined>;
   /** Settles when all following has ended, and all is written down; to be asked once the loops have ended. */
   ended: () => Promise<unknown>;
 }
@@ -65,6 +68,7 @@ export async function withoutPolicing({ kernel }: Pick<PolicingDeps, "kernel">):
     report: () => undefined,
     flows: () => undefined,
     counts: async () => undefined,
+    answer: async () => undefined,
     ended: async () => {},
   };
 }
@@ -136,6 +140,7 @@ export async function preparePolicing(
     report: policy.report,
     flows: (question) => flows.answer(question),
     counts: policy.counts,
+    answer: policy.answer,
     // What the last half second brought, too.
     ended: async () => {
       await source.done;
