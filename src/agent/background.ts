@@ -108,7 +108,7 @@ export function policingOf(
   if (kube === undefined || cluster === undefined) return withoutPolicing({ kernel });
   const deps = { kernel, pool, nodeName: config.node.name, stateDirectory: config.paths.state, ...config.policy };
   return preparePolicing(
-    { ...deps, log, metrics, signal, onPass },
+    { ...deps, log, metrics, judging: cluster.judging, signal, onPass },
     { kube, findPod: cluster.podOf, podsKnown: cluster.podsKnown },
   );
 }

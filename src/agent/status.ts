@@ -113,11 +113,16 @@ const routes = new Map<string | undefined, Route>([
   ["/status", (deps) => json(nodeStatus(deps))],
   ["/pods", ({ pool }) => json(pool.all().map(({ attachment, state }) => ({ ...attachment, state })))],
   ["/check", async ({ diagnose }) => json(await diagnose())],
-  ["/policy", async ({ policing }) => json((await policing.answer()) ?? null)],
+  ["/policy", policyAnswer],
   ["/metrics", metricsText],
   ["/healthz", () => ({ type: "text/plain", body: "ok\n" })],
   ["/readyz", readiness],
 ]);
+
+async function policyAnswer({ policing, nodeName }: StatusDeps): Promise<Answer> {
+  const answer = await policing.answer();
+  return json(answer === undefined ? null : { node: nodeName, ...answer });
+}
 
 /** Pods can be attached, and nothing that living ones need is broken. */
 function readiness({ loops }: StatusDeps): Answer {

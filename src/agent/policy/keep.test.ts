@@ -12,6 +12,7 @@ import { isWired, type Wired } from "../../ipam/store.ts";
 import { type Pod, pods } from "../../kube/core-objects.ts";
 import { type NetworkPolicy, networkPolicies } from "../../kube/policy-objects.ts";
 import { readObjects, type ReadObjects } from "../../policy/read-objects.ts";
+import type { Judging } from "../cluster/judging.ts";
 import { keepPolicy, type Policy } from "./keep.ts";
 import type { PolicySource } from "./sources.ts";
 
@@ -85,6 +86,7 @@ async function stand(): Promise<Stand> {
     done: Promise.resolve(),
   };
   const narrowed: boolean[] = [];
+  const judging: Judging[] = [];
   const policy = keepPolicy({
     kernel: { ...kernel, policy: { ...kernel.policy, change } },
     pool,
@@ -97,6 +99,7 @@ async function stand(): Promise<Stand> {
     metrics: createMetrics(),
     signal: new AbortController().signal,
     cutting: { expect: () => {}, judgeBy: (_, isNarrower) => narrowed.push(isNarrower) },
+    judging: (now) => judging.push(now),
   });
   const group = async (): Promise<number | undefined> =>
     (await machine.kernel.node.link(attachment.wire.hostIndex))?.group;

@@ -2,7 +2,7 @@
 
 import { isDeepStrictEqual } from "node:util";
 import { present } from "../../base/assert.ts";
-import { describe, isFault } from "../../base/fault.ts";
+import { isFault } from "../../base/fault.ts";
 import type { Log } from "../../base/log.ts";
 import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import type { Metrics } from "../../base/metrics.ts";
@@ -14,19 +14,20 @@ import { createCompiler } from "../../policy/compile.ts";
 import { createClasses, firstClass } from "../../policy/compile-classes.ts";
 import { memberChanges, withCarried } from "../../policy/compile-changes.ts";
 import { elementsOf } from "../../policy/compile-sets.ts";
+import { groupsMark } from "../../policy/mark.ts";
 import { indexMembers } from "../../policy/members.ts";
+import type { Layer } from "../../policy/model.ts";
 import { neededMemberships, type ReadObjects } from "../../policy/read-objects.ts";
 import type { PolicyRuleset } from "../../policy/ruleset.ts";
+import type { Judging } from "../cluster/judging.ts";
 import { openGroup } from "../plan.ts";
 import { unlessGone } from "../wire.ts";
-import { policyAnswer, type PolicyAnswer } from "./answer.ts";
-import { createPolicyCounts, type PolicyCounts } from "./counts.ts";
+import { createPolicyCounting, type PolicyCounting } from "./counting.ts";
 import type { Cutting } from "./cut.ts";
 import type { KeptPolicy } from "./kept.ts";
 import { createMemberships, type OwnPods } from "./memberships.ts";
 import type { FindPod, PodPolicy } from "./pod-policy.ts";
-import { policyReport, type PolicyReport } from "./report.ts";
-import { createRuleCounts } from "./rule-hits.ts";
+import { bypassFindings, policyReport, type PolicyReport } from "./report.ts";
 import type { PolicySource } from "./sources.ts";
 import { createSubjects, type Judged } from "./subjects.ts";
 import { createTurns } from "./turns.ts";
@@ -46,9 +47,11 @@ export interface PolicyDeps {
   /** Egress groups judge what a pod sends to its own node, too. */
   groupsJudgeOwnNode: boolean;
   cutting: Pick<Cutting, "expect" | "judgeBy">;
+  /** Hears by what the kernel judges, once it does. */
+  judging: (now: Judging) => void;
 }
 
-export interface Policy extends PodPolicy {
+export interface Policy extends PodPolicy, Pick<PolicyCounting, "counts" | "answer"> {
   /** One pass. */
   sync: () => Promise<void>;
   /** Something that policy follows from has changed: what the cluster says, or which pods are attached. */
@@ -58,10 +61,6 @@ export interface Policy extends PodPolicy {
   /** It is not known yet what to judge by. */
   isWaiting: () => boolean;
   report: () => PolicyReport;
-  /** What was counted, read from the kernel now; as it was read last where the kernel does not answer. */
-  counts: () => Promise<PolicyCounts>;
-  /** The same, and what each rule has let begin. @throws Fault as the kernel's table has them */
-  answer: () => Promise<PolicyAnswer>;
   /** What the next agent is to have; undefined while the cluster has not told everything. */
   keepable: () => KeptPolicy | undefined;
 }
@@ -79,8 +78,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   let judgedLast: readonly Judged[] = [];
   let held: PolicyRuleset | undefined;
   const view = createView(source, kept);
-  const counts = createPolicyCounts(kernel.policy, () => performance.now());
-  const ruleCounts = createRuleCounts(kernel.policy);
+  const counting = createPolicyCounting({ table: kernel.policy, factsOf: compiler.factsOf, log: deps.log });
   /**
    * What the next pass has to do. `stale`: take in what the cluster has said. `asked`: anything at all; else it is a look at the kernel.
    * `look`: see what the kernel holds, whatever it was told. `cut`: have connections looked for that should not be.
@@ -93,7 +91,10 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     try {
       const now = view();
       if (now === undefined) return void (await kernel.policy.prepare());
-      await passBy(now, look);
+      const mark = source.known() ? groupsMark(source.objects().groups) : undefined;
+      const links = await passBy(now, look);
+      const isJudged = judgedLast.some(({ egress, ingress }) => [...egress, ...ingress].some(isOfGroups));
+      deps.judging({ groups: isJudged ? mark : undefined, bypass: bypassFindings(links)[0]?.says });
     } catch (error) {
       // It may have gone half the way: what had been open before is looked for when it has gone the whole of it.
       Object.assign(due, { stale: true, asked: true, look: true, cut: true });
@@ -101,7 +102,8 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     }
   }
 
-  async function passBy({ objects, told }: View, look: { isDue: boolean; isAll: boolean }): Promise<void> {
+  /** Gives the links that it saw. */
+  async function passBy({ objects, told }: View, look: Look): Promise<readonly Link[]> {
     const judged = subjects.of(pool.all(), objects);
     const [links, nodeAddresses] = await Promise.all([kernel.node.links(), kernel.node.addresses()]);
     const placed = placedOn(links, judged);
@@ -120,7 +122,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     // What links still carry stays until they are moved.
     const before = held;
     const both = before === undefined ? ruleset : withCarried(before, ruleset, carried);
-    countLayers(judged, ruleset);
+    counting.know(judged, ruleset);
     const hasChanged = await kernel.policy.ensure(both, look.isDue ? undefined : "as left");
     held = both;
     groups.clear();
@@ -129,26 +131,12 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     const moved = await moveLinks(placed, groups, deps);
     if (both !== ruleset) await kernel.policy.ensure(ruleset, "as left");
     held = ruleset;
-    ruleCounts.settle();
+    counting.settle();
     if (hasChanged && look.isAll) metrics.repaired("policy", 1);
     const wasDamaged = hasChanged && look.isDue;
     cutting.judgeBy(model, due.cut || moved || wasDamaged || isNarrower(before, ruleset));
     due.cut = false;
-  }
-
-  /** Says whose the counters of the layers are that are about to be loaded. */
-  function countLayers(judged: readonly Judged[], { layers }: PolicyRuleset): void {
-    const asked = new Set(judged.flatMap(({ egress, ingress }) => [...egress, ...ingress]));
-    const named = Array.from(asked, (layer) => ({ layer, name: compiler.factsOf(layer).name }));
-    counts.know(named);
-    ruleCounts.know(named.map(({ layer, name }) => ({ layer, chains: present(layers.get(name), layer.id) })));
-  }
-
-  async function readCounts(): Promise<PolicyCounts> {
-    await counts.read().catch((error: unknown) => {
-      deps.log.warn({ error: describe(error) }, "what policy has counted could not be read");
-    });
-    return counts;
+    return links;
   }
 
   const turns = createTurns(pass);
@@ -180,8 +168,8 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       const by = source.known() ? "cluster" : now === undefined ? "nobody" : "kept";
       return policyReport({ by, judged: judgedLast, groups, objects: now?.objects, factsOf: compiler.factsOf });
     },
-    counts: readCounts,
-    answer: async () => policyAnswer(await readCounts(), await ruleCounts.read()),
+    counts: counting.counts,
+    answer: counting.answer,
     keepable: () =>
       source.known()
         ? {
@@ -212,6 +200,14 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     },
   };
 }
+
+/** Whether the kernel is looked at, and whether that is all that the pass is for. */
+interface Look {
+  isDue: boolean;
+  isAll: boolean;
+}
+
+const isOfGroups = ({ kind }: Layer): boolean => kind === "groups";
 
 /** The node's links of judged pods, each with its pod. */
 interface Placed extends Pick<Link, "index" | "group"> {

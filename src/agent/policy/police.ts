@@ -7,7 +7,8 @@ import type { Metrics } from "../../base/metrics.ts";
 import type { Pool } from "../../ipam/pool.ts";
 import type { Kernel } from "../../kernel/contract.ts";
 import type { CacheStatus, Kube } from "../../kube/contract.ts";
-import type { PolicyAnswer } from "./answer.ts";
+import type { Judging } from "../cluster/judging.ts";
+import type { PolicyAnswer } from "./counting.ts";
 import type { PolicyCounts } from "./counts.ts";
 import { prepareCutting, startCutting } from "./cut.ts";
 import { keepPolicy, type Policy, startPolicy } from "./keep.ts";
@@ -26,6 +27,8 @@ export interface PolicingDeps {
   stateDirectory: string;
   log: Log;
   metrics: Pick<Metrics, "repaired">;
+  /** Hears by what the kernel judges. */
+  judging: (now: Judging) => void;
   signal: AbortSignal;
   onPass: (pass: LoopPass) => void;
 }
