@@ -108,7 +108,7 @@ export function policingOf(
   if (kube === undefined || cluster === undefined) return withoutPolicing({ kernel });
   const deps = { kernel, pool, nodeName: config.node.name, stateDirectory: config.paths.state, keys: config.policy };
   return preparePolicing(
-    { ...deps, silentMaxMs, log, metrics, signal, onPass },
+    { ...deps, silentMaxMs, log, metrics, judging: cluster.judging, signal, onPass },
     { kube, findPod: cluster.podOf, findOwner: cluster.ownerOf, podsKnown: cluster.podsKnown },
   );
 }

@@ -120,7 +120,7 @@ const routes = new Map<string | undefined, Route>([
   ["/pods", ({ pool }) => json(pool.all().map(({ attachment, state }) => ({ ...attachment, state })))],
   ["/check", async ({ diagnose }) => json(await diagnose())],
   ["/flows", ({ flows }, query) => json(flows(flowsQuestion(query)) ?? { none: "this agent judges no pods" })],
-  ["/policy", async ({ policing }) => json((await policing.answer()) ?? null)],
+  ["/policy", policyAnswer],
   ["/metrics", metricsText],
   ["/healthz", () => ({ type: "text/plain", body: "ok\n" })],
   ["/readyz", readiness],
@@ -136,6 +136,11 @@ function flowsQuestion(query: URLSearchParams): FlowsQuestion {
     connections: query.get("connections") === "yes",
     ...(pod === null ? {} : { pod }),
   };
+}
+
+async function policyAnswer({ policing, nodeName }: StatusDeps): Promise<Answer> {
+  const answer = await policing.answer();
+  return json(answer === undefined ? null : { node: nodeName, ...answer });
 }
 
 /** Pods can be attached, and nothing that living ones need is broken. */

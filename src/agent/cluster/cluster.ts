@@ -8,13 +8,14 @@ import type { Pool } from "../../ipam/pool.ts";
 import type { Blocks } from "../../ipam/store.ts";
 import type { Cache, CacheStatus, Kube } from "../../kube/contract.ts";
 import { type Node, nodes, type Pod, pods } from "../../kube/core-objects.ts";
-import { nodeEndpoints, nodeNetworks } from "../../kube/objects.ts";
+import { type Endpoint, type NodeEndpoints, nodeEndpoints, nodeNetworks } from "../../kube/objects.ts";
 import type { Cidr } from "../../net/cidr.ts";
 import type { Ways } from "../place.ts";
 import type { FindOwner, FindPod } from "../policy/pod-policy.ts";
 import { nameReadBack } from "../rebuild.ts";
 import { publishedEndpoints, wantedEndpoints } from "./endpoints.ts";
 import { createAdmission, isPodOf, type SandboxPod } from "./identity.ts";
+import { createJudging, type Judging, type ToldJudging } from "./judging.ts";
 import { keepObject } from "./keep.ts";
 import { givenBlocks, wantedNetwork } from "./node-network.ts";
 import { ownerOf } from "./owner.ts";
@@ -61,6 +62,8 @@ export interface Cluster {
   faults: () => readonly NodeFault[];
   /** Has the cluster hear what this node lacks for its blocks; undefined where it lacks nothing. */
   tell: (lacks: NodeFault | undefined) => void;
+  /** Has the cluster hear by what pods of this node are judged. */
+  judging: (now: Judging) => void;
   caches: () => CacheStatus[];
   /** Settles when all following has ended, after `signal`. */
   done: Promise<unknown>;
@@ -80,6 +83,8 @@ export function joinCluster(options: ClusterOptions): Cluster {
   let listener: (change: ClusterChange) => void = () => {};
   let peers: PeersSeen = { routes: [], faults: [] };
   let lacks: NodeFault | undefined;
+  let publishing: Loop | undefined;
+  const judged = createJudging(log, { onGroups: () => publishing?.trigger(), onBypass: () => reporting.trigger() });
   /** What `peers` was made of; absent where a NodeNetwork has changed since. */
   let peersFor: string | undefined;
   const changed = (change: ClusterChange): void => {
@@ -139,7 +144,7 @@ export function joinCluster(options: ClusterOptions): Cluster {
     sync: async () => {
       const own = node();
       if (own === undefined || !networks.synced()) return;
-      const faults = lacks === undefined ? peers.faults : [lacks, ...peers.faults];
+      const faults = [lacks, judged.bypass(), ...peers.faults].filter((fault) => fault !== undefined);
       await keepObject({
         kube,
         kind: nodeNetworks,
@@ -178,6 +183,7 @@ export function joinCluster(options: ClusterOptions): Cluster {
       lacks = fault;
       reporting.trigger();
     },
+    judging: judged.now,
     reporting,
     firstWord: (withinMs) => untilHeard(self, withinMs, signal, (wake) => (listener = wake)),
     listen: (onChange) => {
@@ -188,27 +194,15 @@ export function joinCluster(options: ClusterOptions): Cluster {
     ownerOf: owner,
     podsKnown: () => ownPods.synced(),
     podLives: (sandbox) => !ownPods.synced() || podOf(sandbox) !== undefined,
-    publish: (pool, until) =>
-      startLoop({
-        name: "endpoints",
-        ...writing,
-        sync: async () => {
-          const own = node();
-          if (own === undefined || !ownEndpoints.synced()) return;
-          // Before what was published of them is written over.
-          nameReadBack(pool, owner, log);
-          await keepObject({
-            kube,
-            kind: nodeEndpoints,
-            name: nodeName,
-            seen: () => ownEndpoints.get({ name: nodeName }),
-            wanted: (held) => wantedEndpoints(held, own, publishedEndpoints(pool.all(), ownPods)),
-            signal: until,
-          });
-        },
-        signal: until,
-        onPass,
-      }),
+    publish: (pool, until) => {
+      const endpoints = (): Endpoint[] => {
+        // Before what was published of them is written over.
+        nameReadBack(pool, owner, log);
+        return publishedEndpoints(pool.all(), ownPods);
+      };
+      publishing = startPublishing({ ...options, signal: until }, { node, seen: ownEndpoints, endpoints, judged });
+      return publishing;
+    },
     caches: () => [self, networks, ownPods, ownEndpoints].map((cache) => cache.status()),
     done: Promise.all([self.done, networks.done, ownPods.done, ownEndpoints.done, reporting.done]),
   };
@@ -224,4 +218,38 @@ async function untilHeard(
   const endMs = performance.now() + withinMs;
   const heard = (): boolean => synced() || status().failures > 0;
   while (!heard() && performance.now() < endMs && !signal.aborted) await pause(lookMs, signal, listen);
+}
+
+interface Published {
+  node: () => Node | undefined;
+  seen: Cache<NodeEndpoints>;
+  endpoints: () => Endpoint[];
+  judged: ToldJudging;
+}
+
+/** Starts to keep this node's NodeEndpoints. */
+function startPublishing(
+  { kube, nodeName, signal, onPass }: ClusterOptions,
+  { node, seen, endpoints, judged }: Published,
+): Loop {
+  return startLoop({
+    name: "endpoints",
+    ...writing,
+    maxMs: () => Math.max(writing.retryMs, judged.waitMs() ?? writing.maxMs),
+    sync: async () => {
+      const own = node();
+      if (own === undefined || !seen.synced()) return;
+      const groups = judged.groups();
+      await keepObject({
+        kube,
+        kind: nodeEndpoints,
+        name: nodeName,
+        seen: () => seen.get({ name: nodeName }),
+        wanted: (held) => wantedEndpoints(held, own, endpoints(), groups),
+        signal,
+      });
+    },
+    signal,
+    onPass,
+  });
 }

@@ -2,7 +2,7 @@
 
 import { isDeepStrictEqual } from "node:util";
 import { present } from "../../base/assert.ts";
-import { describe, isFault } from "../../base/fault.ts";
+import { isFault } from "../../base/fault.ts";
 import type { Log } from "../../base/log.ts";
 import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import type { Metrics } from "../../base/metrics.ts";
@@ -14,22 +14,22 @@ import { createCompiler } from "../../policy/compile.ts";
 import { createClasses, firstClass } from "../../policy/compile-classes.ts";
 import { memberChanges, withCarried } from "../../policy/compile-changes.ts";
 import { elementsOf } from "../../policy/compile-sets.ts";
+import { groupsMark } from "../../policy/mark.ts";
 import type { PolicyKeys } from "../../policy/keys.ts";
 import { indexMembers } from "../../policy/members.ts";
-import type { Memberships } from "../../policy/model.ts";
+import type { Layer, Memberships } from "../../policy/model.ts";
 import { neededMemberships, type ReadObjects } from "../../policy/read-objects.ts";
 import type { PolicyRuleset } from "../../policy/ruleset.ts";
+import type { Judging } from "../cluster/judging.ts";
 import { openGroup } from "../plan.ts";
 import { isNameless, nameReadBack } from "../rebuild.ts";
 import { unlessGone } from "../wire.ts";
-import { policyAnswer, type PolicyAnswer } from "./answer.ts";
-import { createPolicyCounts, type PolicyCounts } from "./counts.ts";
+import { createPolicyCounting, type PolicyCounting } from "./counting.ts";
 import type { Cutting } from "./cut.ts";
 import type { KeptPolicy } from "./kept.ts";
 import { createMemberships, type OwnPods } from "./memberships.ts";
 import type { FindOwner, FindPod, PodPolicy } from "./pod-policy.ts";
-import { policyReport, type PolicyReport } from "./report.ts";
-import { createRuleCounts } from "./rule-hits.ts";
+import { bypassFindings, policyReport, type PolicyReport } from "./report.ts";
 import type { PolicySource } from "./sources.ts";
 import { createSubjects, type Judged } from "./subjects.ts";
 import { createTurns } from "./turns.ts";
@@ -50,9 +50,11 @@ export interface PolicyDeps {
   /** As the agent's configuration has them. */
   keys: PolicyKeys;
   cutting: Pick<Cutting, "expect" | "judgeBy">;
+  /** Hears by what the kernel judges, once it does. */
+  judging: (now: Judging) => void;
 }
 
-export interface Policy extends PodPolicy {
+export interface Policy extends PodPolicy, Pick<PolicyCounting, "counts" | "answer"> {
   /** One pass. */
   sync: () => Promise<void>;
   /** Something that policy follows from has changed: what the cluster says, or which pods are attached. */
@@ -62,10 +64,6 @@ export interface Policy extends PodPolicy {
   /** It is not known yet what to judge by. */
   isWaiting: () => boolean;
   report: () => PolicyReport;
-  /** What was counted, read from the kernel now; as it was read last where the kernel does not answer. */
-  counts: () => Promise<PolicyCounts>;
-  /** The same, and what each rule has let begin. @throws Fault as the kernel's table has them */
-  answer: () => Promise<PolicyAnswer>;
   /** What the next agent is to have; undefined while the cluster has not told everything. */
   keepable: () => KeptPolicy | undefined;
 }
@@ -85,8 +83,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   let knownLast: Memberships = new Map();
   let held: PolicyRuleset | undefined;
   const view = createView(source, kept, keys);
-  const counts = createPolicyCounts(kernel.policy, () => performance.now());
-  const ruleCounts = createRuleCounts(kernel.policy);
+  const counting = createPolicyCounting({ table: kernel.policy, factsOf: compiler.factsOf, log });
   /**
    * What the next pass has to do. `stale`: take in what the cluster has said. `asked`: anything at all; else it is a look at the kernel.
    * `look`: see what the kernel holds, whatever it was told. `cut`: have connections looked for that should not be.
@@ -99,7 +96,10 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     try {
       const now = view();
       if (now === undefined) return void (await kernel.policy.prepare());
-      await passBy(now, look);
+      const mark = source.known() ? groupsMark(source.objects().groups) : undefined;
+      const links = await passBy(now, look);
+      const isJudged = judgedLast.some(({ egress, ingress }) => [...egress, ...ingress].some(isOfGroups));
+      deps.judging({ groups: isJudged ? mark : undefined, bypass: bypassFindings(links)[0]?.says });
     } catch (error) {
       // It may have gone half the way: what had been open before is looked for when it has gone the whole of it.
       Object.assign(due, { stale: true, asked: true, look: true, cut: true });
@@ -107,7 +107,8 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     }
   }
 
-  async function passBy({ objects, told }: View, look: { isDue: boolean; isAll: boolean }): Promise<void> {
+  /** Gives the links that it saw. */
+  async function passBy({ objects, told }: View, look: Look): Promise<readonly Link[]> {
     nameReadBack(pool, (one) => keptOwner(one, kept) ?? deps.findOwner(one), log);
     const judged = subjects.of(pool.all(), objects);
     const [links, nodeAddresses] = await Promise.all([kernel.node.links(), kernel.node.addresses()]);
@@ -127,7 +128,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     // What links still carry stays until they are moved.
     const before = held;
     const both = before === undefined ? ruleset : withCarried(before, ruleset, carried);
-    countLayers(judged, ruleset);
+    counting.know(judged, ruleset);
     const hasChanged = await kernel.policy.ensure(both, look.isDue ? undefined : "as left");
     held = both;
     groups.clear();
@@ -137,26 +138,12 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     const moved = await moveLinks(placed, groups, deps);
     if (both !== ruleset) await kernel.policy.ensure(ruleset, "as left");
     held = ruleset;
-    ruleCounts.settle();
+    counting.settle();
     if (hasChanged && look.isAll) metrics.repaired("policy", 1);
     const wasDamaged = hasChanged && look.isDue;
     cutting.judgeBy(model, due.cut || moved || wasDamaged || isNarrower(before, ruleset));
     due.cut = false;
-  }
-
-  /** Says whose the counters of the layers are that are about to be loaded. */
-  function countLayers(judged: readonly Judged[], { layers }: PolicyRuleset): void {
-    const asked = new Set(judged.flatMap(({ egress, ingress }) => [...egress, ...ingress]));
-    const named = Array.from(asked, (layer) => ({ layer, name: compiler.factsOf(layer).name }));
-    counts.know(named);
-    ruleCounts.know(named.map(({ layer, name }) => ({ layer, chains: present(layers.get(name), layer.id) })));
-  }
-
-  async function readCounts(): Promise<PolicyCounts> {
-    await counts.read().catch((error: unknown) => {
-      log.warn({ error: describe(error) }, "what policy has counted could not be read");
-    });
-    return counts;
+    return links;
   }
 
   const turns = createTurns(pass);
@@ -197,8 +184,8 @@ export function keepPolicy(deps: PolicyDeps): Policy {
         factsOf: compiler.factsOf,
       });
     },
-    counts: readCounts,
-    answer: async () => policyAnswer(await readCounts(), await ruleCounts.read()),
+    counts: counting.counts,
+    answer: counting.answer,
     keepable: () =>
       source.known()
         ? {
@@ -232,6 +219,14 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     },
   };
 }
+
+/** Whether the kernel is looked at, and whether that is all that the pass is for. */
+interface Look {
+  isDue: boolean;
+  isAll: boolean;
+}
+
+const isOfGroups = ({ kind }: Layer): boolean => kind === "groups";
 
 function keptOwner(attachment: Attachment, kept: KeptPolicy | undefined): Attachment["pod"] {
   const pod = kept?.pods.get(attachmentKey(attachment));

@@ -9,7 +9,8 @@ import type { Kernel } from "../../kernel/contract.ts";
 import { createDenialEvents } from "../flows/denial-events.ts";
 import { createFlows, type FlowsAnswer, type FlowsQuestion } from "../flows/flows.ts";
 import type { CacheStatus, Kube } from "../../kube/contract.ts";
-import type { PolicyAnswer } from "./answer.ts";
+import type { Judging } from "../cluster/judging.ts";
+import type { PolicyAnswer } from "./counting.ts";
 import type { PolicyCounts } from "./counts.ts";
 import type { PolicyKeys } from "../../policy/keys.ts";
 import { startEvents } from "../../kube/events.ts";
@@ -34,6 +35,8 @@ export interface PolicingDeps {
   silentMaxMs?: number | undefined;
   log: Log;
   metrics: Pick<Metrics, "repaired" | "flow">;
+  /** Hears by what the kernel judges. */
+  judging: (now: Judging) => void;
   signal: AbortSignal;
   onPass: (pass: LoopPass) => void;
 }
