@@ -139,6 +139,7 @@ interface WhyFlags extends ClusterOptions {
   fromFiles: string[];
   expect?: "allow" | "deny";
   groupsJudgeOwnNode?: boolean;
+  agentConfig?: string;
   json?: boolean;
 }
 
@@ -157,6 +158,7 @@ inCluster(program.command("why [from] [to] [traffic]"))
   )
   .addOption(new Option("--expect <answer>", "exit code 1 where any answer is another").choices(["allow", "deny"]))
   .option("--groups-judge-own-node", "as in the agents' configuration: groups judge what pods send to their own node")
+  .option("--agent-config <file>", "the agents' configuration, whose keys of policy count; else the one in the cluster")
   .option("--json", "the same as -o json: one object a line, for each family")
   .action(async (from: string | undefined, to: string | undefined, traffic: string | undefined, flags: WhyFlags) => {
     const { showWhy } = await import("./cli/why.ts");

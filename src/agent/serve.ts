@@ -212,6 +212,7 @@ function listen(
     caches: () => [...(cluster?.caches() ?? []), ...policing.caches()],
     policy: policing.report,
     flows: policing.flows,
+    policing,
     diagnose: () =>
       diagnose({
         ...deps,

@@ -13,6 +13,7 @@ import type { Finding } from "./finding.ts";
 import type { FlowsQuestion } from "./flows/flows.ts";
 import type { KeptMasquerade } from "./masquerade.ts";
 import { cidrFamily } from "../net/cidr.ts";
+import { policyReadings } from "./policy/counts.ts";
 import type { Policing } from "./policy/police.ts";
 import type { PolicyReport } from "./policy/report.ts";
 import { brokenLoops } from "./health.ts";
@@ -35,6 +36,7 @@ export interface StatusDeps {
   caches: () => readonly CacheStatus[];
   policy: Policing["report"];
   flows: Policing["flows"];
+  policing: Pick<Policing, "counts" | "answer">;
   diagnose: () => Promise<Finding[]>;
 }
 
@@ -43,7 +45,7 @@ export function statusSocket(cniSocket: string): string {
   return join(dirname(cniSocket), "status.sock");
 }
 
-/** Starts to answer GET /status, /pods, /check, /flows, /metrics, /healthz and /readyz. */
+/** Starts to answer GET /status, /pods, /check, /flows, /policy, /metrics, /healthz and /readyz. */
 export function serveStatus(deps: StatusDeps): Promise<StopListening> {
   return serveRoutes(
     deps.socket,
@@ -118,6 +120,7 @@ const routes = new Map<string | undefined, Route>([
   ["/pods", ({ pool }) => json(pool.all().map(({ attachment, state }) => ({ ...attachment, state })))],
   ["/check", async ({ diagnose }) => json(await diagnose())],
   ["/flows", ({ flows }, query) => json(flows(flowsQuestion(query)) ?? { none: "this agent judges no pods" })],
+  ["/policy", async ({ policing }) => json((await policing.answer()) ?? null)],
   ["/metrics", metricsText],
   ["/healthz", () => ({ type: "text/plain", body: "ok\n" })],
   ["/readyz", readiness],
@@ -143,15 +146,18 @@ function readiness({ loops }: StatusDeps): Answer {
 }
 
 async function metricsText(deps: StatusDeps): Promise<Answer> {
-  return { type: "text/plain; version=0.0.4", body: await deps.metrics.text(readings(deps)) };
+  const counts = await deps.policing.counts();
+  const all = [...readings(deps), ...(counts === undefined ? [] : policyReadings(counts))];
+  return { type: "text/plain; version=0.0.4", body: await deps.metrics.text(all) };
 }
 
 /** The gauges, as they are now. */
 function* readings({ pool, loops, gateDepth, kernelCalls, masquerade, caches }: StatusDeps): Generator<Reading> {
-  for (const { family, total, live, cooling } of pool.usage()) {
+  for (const { family, total, live, cooling, withheld } of pool.usage()) {
     yield ["fairlead_leases", [String(family), "live"], live];
     yield ["fairlead_leases", [String(family), "cooling"], cooling];
-    yield ["fairlead_leases", [String(family), "free"], Number(total) - live - cooling];
+    yield ["fairlead_leases", [String(family), "withheld"], withheld];
+    yield ["fairlead_leases", [String(family), "free"], Number(total) - live - cooling - withheld];
   }
   for (const [state, count] of Object.entries(attachmentCounts(pool))) yield ["fairlead_attachments", [state], count];
   for (const [state, count] of Object.entries(gateDepth())) yield ["fairlead_cni_calls", [state], count];
@@ -183,7 +189,7 @@ export interface NodeStatus {
   upSeconds: number;
   uplink: { name: string; mtu: number; addresses: string[] };
   blocks: string[];
-  addresses: { family: 4 | 6; total: string; live: number; cooling: number }[];
+  addresses: { family: 4 | 6; total: string; live: number; cooling: number; withheld: number }[];
   attachments: { ready: number; planned: number };
   calls: { working: number; waiting: number };
   loops: { name: string; passes: number; failures: number; lastError?: string }[];
@@ -201,9 +207,7 @@ function nodeStatus(deps: StatusDeps): NodeStatus {
     upSeconds: Math.round((performance.now() - startedMs) / 1000),
     uplink: { name: link.name, mtu, addresses: Object.values(addresses) },
     blocks: [...pool.blocks()],
-    addresses: pool
-      .usage()
-      .map(({ family, total, live, cooling }) => ({ family, total: String(total), live, cooling })),
+    addresses: pool.usage().map((row) => ({ ...row, total: String(row.total) })),
     attachments: attachmentCounts(pool),
     calls: gateDepth(),
     loops: loops().map(({ name, passes, failures, lastPass }) => ({

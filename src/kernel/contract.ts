@@ -4,7 +4,7 @@ import type { Fault } from "../base/fault.ts";
 import type { Cidr } from "../net/cidr.ts";
 import type { Ip } from "../net/ip.ts";
 import type { Mac } from "../net/mac.ts";
-import type { MemberElement, PolicyRuleset } from "../policy/ruleset.ts";
+import type { LayerChains, LookupCounts, MemberElement, PolicyRuleset } from "../policy/ruleset.ts";
 import type { Connection } from "./connection.ts";
 import type { FlowLog } from "./flow-log-contract.ts";
 
@@ -248,6 +248,18 @@ export interface PolicyTable {
   /** Host links of pods whose packets to themselves pass (a service that leads back). Faults as those of `change`. */
   admit(links: readonly string[]): Promise<void>;
   withdraw(links: readonly string[]): Promise<void>;
+  /**
+   * Packets that each counter has counted since this was called last, those of counters that went meanwhile among them; for one caller.
+   * The first answer has what was counted before, too. A counter that somebody else removed takes along what nobody had read.
+   */
+  counted(): Promise<ReadonlyMap<string, number>>;
+  /**
+   * What the lookups of these layers have counted since they are in the kernel, by layer; none for one that is not of the ruleset that
+   * was ensured last. Some ten calls a layer. @throws Fault "kernel-missing" where somebody else took a layer away, "kernel-busy"
+   */
+  lookups(layers: Iterable<LayerChains>): Promise<ReadonlyMap<string, LookupCounts>>;
+  /** The same of layers that have gone since this was called last, as they stood then; nothing is asked. */
+  goneLookups(): ReadonlyMap<string, LookupCounts>;
   /** Removes the whole table: nothing is judged any more. */
   prune(): Promise<void>;
 }

@@ -32,6 +32,9 @@ export interface FakeKernel extends Kernel {
   damageMasquerade: FakeMasquerade["damage"];
   /** The same, to the policy table. */
   damagePolicy: FakePolicy["damage"];
+  /** Packets come to a counter of the policy table. */
+  countPackets: FakePolicy["count"];
+  countLookups: FakePolicy["countLookups"];
   /** Puts a connection into the node's table, as its first packet does. */
   track: (connection: Connection) => void;
   /** The policy table logs a packet, or one gets lost. */
@@ -145,6 +148,8 @@ export function createFakeKernel(): FakeKernel {
     damageGuard: damage,
     damageMasquerade: masquerade.damage,
     damagePolicy: policy.damage,
+    countPackets: policy.count,
+    countLookups: policy.countLookups,
     track,
     logPacket: flows.log,
     addForwardChain: (chain) => {

@@ -9,6 +9,7 @@ import type {
   SecurityGroupPolicy,
   ServiceAccount,
 } from "./policy-objects.ts";
+import { defaultKeys, type PolicyKeys } from "../policy/keys.ts";
 import { modeAnnotation } from "../policy/read-network-policy.ts";
 import { type ReadObjects, readObjects } from "../policy/read-objects.ts";
 
@@ -24,7 +25,10 @@ export interface PolicyCaches {
 type Watched = Namespace | NetworkPolicy | SecurityGroup;
 
 /** Gives a function that reads what the caches hold: the same object for as long as nothing has changed but statuses, and annotations that decide nothing. */
-export function createPolicyView(caches: PolicyCaches): () => ReadObjects {
+export function createPolicyView(
+  caches: PolicyCaches,
+  keys: Pick<PolicyKeys, "allowDns"> = defaultKeys,
+): () => ReadObjects {
   const marks = new WeakMap<Watched, string>();
   let before: string[] = [];
   let read: ReadObjects | undefined;
@@ -52,7 +56,7 @@ export function createPolicyView(caches: PolicyCaches): () => ReadObjects {
     const lists: readonly (readonly Watched[])[] = Object.values(objects);
     const now = lists.flatMap((list) => ["", ...list.map(mark)]);
     if (read === undefined || now.length !== before.length || now.some((one, at) => one !== before[at])) {
-      read = readObjects(objects);
+      read = readObjects(objects, keys);
       before = now;
     }
     return read;

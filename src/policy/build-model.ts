@@ -1,6 +1,7 @@
 // The model of a whole cluster, and that of one node, which knows its own pods and what it is told of others.
 
 import type { Ip } from "../net/ip.ts";
+import { defaultKeys, type PolicyKeys } from "./keys.ts";
 import { layersOf } from "./layers.ts";
 import { allMembers, indexMembers } from "./members.ts";
 import type { Layer, Memberships, Model, PolicyObjects, PolicyPod, Subject } from "./model.ts";
@@ -14,10 +15,8 @@ export interface BuiltModel extends Model {
   problems: readonly Problem[];
 }
 
-export interface ModelOptions {
-  /** Egress groups judge what a pod sends to its own node, too. Default: no. */
-  groupsJudgeOwnNode?: boolean;
-}
+/** As the agents' configuration has it; what is absent is as `defaultKeys` has it. */
+export type ModelOptions = Partial<PolicyKeys>;
 
 /** Addresses of nodes, by name. */
 export type NodeAddresses = ReadonlyMap<string, readonly Ip[]>;
@@ -29,7 +28,7 @@ export function clusterModel(
   nodes: NodeAddresses,
   options: ModelOptions = {},
 ): BuiltModel {
-  const read = readObjects(objects);
+  const read = readObjects(objects, { ...defaultKeys, ...options });
   return modelOf(read, pods, nodes, allMembers(indexMembers(pods, read), read), options);
 }
 
@@ -49,7 +48,7 @@ function modelOf(
   pods: readonly PolicyPod[],
   nodes: NodeAddresses,
   memberships: Memberships,
-  { groupsJudgeOwnNode = false }: ModelOptions,
+  { groupsJudgeOwnNode = defaultKeys.groupsJudgeOwnNode }: ModelOptions,
 ): BuiltModel {
   const problems = new Map<string, Problem>();
   const add = (problem: Problem): unknown =>

@@ -110,8 +110,11 @@ function explained(question: Question, packet: Packet, parts: ExplainParts): Exp
   };
 }
 
-const objectsOf = ({ from }: Rule, { objects }: Layer): string[] =>
-  objects.filter((title) => from.startsWith(`${title} `));
+/** A rule of none of the layer's objects is one of the agent's own keys. */
+const objectsOf = ({ from }: Rule, { objects }: Layer): string[] => {
+  const own = objects.filter((title) => from.startsWith(`${title} `));
+  return own.length === 0 ? [from] : own;
+};
 
 const oneOf = ({ objects }: Layer): string =>
   objects.length === 1 ? objects.join("") : `one of ${objects.join(", ")}`;

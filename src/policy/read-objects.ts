@@ -1,7 +1,9 @@
 // Everything that people have written, read once and put where questions find it.
 
+import { dnsRule } from "./dns.ts";
+import { defaultKeys, type PolicyKeys } from "./keys.ts";
 import { namespaceNameLabel } from "./membership.ts";
-import type { CanonicalSelector, MembershipDefinition, MembershipKey, Peer, PolicyObjects } from "./model.ts";
+import type { CanonicalSelector, MembershipDefinition, MembershipKey, Peer, PolicyObjects, Rule } from "./model.ts";
 import type { Problem } from "./problem.ts";
 import { type ReadBinding, type ReadGroup, readBinding, readGroup, readGroupPolicy } from "./read-group.ts";
 import { type ReadNetworkPolicy, readNetworkPolicy } from "./read-network-policy.ts";
@@ -18,14 +20,19 @@ export interface ReadObjects {
   groups: ReadonlyMap<string, ReadGroup>;
   /** SecurityGroupBindings and SecurityGroupPolicies, by namespace. */
   bindings: ReadonlyMap<string, readonly ReadBinding[]>;
+  /** What egress of groups allows beside the groups' own rules. */
+  alwaysEgress: readonly Rule[];
   /** Every membership that some rule refers to. */
   memberships: ReadonlyMap<MembershipKey, MembershipDefinition>;
   /** What is wrong within objects; what is wrong with what a pod is bound to, `groupsOf` says. */
   problems: readonly Problem[];
 }
 
-/** Reads all objects. It costs as much as there are rules: once for each state of the objects. */
-export function readObjects(objects: PolicyObjects): ReadObjects {
+/** Reads all objects, as the keys have it. It costs as much as there are rules: once for each state of the objects. */
+export function readObjects(
+  objects: PolicyObjects,
+  { allowDns }: Pick<PolicyKeys, "allowDns"> = defaultKeys,
+): ReadObjects {
   const problems: Problem[] = [];
   const memberships = new Map<MembershipKey, MembershipDefinition>();
   const refer = (definition: MembershipDefinition): Peer => {
@@ -53,6 +60,7 @@ export function readObjects(objects: PolicyObjects): ReadObjects {
     networkPolicies: byNamespace(policies),
     groups: new Map(groups.map((group) => [group.name, group])),
     bindings: byNamespace(bindings),
+    alwaysEgress: allowDns === null ? [] : [dnsRule(allowDns, refer, problems)],
     memberships: new Map([...memberships].sort(([a], [b]) => order(a, b))),
     problems: problems.sort((a, b) => order(a.object, b.object)),
   };

@@ -160,5 +160,6 @@ export const features: Readonly<Record<string, Rewrite>> = {
     ],
   })),
   "own node": (world) => ({ ...world, nodes: new Map() }),
+  "names from resolvers": (world) => ({ ...world, allowDns: null }),
   "groups judge the own node": (world) => ({ ...world, groupsJudgeOwnNode: !world.groupsJudgeOwnNode }),
 };

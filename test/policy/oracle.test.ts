@@ -18,8 +18,8 @@ const worlds = Number(process.env["POLICY_WORLDS"] ?? "1600");
 const packetsMax = 200;
 const packetsMin = 100_000;
 
-const judgeOf = ({ objects, pods, nodes, groupsJudgeOwnNode }: World): Judge =>
-  createJudge(clusterModel(objects, pods, nodes, { groupsJudgeOwnNode }));
+const judgeOf = ({ objects, pods, nodes, ...keys }: World): Judge =>
+  createJudge(clusterModel(objects, pods, nodes, keys));
 
 const judging: Judging = (world) => {
   const judge = judgeOf(world);

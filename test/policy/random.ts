@@ -88,6 +88,16 @@ function renamed<T extends { metadata: { name: string } }>(prefix: string, objec
   return objects.map((object, index) => ({ ...object, metadata: { ...object.metadata, name: `${prefix}${index}` } }));
 }
 
+/** In every other world pods may ask some pods for names, and in some of these an address outside. */
+const anyResolvers: fc.Arbitrary<World["allowDns"]> = fc.oneof(
+  fc.constant(null),
+  fc.record({
+    namespace: anyNamespaceName,
+    podLabels: fc.constantFrom<Record<string, string>[]>({ app: "a" }, { tier: "b" }, { app: "b", tier: "a" }),
+    addresses: fc.subarray([ip("192.0.2.9"), ip("2001:db8::9")]),
+  }),
+);
+
 export const anyWorld: fc.Arbitrary<World> = fc
   .record({
     pods: fc.array(anyPodSeed, { minLength: 2, maxLength: podsMax, size: "max" }),
@@ -97,8 +107,9 @@ export const anyWorld: fc.Arbitrary<World> = fc
     bindings: fc.array(anyBinding, { maxLength: 5, size: "max" }),
     groupPolicies: fc.array(anyGroupPolicy, { maxLength: 2, size: "max" }),
     groupsJudgeOwnNode: fc.boolean(),
+    allowDns: anyResolvers,
   })
-  .map(({ pods, labels, networkPolicies, groups, bindings, groupPolicies, groupsJudgeOwnNode }) => ({
+  .map(({ pods, labels, networkPolicies, groups, bindings, groupPolicies, ...keys }) => ({
     objects: {
       namespaces: labels.map((own, index) => {
         const name = namespaceNames[index] ?? "";
@@ -114,7 +125,7 @@ export const anyWorld: fc.Arbitrary<World> = fc
     },
     pods: pods.map(podOf),
     nodes,
-    groupsJudgeOwnNode,
+    ...keys,
   }));
 
 /** Where a packet begins or ends, before there is a world: `index` counts around in whatever it has. */

@@ -6,16 +6,18 @@ import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import { pause } from "../../base/pause.ts";
 import type { Pool } from "../../ipam/pool.ts";
 import type { Blocks } from "../../ipam/store.ts";
-import type { CacheStatus, Kube } from "../../kube/contract.ts";
+import type { Cache, CacheStatus, Kube } from "../../kube/contract.ts";
 import { type Node, nodes, type Pod, pods } from "../../kube/core-objects.ts";
 import { nodeEndpoints, nodeNetworks } from "../../kube/objects.ts";
 import type { Cidr } from "../../net/cidr.ts";
 import type { Ways } from "../place.ts";
-import type { FindPod } from "../policy/pod-policy.ts";
+import type { FindOwner, FindPod } from "../policy/pod-policy.ts";
+import { nameReadBack } from "../rebuild.ts";
 import { publishedEndpoints, wantedEndpoints } from "./endpoints.ts";
 import { createAdmission, isPodOf, type SandboxPod } from "./identity.ts";
 import { keepObject } from "./keep.ts";
 import { givenBlocks, wantedNetwork } from "./node-network.ts";
+import { ownerOf } from "./owner.ts";
 import { type NodeFault, peerRoutes, type PeersSeen } from "./peers.ts";
 
 export interface ClusterOptions {
@@ -45,6 +47,8 @@ export interface Cluster {
   admit: (pod: SandboxPod) => Promise<Pod | undefined>;
   /** The object of a sandbox's pod, as the API server has told of it last. */
   podOf: FindPod;
+  /** Whose an attachment is that was read back from its link. */
+  ownerOf: FindOwner;
   /** All pods of this node have been listed. */
   podsKnown: () => boolean;
   /** The API server has the pod on this node, or has not been heard yet. */
@@ -124,6 +128,11 @@ export function joinCluster(options: ClusterOptions): Cluster {
     return pod !== undefined && isPodOf(sandbox, pod) ? pod : undefined;
   };
 
+  const owner: FindOwner = (attachment) => {
+    const published = ownEndpoints.get({ name: nodeName });
+    return ownerOf(attachment, published?.nodeUid === nodeUid() ? published : undefined, ownPods.all());
+  };
+
   const reporting = startLoop({
     name: "node-network",
     ...writing,
@@ -170,20 +179,13 @@ export function joinCluster(options: ClusterOptions): Cluster {
       reporting.trigger();
     },
     reporting,
-    firstWord: async (withinMs) => {
-      const endMs = performance.now() + withinMs;
-      const heard = (): boolean => self.synced() || self.status().failures > 0;
-      while (!heard() && performance.now() < endMs && !signal.aborted) {
-        await pause(lookMs, signal, (wake) => {
-          listener = wake;
-        });
-      }
-    },
+    firstWord: (withinMs) => untilHeard(self, withinMs, signal, (wake) => (listener = wake)),
     listen: (onChange) => {
       listener = onChange;
     },
     admit: createAdmission({ kube, cache: ownPods, nodeName, log, signal, clock: () => performance.now() }),
     podOf,
+    ownerOf: owner,
     podsKnown: () => ownPods.synced(),
     podLives: (sandbox) => !ownPods.synced() || podOf(sandbox) !== undefined,
     publish: (pool, until) =>
@@ -193,6 +195,8 @@ export function joinCluster(options: ClusterOptions): Cluster {
         sync: async () => {
           const own = node();
           if (own === undefined || !ownEndpoints.synced()) return;
+          // Before what was published of them is written over.
+          nameReadBack(pool, owner, log);
           await keepObject({
             kube,
             kind: nodeEndpoints,
@@ -208,4 +212,16 @@ export function joinCluster(options: ClusterOptions): Cluster {
     caches: () => [self, networks, ownPods, ownEndpoints].map((cache) => cache.status()),
     done: Promise.all([self.done, networks.done, ownPods.done, ownEndpoints.done, reporting.done]),
   };
+}
+
+/** Settles when the cache holds something or has failed, or the time is over. */
+async function untilHeard(
+  { synced, status }: Pick<Cache<Node>, "synced" | "status">,
+  withinMs: number,
+  signal: AbortSignal,
+  listen: (wake: () => void) => void,
+): Promise<void> {
+  const endMs = performance.now() + withinMs;
+  const heard = (): boolean => synced() || status().failures > 0;
+  while (!heard() && performance.now() < endMs && !signal.aborted) await pause(lookMs, signal, listen);
 }

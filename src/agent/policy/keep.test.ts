@@ -11,6 +11,7 @@ import { createMetrics } from "../../base/metrics.ts";
 import { isWired, type Wired } from "../../ipam/store.ts";
 import { type Pod, pods } from "../../kube/core-objects.ts";
 import { type NetworkPolicy, networkPolicies } from "../../kube/policy-objects.ts";
+import { defaultKeys } from "../../policy/keys.ts";
 import { readObjects, type ReadObjects } from "../../policy/read-objects.ts";
 import { keepPolicy, type Policy } from "./keep.ts";
 import type { PolicySource } from "./sources.ts";
@@ -78,10 +79,12 @@ async function stand(): Promise<Stand> {
     objects: () => policyObjects([]),
     read: () => read,
     memberships: () => new Map(),
+    listed: new Map(),
     known: () => true,
     failing: () => false,
     missing: () => "",
     caches: () => [],
+    heardOf: async () => {},
     done: Promise.resolve(),
   };
   const narrowed: boolean[] = [];
@@ -91,8 +94,9 @@ async function stand(): Promise<Stand> {
     nodeName: "a",
     source,
     findPod: ({ name }) => podNamed(name),
+    findOwner: () => undefined,
     kept: undefined,
-    groupsJudgeOwnNode: false,
+    keys: defaultKeys,
     log: silentLog(),
     metrics: createMetrics(),
     signal: new AbortController().signal,

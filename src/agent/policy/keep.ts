@@ -2,28 +2,34 @@
 
 import { isDeepStrictEqual } from "node:util";
 import { present } from "../../base/assert.ts";
-import { isFault } from "../../base/fault.ts";
+import { describe, isFault } from "../../base/fault.ts";
 import type { Log } from "../../base/log.ts";
 import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import type { Metrics } from "../../base/metrics.ts";
 import type { Pool } from "../../ipam/pool.ts";
-import { attachmentKey } from "../../ipam/store.ts";
+import { type Attachment, attachmentKey } from "../../ipam/store.ts";
 import { applyAll } from "../../kernel/apply.ts";
 import type { Kernel, Link } from "../../kernel/contract.ts";
 import { createCompiler } from "../../policy/compile.ts";
 import { createClasses, firstClass } from "../../policy/compile-classes.ts";
 import { memberChanges, withCarried } from "../../policy/compile-changes.ts";
 import { elementsOf } from "../../policy/compile-sets.ts";
+import type { PolicyKeys } from "../../policy/keys.ts";
 import { indexMembers } from "../../policy/members.ts";
+import type { Memberships } from "../../policy/model.ts";
 import { neededMemberships, type ReadObjects } from "../../policy/read-objects.ts";
 import type { PolicyRuleset } from "../../policy/ruleset.ts";
 import { openGroup } from "../plan.ts";
+import { isNameless, nameReadBack } from "../rebuild.ts";
 import { unlessGone } from "../wire.ts";
+import { policyAnswer, type PolicyAnswer } from "./answer.ts";
+import { createPolicyCounts, type PolicyCounts } from "./counts.ts";
 import type { Cutting } from "./cut.ts";
 import type { KeptPolicy } from "./kept.ts";
 import { createMemberships, type OwnPods } from "./memberships.ts";
-import type { FindPod, PodPolicy } from "./pod-policy.ts";
+import type { FindOwner, FindPod, PodPolicy } from "./pod-policy.ts";
 import { policyReport, type PolicyReport } from "./report.ts";
+import { createRuleCounts } from "./rule-hits.ts";
 import type { PolicySource } from "./sources.ts";
 import { createSubjects, type Judged } from "./subjects.ts";
 import { createTurns } from "./turns.ts";
@@ -35,13 +41,14 @@ export interface PolicyDeps {
   nodeName: string;
   source: PolicySource;
   findPod: FindPod;
+  findOwner: FindOwner;
   /** What an earlier agent has left. */
   kept: KeptPolicy | undefined;
   log: Log;
   metrics: Pick<Metrics, "repaired">;
   signal: AbortSignal;
-  /** Egress groups judge what a pod sends to its own node, too. */
-  groupsJudgeOwnNode: boolean;
+  /** As the agent's configuration has them. */
+  keys: PolicyKeys;
   cutting: Pick<Cutting, "expect" | "judgeBy">;
 }
 
@@ -55,13 +62,18 @@ export interface Policy extends PodPolicy {
   /** It is not known yet what to judge by. */
   isWaiting: () => boolean;
   report: () => PolicyReport;
+  /** What was counted, read from the kernel now; as it was read last where the kernel does not answer. */
+  counts: () => Promise<PolicyCounts>;
+  /** The same, and what each rule has let begin. @throws Fault as the kernel's table has them */
+  answer: () => Promise<PolicyAnswer>;
   /** What the next agent is to have; undefined while the cluster has not told everything. */
   keepable: () => KeptPolicy | undefined;
 }
 
 /** Keeps the policy of the attachments of a pool. Nothing is done before the first pass. */
 export function keepPolicy(deps: PolicyDeps): Policy {
-  const { kernel, pool, nodeName, source, findPod, kept, groupsJudgeOwnNode, metrics, cutting } = deps;
+  const { kernel, pool, nodeName, source, findPod, kept, keys, metrics, cutting, log } = deps;
+  const { groupsJudgeOwnNode } = keys;
   const subjects = createSubjects({ nodeName, findPod, known: kept?.pods ?? new Map() });
   const classes = createClasses(kept?.classes);
   const compiler = createCompiler();
@@ -70,8 +82,11 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   const groups = new Map<string, number>();
   /** The pods of the last pass, by whose layers the kernel judges. */
   let judgedLast: readonly Judged[] = [];
+  let knownLast: Memberships = new Map();
   let held: PolicyRuleset | undefined;
-  const view = createView(source, kept);
+  const view = createView(source, kept, keys);
+  const counts = createPolicyCounts(kernel.policy, () => performance.now());
+  const ruleCounts = createRuleCounts(kernel.policy);
   /**
    * What the next pass has to do. `stale`: take in what the cluster has said. `asked`: anything at all; else it is a look at the kernel.
    * `look`: see what the kernel holds, whatever it was told. `cut`: have connections looked for that should not be.
@@ -93,10 +108,11 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   }
 
   async function passBy({ objects, told }: View, look: { isDue: boolean; isAll: boolean }): Promise<void> {
+    nameReadBack(pool, (one) => keptOwner(one, kept) ?? deps.findOwner(one), log);
     const judged = subjects.of(pool.all(), objects);
     const [links, nodeAddresses] = await Promise.all([kernel.node.links(), kernel.node.addresses()]);
     const placed = placedOn(links, judged);
-    const carried = new Set(placed.map(({ group }) => group).filter((group) => group >= firstClass));
+    const carried = carriedBy(links, pool);
     const assigned = classes.assign(judged, carried);
     const memberships = membershipsOf(told, ownPods(judged), objects);
     const ruleset = compiler.compile({
@@ -111,18 +127,36 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     // What links still carry stays until they are moved.
     const before = held;
     const both = before === undefined ? ruleset : withCarried(before, ruleset, carried);
+    countLayers(judged, ruleset);
     const hasChanged = await kernel.policy.ensure(both, look.isDue ? undefined : "as left");
     held = both;
     groups.clear();
     for (const { subject, classNumber } of assigned) groups.set(subject.key, classNumber);
     judgedLast = judged;
+    knownLast = memberships;
     const moved = await moveLinks(placed, groups, deps);
     if (both !== ruleset) await kernel.policy.ensure(ruleset, "as left");
     held = ruleset;
+    ruleCounts.settle();
     if (hasChanged && look.isAll) metrics.repaired("policy", 1);
     const wasDamaged = hasChanged && look.isDue;
     cutting.judgeBy(model, due.cut || moved || wasDamaged || isNarrower(before, ruleset));
     due.cut = false;
+  }
+
+  /** Says whose the counters of the layers are that are about to be loaded. */
+  function countLayers(judged: readonly Judged[], { layers }: PolicyRuleset): void {
+    const asked = new Set(judged.flatMap(({ egress, ingress }) => [...egress, ...ingress]));
+    const named = Array.from(asked, (layer) => ({ layer, name: compiler.factsOf(layer).name }));
+    counts.know(named);
+    ruleCounts.know(named.map(({ layer, name }) => ({ layer, chains: present(layers.get(name), layer.id) })));
+  }
+
+  async function readCounts(): Promise<PolicyCounts> {
+    await counts.read().catch((error: unknown) => {
+      log.warn({ error: describe(error) }, "what policy has counted could not be read");
+    });
+    return counts;
   }
 
   const turns = createTurns(pass);
@@ -152,8 +186,19 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     report: () => {
       const now = view();
       const by = source.known() ? "cluster" : now === undefined ? "nobody" : "kept";
-      return policyReport({ by, judged: judgedLast, groups, objects: now?.objects, factsOf: compiler.factsOf });
+      const nameless = pool.all().filter(({ attachment }) => isNameless(attachment)).length;
+      return policyReport({
+        by,
+        nameless,
+        judged: judgedLast,
+        groups,
+        objects: now?.objects,
+        memberships: knownLast,
+        factsOf: compiler.factsOf,
+      });
     },
+    counts: readCounts,
+    answer: async () => policyAnswer(await readCounts(), await ruleCounts.read()),
     keepable: () =>
       source.known()
         ? {
@@ -163,9 +208,12 @@ export function keepPolicy(deps: PolicyDeps): Policy {
             classes: classes.kept(),
           }
         : undefined,
+    untilKnown: async () => void (await viewWithin(view, source, deps.signal)),
     groupOf: (id) => groups.get(attachmentKey(id)),
     enter: async (attachment, pod) => {
       subjects.remember(attachment, pod);
+      await viewWithin(view, source, deps.signal);
+      if (attachment.pod !== undefined) await source.heardOf(attachment.pod.namespace);
       const { objects } = await viewWithin(view, source, deps.signal);
       const judged = subjects.one(attachment, objects);
       if (judged === undefined) return openGroup;
@@ -183,6 +231,21 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       return groups.get(attachmentKey(attachment));
     },
   };
+}
+
+function keptOwner(attachment: Attachment, kept: KeptPolicy | undefined): Attachment["pod"] {
+  const pod = kept?.pods.get(attachmentKey(attachment));
+  return pod && { namespace: pod.namespace, name: pod.name, uid: pod.uid };
+}
+
+/**
+ * Classes that links of attachments carry, those of pods that are not known again yet among them: their number is nobody else's
+ * meanwhile, and where its chains are gone it lets nothing pass.
+ */
+function carriedBy(links: readonly Link[], pool: Pool): Set<number> {
+  const own = new Set(pool.all().map(({ attachment }) => attachment.wire?.hostIndex));
+  const classes = links.filter(({ index, group }) => own.has(index) && group >= firstClass);
+  return new Set(classes.map(({ group }) => group));
 }
 
 /** The node's links of judged pods, each with its pod. */

@@ -9,22 +9,29 @@ import type { Kernel } from "../../kernel/contract.ts";
 import { createDenialEvents } from "../flows/denial-events.ts";
 import { createFlows, type FlowsAnswer, type FlowsQuestion } from "../flows/flows.ts";
 import type { CacheStatus, Kube } from "../../kube/contract.ts";
+import type { PolicyAnswer } from "./answer.ts";
+import type { PolicyCounts } from "./counts.ts";
+import type { PolicyKeys } from "../../policy/keys.ts";
 import { startEvents } from "../../kube/events.ts";
 import { prepareCutting, startCutting } from "./cut.ts";
+import { heardWithinMs } from "./heard.ts";
 import { keepPolicy, type Policy, startPolicy } from "./keep.ts";
 import { createPolicyFile, keptPolicyFile, readKeptPolicy } from "./kept.ts";
-import { type FindPod, openPolicy, type PodPolicy } from "./pod-policy.ts";
+import { type FindOwner, type FindPod, openPolicy, type PodPolicy } from "./pod-policy.ts";
 import type { PolicyReport } from "./report.ts";
 import { followPolicy } from "./sources.ts";
+import { createWithheld } from "./withheld.ts";
 
 export interface PolicingDeps {
   kernel: Kernel;
   pool: Pool;
   nodeName: string;
-  /** As the agent's configuration has it. */
-  groupsJudgeOwnNode: boolean;
+  /** As the agent's configuration has them. */
+  keys: PolicyKeys;
   /** Where the agent's state lies. */
   stateDirectory: string;
+  /** Longest silence of a watch that is believed without asking; tests pass their own. */
+  silentMaxMs?: number | undefined;
   log: Log;
   metrics: Pick<Metrics, "repaired" | "flow">;
   signal: AbortSignal;
@@ -42,6 +49,10 @@ export interface Policing {
   report: () => PolicyReport | undefined;
   /** What the flow log tells; undefined where there is no policy. */
   flows: (question: FlowsQuestion) => FlowsAnswer | undefined;
+  /** Undefined where there is no policy. */
+  counts: () => Promise<PolicyCounts | undefined>;
+  /** The same. @throws Fault as the kernel's table has them */
+  answer: () => Promise<PolicyAnswer | undefined>;
   /** Settles when all following has ended, and all is written down; to be asked once the loops have ended. */
   ended: () => Promise<unknown>;
 }
@@ -56,6 +67,8 @@ export async function withoutPolicing({ kernel }: Pick<PolicingDeps, "kernel">):
     caches: () => [],
     report: () => undefined,
     flows: () => undefined,
+    counts: async () => undefined,
+    answer: async () => undefined,
     ended: async () => {},
   };
 }
@@ -63,14 +76,20 @@ export async function withoutPolicing({ kernel }: Pick<PolicingDeps, "kernel">):
 /** Prepares all of it. Where the cluster has not told everything yet, what was kept of it counts. */
 export async function preparePolicing(
   deps: PolicingDeps,
-  { kube, findPod, podsKnown }: { kube: Kube; findPod: FindPod; podsKnown: () => boolean },
+  {
+    kube,
+    findPod,
+    findOwner,
+    podsKnown,
+  }: { kube: Kube; findPod: FindPod; findOwner: FindOwner; podsKnown: () => boolean },
 ): Promise<Policing> {
-  const { kernel, pool, nodeName, log, signal, onPass } = deps;
+  const { kernel, pool, nodeName, keys, log, signal, onPass, silentMaxMs = heardWithinMs } = deps;
   const file = keptPolicyFile(deps.stateDirectory);
   // A node that was made anew under its name is another one.
   const node = `${nodeName} ${pool.facts()["nodeUid"] ?? ""}`;
   const kept = await readKeptPolicy(file, node, log);
-  const source = followPolicy({ kube, podsKnown, signal, onChange: () => ask() });
+  const source = followPolicy({ kube, keys, podsKnown, silentMaxMs, log, signal, onChange: () => ask() });
+  pool.withhold(createWithheld(source, kept));
   const loops = new Map<"keeping" | "cutting" | "writing" | "flows", Loop>();
   const cutting = prepareCutting({ conntrack: kernel.conntrack, log }, () => loops.get("cutting")?.trigger());
   const teller = { component: "fairlead-agent", instance: nodeName, log, signal };
@@ -87,7 +106,7 @@ export async function preparePolicing(
     flows.judgeBy(model);
     cutting.judgeBy(model, isNarrower);
   };
-  const policy = keepPolicy({ ...deps, source, findPod, kept, cutting: { ...cutting, judgeBy } });
+  const policy = keepPolicy({ ...deps, source, findPod, findOwner, kept, cutting: { ...cutting, judgeBy } });
   const write = createPolicyFile(file, node);
   const writeDown = async (): Promise<void> => {
     const keepable = policy.keepable();
@@ -120,6 +139,8 @@ export async function preparePolicing(
     caches: source.caches,
     report: policy.report,
     flows: (question) => flows.answer(question),
+    counts: policy.counts,
+    answer: policy.answer,
     // What the last half second brought, too.
     ended: async () => {
       await source.done;

@@ -1,7 +1,7 @@
 // Answers to "may A talk to B": places and traffic to packets, packets to judgements, as data. Pure.
 
 import { type Ip, ipFamily } from "../../net/ip.ts";
-import { clusterModel } from "../../policy/build-model.ts";
+import { clusterModel, type ModelOptions } from "../../policy/build-model.ts";
 import type { ExplainedJudgement } from "../../policy/explain.ts";
 import { createJudge, type Judge } from "../../policy/judge.ts";
 import type { NamedPort } from "../../policy/model.ts";
@@ -57,13 +57,8 @@ export interface Answers {
   why(from: Place, to: Place, traffic: Traffic): WhyAnswer[];
 }
 
-export interface AnswerOptions {
-  /** As the agents' configuration has it. */
-  groupsJudgeOwnNode?: boolean;
-}
-
 /** Makes the objects ready for many questions. */
-export function createAnswers({ cluster, policy }: Deciding, options: AnswerOptions = {}): Answers {
+export function createAnswers({ cluster, policy }: Deciding, options: ModelOptions = {}): Answers {
   const view = viewCluster(cluster);
   const pods = policyPods(view);
   const model = clusterModel(policy, pods, addressesOfNodes(view), options);

@@ -55,8 +55,8 @@ export function startMemberships(deps: ControllerDeps, signal: AbortSignal, onPa
 
 /** Makes what keeps the slices; it remembers between passes what it has seen. */
 export function createMembershipKeeper(deps: ControllerDeps): MembershipKeeper {
-  const { caches, uptime } = deps;
-  const readPolicy = createPolicyView(caches);
+  const { caches, config, uptime } = deps;
+  const readPolicy = createPolicyView(caches, config.policy);
   const roster = createRoster(caches);
   const needsOf = createNeeds(uptime);
   const losses = createLosses(uptime);

@@ -11,6 +11,12 @@ export const dataAny = defineAttributes({
   verdict: { id: 2, kind: "nested", of: verdictValue },
 });
 
+/** NFTA_COUNTER_*: of the expression, and of a counter with a name. */
+export const counterAttributes = defineAttributes({
+  bytes: { id: 1, kind: "be64" },
+  packets: { id: 2, kind: "be64" },
+});
+
 /** The attributes of each expression that rules of ours use, under the kernel's name of it. */
 const expressionAttributes = {
   meta: defineAttributes({ key: { id: 2, kind: "be32" }, destination: { id: 1, kind: "be32" } }),
@@ -79,6 +85,7 @@ const expressionAttributes = {
     snapLen: { id: 3, kind: "be32" },
   }),
   reject: defineAttributes({ type: { id: 1, kind: "be32" }, icmpCode: { id: 2, kind: "u8" } }),
+  counter: counterAttributes,
   objref: defineAttributes({ type: { id: 1, kind: "be32" }, object: { id: 2, kind: "string" } }),
 };
 

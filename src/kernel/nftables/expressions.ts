@@ -172,6 +172,7 @@ function effect(statement: Effect): Expression[] {
   if ("random" in statement) return randomBelow(statement.random);
   if ("masquerade" in statement) return masquerade(statement.masquerade);
   if ("count" in statement) return [{ name: "objref", type: objectCounter, object: statement.count }];
+  if ("tally" in statement) return [{ name: "counter", bytes: 0n, packets: 0n }];
   if ("limit" in statement) {
     const { perSecond, burst } = statement.limit;
     return [{ name: "limit", rate: BigInt(perSecond), burst, ...limitPackets }];

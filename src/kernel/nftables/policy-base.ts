@@ -1,5 +1,6 @@
 // What the policy table holds whatever the policies are: where packets enter, how a link's class is looked up, and where they end.
 
+import { midstream, resets, unknownClass } from "../../policy/counters.ts";
 import { classNumbers } from "../contract.ts";
 import { snapLenBytes } from "../flow-log-contract.ts";
 import type { Chain, NamedSet, Rule, Statement, VerdictMap } from "./ruleset.ts";
@@ -21,17 +22,14 @@ export const selfSet = (links: Iterable<string>): Required<NamedSet> => ({
   elements: Array.from(links, (link) => [link, link]),
 });
 
-/** Packets of a class that no map knows, and segments of connections that nobody has seen begin. */
-export const unknownClass = "unknown_class";
-export const midstream = "midstream";
 /** Where denied packets end; where those end that a layer on probation would deny: there it comes back and they pass. */
 export const [deny, audit] = ["deny", "audit"];
-export const baseCounters = [unknownClass, midstream];
 
 export const classMap = (of: ClassMap, verdicts: VerdictMap["verdicts"]): VerdictMap => ({
   name: classMaps[of],
   key: [of === "ingress" ? "oifgroup" : "iifgroup"],
   constant: false,
+  counted: false,
   verdicts,
 });
 
@@ -90,6 +88,7 @@ export const baseChains: readonly Chain[] = [
         { match: "meta l4proto", is: "tcp" },
         { match: "ct state", has: "new" },
         { limit: resetLimit },
+        { count: resets },
         { reject: "tcp reset" },
       ],
       [{ verdict: "drop" }],

@@ -1,6 +1,7 @@
 // A policy ruleset as it should be in the kernel: each counter, set, map and chain with the messages that make it and the mark by which it is known.
 
 import { assert } from "../../base/assert.ts";
+import { baseCounters } from "../../policy/counters.ts";
 import type { BlockSet, LayerChains, MemberSet, PolicyRuleset } from "../../policy/ruleset.ts";
 import { policyLimits } from "../contract.ts";
 import type { Request } from "../netlink/message.ts";
@@ -11,7 +12,6 @@ import { newCounter, newTable, userDataEntry } from "./messages.ts";
 import {
   type ClassMap,
   baseChains,
-  baseCounters,
   classMap,
   inputChains,
   policyComment,

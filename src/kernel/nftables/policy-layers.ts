@@ -1,7 +1,8 @@
-// Layers and classes of a policy ruleset as chains, maps and counters. Returning from a layer means that it allows.
+// Layers and classes of a policy ruleset as chains, maps and counters. Returning from a layer means that it allows; each lookup counts.
 
 import { hash } from "node:crypto";
 import { ipFamily } from "../../net/ip.ts";
+import { layerCounter } from "../../policy/counters.ts";
 import type { Direction } from "../../policy/model.ts";
 import type { BlockSet, LayerChains, MemberElement, MemberSet, PeerTest, RestRule } from "../../policy/ruleset.ts";
 import type { FieldName, KeyValues } from "./fields.ts";
@@ -18,7 +19,7 @@ export interface LayerParts {
 
 /** The first chain has the layer's name: what is led there is judged by it. The rest has the name and a dot: so nothing collides. */
 export function layerParts({ name, direction, otherwise, ports, peerLists, rest }: LayerChains): LayerParts {
-  const counter = `${name}.${otherwise}`;
+  const counter = layerCounter({ name, otherwise });
   const ending: Rule[] = [
     ...rest.map((rule) => restRule(rule, direction)),
     [{ count: counter }, { goto: otherwise === "deny" ? deny : audit }],
@@ -29,6 +30,7 @@ export function layerParts({ name, direction, otherwise, ports, peerLists, rest 
     name: `${name}.ports`,
     key: ["meta l4proto", "th dport"],
     constant: true,
+    counted: true,
     verdicts: ports.map(({ protocol, port, peers }) => [
       [protocol, port],
       peers === "any" ? allowed : { goto: listed(peers) },
@@ -36,7 +38,7 @@ export function layerParts({ name, direction, otherwise, ports, peerLists, rest 
   };
   const lists = peerLists.map((tests, index) => ({
     name: listed(index),
-    rules: [...tests.map((test): Rule => [peerTest(test, direction), allowed]), [{ goto: rests }]],
+    rules: [...tests.map((test): Rule => [peerTest(test, direction), { tally: true }, allowed]), [{ goto: rests }]],
   }));
   const first: Chain = { name, rules: [[{ match: map.key, byMap: map.name }], [{ goto: rests }]] };
   return { counter, map, chains: [first, ...lists, { name: rests, rules: ending }] };
@@ -114,5 +116,5 @@ function restRule({ protocol, ports, icmp, peer }: RestRule, direction: Directio
     statements.push(first === last ? { match: "th dport", is: first } : { match: "th dport", from: first, to: last });
   }
   if (peer !== undefined) statements.push(peerTest(peer, direction));
-  return [...statements, allowed];
+  return [...statements, { tally: true }, allowed];
 }

@@ -28,7 +28,7 @@ export async function readPolicy(channel: Channel): Promise<{ generation: number
       tag: shape.tag,
       flags: shape.flags,
       chains: new Map(shape.chains.map((chain) => [chain.name, chain])),
-      counters: await readCounters(channel),
+      counters: new Set((await readCounters(channel)).keys()),
       sets: await readSets(channel),
     };
     return { generation, state };
@@ -38,10 +38,13 @@ export async function readPolicy(channel: Channel): Promise<{ generation: number
   }
 }
 
-async function readCounters(channel: Channel): Promise<Set<string>> {
+/** Packets that each counter of the table has counted; none where there is no table. */
+export async function readCounters(channel: Channel): Promise<Map<string, number>> {
   const question = attributesMessage(nftMessage.getObject, 0, objectAttributes, { table, type: objectCounter });
   const found = await channel.dump("read the counters of policies", question, objectAttributes);
-  return new Set(found.flatMap(({ name }) => name ?? []));
+  return new Map(
+    found.flatMap(({ name, counter }) => (name === undefined ? [] : [[name, Number(counter?.packets ?? 0n)] as const])),
+  );
 }
 
 async function readSets(channel: Channel): Promise<PolicyState["sets"]> {

@@ -1,6 +1,8 @@
 // Policy in the kernel: keeps its table as the ruleset says.
 
 import { Fault, isFault } from "../../base/fault.ts";
+import { layerCounter } from "../../policy/counters.ts";
+import type { LookupCounts, PolicyRuleset } from "../../policy/ruleset.ts";
 import type { PolicyTable } from "../contract.ts";
 import { type ChannelOptions, createChannel } from "./channel.ts";
 import { deleteTable, newTable } from "./messages.ts";
@@ -8,7 +10,9 @@ import { policyTableName } from "./policy-base.ts";
 import { noPolicy, type PolicyImage, policyImage } from "./policy-image.ts";
 import { type SetChange, changeSteps, changedState, linkChange, memberChanges } from "./policy-members.ts";
 import { type PolicyState, type Step, doubted, policySteps, reload, stateOf } from "./policy-plan.ts";
-import { readPolicy } from "./policy-read.ts";
+import { createCounts } from "./policy-counts.ts";
+import { createGoneLookups, readLookups } from "./policy-lookups.ts";
+import { readCounters, readPolicy } from "./policy-read.ts";
 import { readGeneration, readTable } from "./table-read.ts";
 import { changedMeanwhile, createTurns } from "./turns.ts";
 
@@ -21,6 +25,10 @@ export function createPolicyTable(options: ChannelOptions): PolicyTable {
   const takeTurn = createTurns(whose);
   /** What this object left; undefined where it does not know. `generation`: the one in which nothing else had changed. */
   let left: { state: PolicyState; generation: number | undefined } | undefined;
+  const counts = createCounts();
+  const gone = createGoneLookups();
+  /** Layers of the ruleset that is in the kernel, where this object put it there. */
+  let layers: PolicyRuleset["layers"] = new Map();
   /** What was made last: chains that are as in it look at sets that are as in it. */
   let made: PolicyImage | undefined;
 
@@ -28,11 +36,28 @@ export function createPolicyTable(options: ChannelOptions): PolicyTable {
   async function commitAll(steps: readonly Step[], first: number | undefined): Promise<number | undefined> {
     left = undefined;
     let generation = first;
-    for (const { what, messages } of steps) {
+    for (const { what, messages, dropsCounters } of steps) {
+      if (dropsCounters !== undefined) await readBefore(dropsCounters);
       await channel.commit(what, messages, generation);
+      if (dropsCounters !== undefined) counts.dropped(dropsCounters);
       generation = generation === undefined ? undefined : following(generation);
     }
     return generation;
+  }
+
+  /** What is counted by what is about to go. */
+  async function readBefore(drops: readonly string[] | "all"): Promise<void> {
+    counts.say(await readCounters(channel));
+    const names = new Set(drops);
+    for (const layer of layers.values()) {
+      if (drops !== "all" && !names.has(layerCounter(layer))) continue;
+      try {
+        gone.add(layer.name, await readLookups(channel, layer));
+      } catch (error) {
+        // Somebody else has taken it away, with all that it had counted.
+        if (!isFault(error, "kernel-missing")) throw error;
+      }
+    }
   }
 
   /** Does `work` with what this object left; where that fails or is not known, with what is there. */
@@ -68,7 +93,7 @@ export function createPolicyTable(options: ChannelOptions): PolicyTable {
     const steps = policySteps(found && doubt(found.state, image), image);
     // It asks for no generation: a program that commits all the time cannot keep policy away, nor have it loaded for nothing.
     if (isLastTry) {
-      const load = [{ what: "load the policy table", messages: reload(image) }];
+      const load = [{ what: "load the policy table", messages: reload(image), dropsCounters: "all" } as const];
       return become(image, steps.length === 0 ? [] : load, undefined);
     }
     if (steps.length === 0 && (await readGeneration(channel)) !== found?.generation) throw changedMeanwhile(whose);
@@ -95,7 +120,11 @@ export function createPolicyTable(options: ChannelOptions): PolicyTable {
   return {
     ensure: async (ruleset, trust) => {
       const image = policyImage(ruleset);
-      return takeTurn((isLastTry) => (trust === undefined ? ensure(image, isLastTry) : ensureAsLeft(image)));
+      return takeTurn(async (isLastTry) => {
+        const hasChanged = await (trust === undefined ? ensure(image, isLastTry) : ensureAsLeft(image));
+        layers = ruleset.layers;
+        return hasChanged;
+      });
     },
     prepare: () =>
       takeTurn(async (isLastTry) => {
@@ -112,12 +141,28 @@ export function createPolicyTable(options: ChannelOptions): PolicyTable {
     withdraw: async (links) => {
       await takeTurn(() => change([linkChange("remove", links)]));
     },
+    counted: () =>
+      takeTurn(async () => {
+        counts.say(await readCounters(channel));
+        return counts.taken();
+      }),
+    lookups: (wanted) =>
+      takeTurn(async () => {
+        const read = new Map<string, LookupCounts>();
+        for (const layer of wanted) {
+          if (layers.has(layer.name)) read.set(layer.name, await readLookups(channel, layer));
+        }
+        return read;
+      }),
+    goneLookups: () => gone.taken(),
     prune: () =>
       takeTurn(async () => {
         left = undefined;
         if ((await readTable(channel, table)) === undefined) return;
+        counts.say(await readCounters(channel));
         // Made first, so that the deletion finds one.
         await channel.commit("remove the policy table", [newTable(table), deleteTable(table)]);
+        counts.dropped("all");
       }),
   };
 }

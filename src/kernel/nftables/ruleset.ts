@@ -31,6 +31,8 @@ export interface VerdictMap {
   key: readonly FieldName[];
   /** Nobody can change it while a rule refers to it (see ConstantNamedSet). */
   constant: boolean;
+  /** Each element counts the packets that find it. */
+  counted: boolean;
   verdicts: readonly (readonly [key: KeyValues, verdict: Verdict])[];
 }
 
@@ -88,6 +90,8 @@ export type Effect =
   /** A number below `outOf`, anew for each packet, is below `below`. */
   | { random: { below: number; outOf: number } }
   | { count: string }
+  /** Counts in the rule itself. */
+  | { tally: true }
   /** Goes on only so often; all packets that come here share it. */
   | { limit: { perSecond: number; burst: number } }
   /** To those who listen on that nflog group: so many bytes of the packet. */

@@ -20,6 +20,8 @@ export const setAttributes = defineAttributes({
   id: { id: 10, kind: "be32" },
   description: { id: 9, kind: "nested", of: setDescription },
   userData: { id: 13, kind: "bytes" },
+  /** What each element has of its own. */
+  expression: { id: 17, kind: "nested", of: defineAttributes({ name: { id: 1, kind: "string" } }) },
 });
 
 const dataAttributes = defineAttributes({ value: { id: 1, kind: "bytes" } });
@@ -47,7 +49,7 @@ export function newSet(table: string, { name, key }: NamedSet, id: number, tag?:
 
 /** Makes an empty map. A constant one is filled in the same batch: none that a rule refers to takes elements. */
 export function newVerdictMap(table: string, map: VerdictMap, id: number, tag?: Uint8Array): Request {
-  const { name, key, constant, verdicts } = map;
+  const { name, key, constant, counted, verdicts } = map;
   const values = {
     table,
     name,
@@ -56,6 +58,7 @@ export function newVerdictMap(table: string, map: VerdictMap, id: number, tag?: 
     dataType: verdictData,
     id,
     description: constant ? { size: verdicts.length } : undefined,
+    expression: counted ? { name: "counter" } : undefined,
     userData: Buffer.concat([byteOrderNote(key.map((name) => fields[name])), taggedWith(tag) ?? noBytes]),
   };
   return attributesMessage(nftMessage.newSet, messageFlag.create, setAttributes, values);

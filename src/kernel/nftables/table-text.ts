@@ -12,9 +12,9 @@ export function tableText({ name, comment, counters, sets, constants = [], maps 
       setLines(`set ${set}`, typeText(key), [], elements.map(keyText)),
     ),
     ...constants.map(constantLines),
-    ...maps.map(({ name: map, key, constant, verdicts }) => {
+    ...maps.map(({ name: map, key, constant, counted, verdicts }) => {
       const elements = verdicts.map(([values, verdict]) => `${keyText(values)} : ${verdictText(verdict)}`);
-      return setLines(`map ${map}`, `${typeText(key)} : verdict`, constant ? ["constant"] : [], elements);
+      return setLines(`map ${map}`, `${typeText(key)} : verdict`, constant ? ["constant"] : [], elements, counted);
     }),
     ...chains.map((chain) => [`chain ${chain.name} {`, ...chainLines(chain).map((line) => `\t${line}`), "}"]),
   ];
@@ -27,10 +27,17 @@ function constantLines({ name, key, oneOf }: ConstantNamedSet): string[] {
   return setLines(`set ${name}`, fields[key].typeName, ["constant", ...(interval ? ["interval"] : [])], oneOf);
 }
 
-function setLines(head: string, type: string, flags: readonly string[], elements: readonly string[]): string[] {
+function setLines(
+  head: string,
+  type: string,
+  flags: readonly string[],
+  elements: readonly string[],
+  counted = false,
+): string[] {
   const body = [
     `type ${type}`,
     ...(flags.length === 0 ? [] : [`flags ${flags.join(",")}`]),
+    ...(counted ? ["counter"] : []),
     ...(elements.length === 0 ? [] : [`elements = { ${elements.join(", ")} }`]),
   ];
   return [`${head} {`, ...body.map((line) => `\t${line}`), "}"];
@@ -74,6 +81,7 @@ function effectText(statement: Effect): string {
   if ("random" in statement) return `numgen random mod ${statement.random.outOf} < ${statement.random.below}`;
   if ("masquerade" in statement) return masqueradeText(statement.masquerade);
   if ("count" in statement) return `counter name "${statement.count}"`;
+  if ("tally" in statement) return "counter";
   if ("limit" in statement)
     return `limit rate ${statement.limit.perSecond}/second burst ${statement.limit.burst} packets`;
   if ("log" in statement) {
