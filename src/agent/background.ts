@@ -102,14 +102,20 @@ interface AroundPolicy {
 
 /** Policy for the pods of this place; none outside Kubernetes. */
 export function policingOf(
-  { config, kernel, kube, log }: AgentOptions,
+  { config, kernel, kube, log, now = Date.now }: AgentOptions,
   { station: { pool, cluster }, metrics, signal, onPass }: AroundPolicy,
 ): Promise<Policing> {
   if (kube === undefined || cluster === undefined) return withoutPolicing({ kernel });
   const deps = { kernel, pool, nodeName: config.node.name, stateDirectory: config.paths.state, keys: config.policy };
   return preparePolicing(
-    { ...deps, log, metrics, signal, onPass },
-    { kube, findPod: cluster.podOf, podsKnown: cluster.podsKnown },
+    { ...deps, log, metrics, signal, onPass, now },
+    {
+      kube,
+      findPod: cluster.podOf,
+      podsKnown: cluster.podsKnown,
+      ownNode: cluster.ownNode,
+      onBroken: cluster.tellBroken,
+    },
   );
 }
 

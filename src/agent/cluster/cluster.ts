@@ -6,10 +6,11 @@ import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import { pause } from "../../base/pause.ts";
 import type { Pool } from "../../ipam/pool.ts";
 import type { Blocks } from "../../ipam/store.ts";
-import type { CacheStatus, Kube } from "../../kube/contract.ts";
+import type { Cache, CacheStatus, Kube } from "../../kube/contract.ts";
 import { type Node, nodes, type Pod, pods } from "../../kube/core-objects.ts";
-import { nodeEndpoints, nodeNetworks } from "../../kube/objects.ts";
+import { nodeEndpoints, type NodeEndpoints, nodeNetworks } from "../../kube/objects.ts";
 import type { Cidr } from "../../net/cidr.ts";
+import { breakGlassAnnotation } from "../../policy/break-glass.ts";
 import type { Ways } from "../place.ts";
 import type { FindPod } from "../policy/pod-policy.ts";
 import { publishedEndpoints, wantedEndpoints } from "./endpoints.ts";
@@ -57,10 +58,24 @@ export interface Cluster {
   faults: () => readonly NodeFault[];
   /** Has the cluster hear what this node lacks for its blocks; undefined where it lacks nothing. */
   tell: (lacks: NodeFault | undefined) => void;
+  /** Has the cluster hear where policy denies nothing. */
+  tellBroken: (faults: readonly NodeFault[]) => void;
+  /** This agent's Node, as the API server told of it last. */
+  ownNode: () => Node | undefined;
   caches: () => CacheStatus[];
   /** Settles when all following has ended, after `signal`. */
   done: Promise<unknown>;
 }
+
+function warnOf(faults: readonly NodeFault[], log: Log): void {
+  for (const { code, message } of faults) log.warn({ code }, message);
+}
+
+/** What makes it another Node for us. */
+const selfOf = (node: Node | undefined): string => `${node?.metadata.uid} ${node?.spec.providerID}`;
+
+/** What policy asks of a Node. */
+const breakGlassOf = (node: Node | undefined): string | undefined => node?.metadata.annotations?.[breakGlassAnnotation];
 
 /** What policy asks of a pod. */
 const policyFacts = (pod: Pod | undefined): unknown => [pod?.metadata.labels, pod?.spec, pod?.status.phase];
@@ -70,12 +85,40 @@ const lookMs = 100;
 
 const writing = { minMs: 50, retryMs: 500, retryMaxMs: 15_000, maxMs: 60_000 };
 
+interface Publishing extends Pick<ClusterOptions, "kube" | "nodeName" | "onPass"> {
+  node: () => Node | undefined;
+  ownEndpoints: Cache<NodeEndpoints>;
+  ownPods: Cache<Pod>;
+}
+
+/** Starts the loop that keeps the node's NodeEndpoints. */
+function startPublishing(
+  { kube, nodeName, node, ownEndpoints, ownPods, onPass }: Publishing,
+  pool: Pool,
+  signal: AbortSignal,
+): Loop {
+  const sync = async (): Promise<void> => {
+    const own = node();
+    if (own === undefined || !ownEndpoints.synced()) return;
+    await keepObject({
+      kube,
+      kind: nodeEndpoints,
+      name: nodeName,
+      seen: () => ownEndpoints.get({ name: nodeName }),
+      wanted: (held) => wantedEndpoints(held, own, publishedEndpoints(pool.all(), ownPods)),
+      signal,
+    });
+  };
+  return startLoop({ name: "endpoints", ...writing, sync, signal, onPass });
+}
+
 /** Starts to follow the cluster; nothing is awaited. */
 export function joinCluster(options: ClusterOptions): Cluster {
   const { kube, nodeName, agentVersion, log, signal, onPass } = options;
   let listener: (change: ClusterChange) => void = () => {};
   let peers: PeersSeen = { routes: [], faults: [] };
   let lacks: NodeFault | undefined;
+  let broken: readonly NodeFault[] = [];
   /** What `peers` was made of; absent where a NodeNetwork has changed since. */
   let peersFor: string | undefined;
   const changed = (change: ClusterChange): void => {
@@ -89,9 +132,8 @@ export function joinCluster(options: ClusterOptions): Cluster {
     ...follow,
     fieldSelector: `metadata.name=${nodeName}`,
     onChange: ({ before, after }) => {
-      if (before?.metadata.uid !== after?.metadata.uid || before?.spec.providerID !== after?.spec.providerID) {
-        changed("self");
-      }
+      if (selfOf(before) !== selfOf(after)) changed("self");
+      if (breakGlassOf(before) !== breakGlassOf(after)) listener("pods");
     },
   });
   const networks = kube.follow(nodeNetworks, {
@@ -130,7 +172,7 @@ export function joinCluster(options: ClusterOptions): Cluster {
     sync: async () => {
       const own = node();
       if (own === undefined || !networks.synced()) return;
-      const faults = lacks === undefined ? peers.faults : [lacks, ...peers.faults];
+      const faults = [...(lacks === undefined ? [] : [lacks]), ...broken, ...peers.faults];
       await keepObject({
         kube,
         kind: nodeNetworks,
@@ -152,7 +194,7 @@ export function joinCluster(options: ClusterOptions): Cluster {
     const seen = peerRoutes(networks.all(), { nodeName, blocks: own, near });
     peersFor = standing;
     if (!isDeepStrictEqual(seen.faults, peers.faults)) {
-      for (const { code, message } of seen.faults) log.warn({ code }, message);
+      warnOf(seen.faults, log);
       reporting.trigger();
     }
     peers = seen;
@@ -169,6 +211,13 @@ export function joinCluster(options: ClusterOptions): Cluster {
       lacks = fault;
       reporting.trigger();
     },
+    tellBroken: (faults) => {
+      if (isDeepStrictEqual(faults, broken)) return;
+      broken = faults;
+      warnOf(faults, log);
+      reporting.trigger();
+    },
+    ownNode: node,
     reporting,
     firstWord: async (withinMs) => {
       const endMs = performance.now() + withinMs;
@@ -186,25 +235,7 @@ export function joinCluster(options: ClusterOptions): Cluster {
     podOf,
     podsKnown: () => ownPods.synced(),
     podLives: (sandbox) => !ownPods.synced() || podOf(sandbox) !== undefined,
-    publish: (pool, until) =>
-      startLoop({
-        name: "endpoints",
-        ...writing,
-        sync: async () => {
-          const own = node();
-          if (own === undefined || !ownEndpoints.synced()) return;
-          await keepObject({
-            kube,
-            kind: nodeEndpoints,
-            name: nodeName,
-            seen: () => ownEndpoints.get({ name: nodeName }),
-            wanted: (held) => wantedEndpoints(held, own, publishedEndpoints(pool.all(), ownPods)),
-            signal: until,
-          });
-        },
-        signal: until,
-        onPass,
-      }),
+    publish: (pool, until) => startPublishing({ kube, nodeName, node, ownEndpoints, ownPods, onPass }, pool, until),
     caches: () => [self, networks, ownPods, ownEndpoints].map((cache) => cache.status()),
     done: Promise.all([self.done, networks.done, ownPods.done, ownEndpoints.done, reporting.done]),
   };

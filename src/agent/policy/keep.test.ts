@@ -13,6 +13,7 @@ import { type Pod, pods } from "../../kube/core-objects.ts";
 import { type NetworkPolicy, networkPolicies } from "../../kube/policy-objects.ts";
 import { defaultKeys } from "../../policy/keys.ts";
 import { readObjects, type ReadObjects } from "../../policy/read-objects.ts";
+import { createGlass } from "./glass.ts";
 import { keepPolicy, type Policy } from "./keep.ts";
 import type { PolicySource } from "./sources.ts";
 
@@ -94,6 +95,9 @@ async function stand(): Promise<Stand> {
     findPod: ({ name }) => podNamed(name),
     kept: undefined,
     keys: defaultKeys,
+    glass: createGlass({ nodeName: "a", ofNode: () => undefined, now: () => 0 }),
+    nodeBreakGlass: () => undefined,
+    onBroken: () => {},
     log: silentLog(),
     metrics: createMetrics(),
     signal: new AbortController().signal,

@@ -19,9 +19,11 @@ import { indexMembers } from "../../policy/members.ts";
 import type { Memberships } from "../../policy/model.ts";
 import { neededMemberships, type ReadObjects } from "../../policy/read-objects.ts";
 import type { PolicyRuleset } from "../../policy/ruleset.ts";
+import type { NodeFault } from "../cluster/peers.ts";
 import { openGroup } from "../plan.ts";
 import { unlessGone } from "../wire.ts";
 import type { Cutting } from "./cut.ts";
+import { type Glass, glassFaults } from "./glass.ts";
 import type { KeptPolicy } from "./kept.ts";
 import { createMemberships, type OwnPods } from "./memberships.ts";
 import type { FindPod, PodPolicy } from "./pod-policy.ts";
@@ -30,6 +32,9 @@ import type { PolicySource } from "./sources.ts";
 import { createSubjects, type Judged } from "./subjects.ts";
 import { createTurns } from "./turns.ts";
 import { createView, type View, viewWithin, waitingMs } from "./view.ts";
+
+/** The kernel is looked at that often, whoever asks. */
+const lookEveryMs = 30_000;
 
 export interface PolicyDeps {
   kernel: Kernel;
@@ -45,6 +50,11 @@ export interface PolicyDeps {
   /** As the agent's configuration has them. */
   keys: PolicyKeys;
   cutting: Pick<Cutting, "expect" | "judgeBy">;
+  glass: Glass;
+  /** What is annotated on the Node of break-glass; undefined where nothing is. */
+  nodeBreakGlass: () => string | undefined;
+  /** Told after each pass what the cluster is to hear of break-glass. */
+  onBroken: (faults: readonly NodeFault[]) => void;
 }
 
 export interface Policy extends PodPolicy {
@@ -56,6 +66,8 @@ export interface Policy extends PodPolicy {
   doubt: () => void;
   /** It is not known yet what to judge by. */
   isWaiting: () => boolean;
+  /** When a pass is due, though nobody asks. */
+  dueMs: () => number;
   report: () => PolicyReport;
   /** What the next agent is to have; undefined while the cluster has not told everything. */
   keepable: () => KeptPolicy | undefined;
@@ -63,9 +75,8 @@ export interface Policy extends PodPolicy {
 
 /** Keeps the policy of the attachments of a pool. Nothing is done before the first pass. */
 export function keepPolicy(deps: PolicyDeps): Policy {
-  const { kernel, pool, nodeName, source, findPod, kept, keys, metrics, cutting } = deps;
-  const { groupsJudgeOwnNode } = keys;
-  const subjects = createSubjects({ nodeName, findPod, known: kept?.pods ?? new Map() });
+  const { kernel, pool, nodeName, source, findPod, kept, keys, metrics, cutting, glass } = deps;
+  const subjects = createSubjects({ nodeName, findPod, known: kept?.pods ?? new Map(), brokenNow: glass.brokenNow });
   const classes = createClasses(kept?.classes);
   const compiler = createCompiler();
   const membershipsOf = createMemberships();
@@ -83,6 +94,8 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   const due = { stale: true, asked: true, look: true, cut: true };
 
   async function pass(): Promise<void> {
+    // Pods are judged otherwise from then on, as if the cluster had said so.
+    if (glass.untilEdgeMs() === 0) Object.assign(due, { stale: true, asked: true });
     const look = { isDue: due.look || !due.asked, isAll: !due.asked };
     Object.assign(due, { stale: false, asked: false, look: false });
     try {
@@ -97,6 +110,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   }
 
   async function passBy({ objects, told }: View, look: { isDue: boolean; isAll: boolean }): Promise<void> {
+    glass.noteEdges(objects);
     const judged = subjects.of(pool.all(), objects);
     const [links, nodeAddresses] = await Promise.all([kernel.node.links(), kernel.node.addresses()]);
     const placed = placedOn(links, judged);
@@ -107,10 +121,10 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       subjects: assigned,
       memberships,
       links: new Set(judged.map(({ attachment }) => attachment.wire.hostLink)),
-      groupsJudgeOwnNode,
+      ...keys,
     });
     const nodes = new Map([[nodeName, nodeAddresses.map(({ address }) => address)]]);
-    const model = { subjects: judged, nodes, memberships, groupsJudgeOwnNode };
+    const model = { subjects: judged, nodes, memberships, ...keys };
     cutting.expect(model);
     // What links still carry stays until they are moved.
     const before = held;
@@ -120,6 +134,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     groups.clear();
     for (const { subject, classNumber } of assigned) groups.set(subject.key, classNumber);
     judgedLast = judged;
+    deps.onBroken(glassFaults(judged, glass));
     knownLast = memberships;
     const moved = await moveLinks(placed, groups, deps);
     if (both !== ruleset) await kernel.policy.ensure(ruleset, "as left");
@@ -154,17 +169,12 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       due.asked = true;
     },
     isWaiting: () => view() === undefined,
+    dueMs: () => (view() === undefined ? waitingMs : Math.min(lookEveryMs, glass.untilEdgeMs())),
     report: () => {
       const now = view();
       const by = source.known() ? "cluster" : now === undefined ? "nobody" : "kept";
-      return policyReport({
-        by,
-        judged: judgedLast,
-        groups,
-        objects: now?.objects,
-        memberships: knownLast,
-        factsOf: compiler.factsOf,
-      });
+      const last = { judged: judgedLast, memberships: knownLast, groups };
+      return policyReport({ by, ...last, objects: now?.objects, factsOf: compiler.factsOf, glass });
     },
     keepable: () =>
       source.known()
@@ -173,6 +183,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
             memberships: source.memberships(),
             pods: subjects.pods(),
             classes: classes.kept(),
+            nodeBreakGlass: deps.nodeBreakGlass(),
           }
         : undefined,
     groupOf: (id) => groups.get(attachmentKey(id)),
@@ -264,13 +275,13 @@ async function admitted(
 }
 
 /** Starts the loop that keeps it. */
-export function startPolicy({ sync, isWaiting }: Policy, signal: AbortSignal, onPass: (pass: LoopPass) => void): Loop {
+export function startPolicy({ sync, dueMs }: Policy, signal: AbortSignal, onPass: (pass: LoopPass) => void): Loop {
   return startLoop({
     name: "policy",
     minMs: 5, // events of one cause come within a few milliseconds
     retryMs: 200,
     retryMaxMs: 10_000,
-    maxMs: () => (isWaiting() ? waitingMs : 30_000),
+    maxMs: dueMs,
     sync,
     signal,
     onPass,

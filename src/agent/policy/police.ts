@@ -8,7 +8,11 @@ import type { Pool } from "../../ipam/pool.ts";
 import type { Kernel } from "../../kernel/contract.ts";
 import type { CacheStatus, Kube } from "../../kube/contract.ts";
 import type { PolicyKeys } from "../../policy/keys.ts";
+import type { Node } from "../../kube/core-objects.ts";
+import { breakGlassAnnotation } from "../../policy/break-glass.ts";
+import type { NodeFault } from "../cluster/peers.ts";
 import { prepareCutting, startCutting } from "./cut.ts";
+import { createGlass } from "./glass.ts";
 import { keepPolicy, type Policy, startPolicy } from "./keep.ts";
 import { createPolicyFile, keptPolicyFile, readKeptPolicy } from "./kept.ts";
 import { type FindPod, openPolicy, type PodPolicy } from "./pod-policy.ts";
@@ -27,6 +31,18 @@ export interface PolicingDeps {
   metrics: Pick<Metrics, "repaired">;
   signal: AbortSignal;
   onPass: (pass: LoopPass) => void;
+  /** Milliseconds since 1970. */
+  now: () => number;
+}
+
+/** What policy asks of the cluster, and tells it. */
+export interface PolicyCluster {
+  kube: Kube;
+  findPod: FindPod;
+  podsKnown: () => boolean;
+  /** This node's Node; undefined where nobody has told of it. */
+  ownNode: () => Node | undefined;
+  onBroken: (faults: readonly NodeFault[]) => void;
 }
 
 export interface Policing {
@@ -58,7 +74,7 @@ export async function withoutPolicing({ kernel }: Pick<PolicingDeps, "kernel">):
 /** Prepares all of it. Where the cluster has not told everything yet, what was kept of it counts. */
 export async function preparePolicing(
   deps: PolicingDeps,
-  { kube, findPod, podsKnown }: { kube: Kube; findPod: FindPod; podsKnown: () => boolean },
+  { kube, findPod, podsKnown, ownNode, onBroken }: PolicyCluster,
 ): Promise<Policing> {
   const { kernel, pool, nodeName, keys, log, signal, onPass } = deps;
   const file = keptPolicyFile(deps.stateDirectory);
@@ -68,7 +84,12 @@ export async function preparePolicing(
   const source = followPolicy({ kube, keys, podsKnown, signal, onChange: () => ask() });
   const loops = new Map<"keeping" | "cutting" | "writing", Loop>();
   const cutting = prepareCutting({ conntrack: kernel.conntrack, log }, () => loops.get("cutting")?.trigger());
-  const policy = keepPolicy({ ...deps, source, findPod, kept, cutting });
+  const nodeBreakGlass = (): string | undefined => {
+    const told = ownNode();
+    return told === undefined ? kept?.nodeBreakGlass : told.metadata.annotations?.[breakGlassAnnotation];
+  };
+  const glass = createGlass({ nodeName, ofNode: nodeBreakGlass, now: deps.now });
+  const policy = keepPolicy({ ...deps, source, findPod, kept, cutting, glass, nodeBreakGlass, onBroken });
   const write = createPolicyFile(file, node);
   const writeDown = async (): Promise<void> => {
     const keepable = policy.keepable();
