@@ -157,7 +157,15 @@ async function metricsText(deps: StatusDeps): Promise<Answer> {
 }
 
 /** The gauges, as they are now. */
-function* readings({ pool, loops, gateDepth, kernelCalls, masquerade, caches }: StatusDeps): Generator<Reading> {
+function* readings({
+  pool,
+  loops,
+  gateDepth,
+  kernelCalls,
+  masquerade,
+  caches,
+  policy,
+}: StatusDeps): Generator<Reading> {
   for (const { family, total, live, cooling, withheld } of pool.usage()) {
     yield ["fairlead_leases", [String(family), "live"], live];
     yield ["fairlead_leases", [String(family), "cooling"], cooling];
@@ -179,6 +187,7 @@ function* readings({ pool, loops, gateDepth, kernelCalls, masquerade, caches }: 
       yield ["fairlead_masquerade_kept_ranges", [String(family)], length];
     }
   }
+  for (const { object, pods } of policy()?.breakGlass ?? []) yield ["fairlead_policy_break_glass", [object], pods];
   for (const { name, failures } of loops()) yield ["fairlead_loop_failures", [name], failures];
 }
 

@@ -14,6 +14,7 @@ import { type NetworkPolicy, networkPolicies } from "../../kube/policy-objects.t
 import { defaultKeys } from "../../policy/keys.ts";
 import { readObjects, type ReadObjects } from "../../policy/read-objects.ts";
 import type { Judging } from "../cluster/judging.ts";
+import { createGlass } from "./glass.ts";
 import { keepPolicy, type Policy } from "./keep.ts";
 import type { PolicySource } from "./sources.ts";
 
@@ -99,6 +100,9 @@ async function stand(): Promise<Stand> {
     findOwner: () => undefined,
     kept: undefined,
     keys: defaultKeys,
+    glass: createGlass({ nodeName: "a", ofNode: () => undefined, now: () => 0 }),
+    nodeBreakGlass: () => undefined,
+    onBroken: () => {},
     log: silentLog(),
     metrics: createMetrics(),
     signal: new AbortController().signal,
