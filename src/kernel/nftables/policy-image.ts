@@ -18,11 +18,12 @@ import {
   metadataCounter,
   policyComment,
   policyTableName,
+  logShares,
   selfSet,
 } from "./policy-base.ts";
 import { isClass, mustBeSound } from "./policy-check.ts";
 import { blockSet, classChain, classVerdict, layerParts, memberSet } from "./policy-layers.ts";
-import type { Chain, ConstantNamedSet, NamedSet, Table, Verdict, VerdictMap } from "./ruleset.ts";
+import type { Chain, ConstantNamedSet, FilledSet, NamedSet, Table, Verdict, VerdictMap } from "./ruleset.ts";
 import { newConstantSet, newSet, newVerdictMap, verdictMessages } from "./set-messages.ts";
 import { type ChainImage, chainImage, tagOf } from "./table-image.ts";
 
@@ -111,6 +112,7 @@ export function policyImage(ruleset: PolicyRuleset): PolicyImage {
     ...[...blockSets.values()].map((set) => remembered(setImages, set, () => blockImage(blockSet(set)))),
     ...[...memberSets.values()].map((set) => remembered(setImages, set, () => liveImage(memberSet(set)))),
     liveImage(selfSet(links)),
+    liveImage({ ...logShares, elements: [] }),
     ...judging.flatMap(({ map }) => map ?? []),
     ...maps.map((of) => classMapImage(of, classes)),
   ];
@@ -148,7 +150,7 @@ export function policyTable({ classes, layers, memberSets, blockSets, links, met
     name: table,
     comment: policyComment,
     counters: countersOf(metadata === "closed", judging),
-    sets: [selfSet(links), ...[...memberSets.values()].map(memberSet)],
+    sets: [selfSet(links), logShares, ...[...memberSets.values()].map(memberSet)],
     constants: [...blockSets.values()].map(blockSet),
     maps: [...maps.map((of) => classMapOf(of, classes)), ...judging.flatMap(({ map }) => map ?? [])],
     chains: [
@@ -209,7 +211,7 @@ function classMapImage(of: ClassMap, classes: PolicyRuleset["classes"]): SetImag
   };
 }
 
-function liveImage(set: Required<NamedSet>): SetImage {
+function liveImage(set: FilledSet): SetImage {
   const tag = tagOf([newSet(table, set, 0)]);
   const elements = setElements(set.key, set.elements);
   return {
