@@ -49,7 +49,7 @@ async function stand(t: TestContext): Promise<Stand> {
     kernelCalls: () => ({ route: 0, nftables: 0, removal: 0 }),
     masquerade: () => undefined,
     policy: () => undefined,
-    policing: { counts: async () => undefined, answer: async () => undefined },
+    policing: { readings: async () => [], answer: async () => undefined },
     caches: () => [{ kind: "Pod", objects: 3, lists: 1, watches: 1, events: 0, unreadable: 0, failures: 2 }],
     diagnose: async () => [],
   });

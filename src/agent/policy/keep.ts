@@ -51,7 +51,7 @@ export interface PolicyDeps {
   judging: (now: Judging) => void;
 }
 
-export interface Policy extends PodPolicy, Pick<PolicyCounting, "counts" | "answer"> {
+export interface Policy extends PodPolicy, Pick<PolicyCounting, "readings" | "answer"> {
   /** One pass. */
   sync: () => Promise<void>;
   /** Something that policy follows from has changed: what the cluster says, or which pods are attached. */
@@ -78,7 +78,12 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   let judgedLast: readonly Judged[] = [];
   let held: PolicyRuleset | undefined;
   const view = createView(source, kept);
-  const counting = createPolicyCounting({ table: kernel.policy, factsOf: compiler.factsOf, log: deps.log });
+  const counting = createPolicyCounting({
+    table: kernel.policy,
+    factsOf: compiler.factsOf,
+    log: deps.log,
+    clock: () => performance.now(),
+  });
   /**
    * What the next pass has to do. `stale`: take in what the cluster has said. `asked`: anything at all; else it is a look at the kernel.
    * `look`: see what the kernel holds, whatever it was told. `cut`: have connections looked for that should not be.
@@ -168,7 +173,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       const by = source.known() ? "cluster" : now === undefined ? "nobody" : "kept";
       return policyReport({ by, judged: judgedLast, groups, objects: now?.objects, factsOf: compiler.factsOf });
     },
-    counts: counting.counts,
+    readings: counting.readings,
     answer: counting.answer,
     keepable: () =>
       source.known()

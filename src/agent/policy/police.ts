@@ -3,13 +3,12 @@
 import { describe } from "../../base/fault.ts";
 import type { Log } from "../../base/log.ts";
 import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
-import type { Metrics } from "../../base/metrics.ts";
+import type { Metrics, Reading } from "../../base/metrics.ts";
 import type { Pool } from "../../ipam/pool.ts";
 import type { Kernel } from "../../kernel/contract.ts";
 import type { CacheStatus, Kube } from "../../kube/contract.ts";
 import type { Judging } from "../cluster/judging.ts";
 import type { PolicyAnswer } from "./counting.ts";
-import type { PolicyCounts } from "./counts.ts";
 import { prepareCutting, startCutting } from "./cut.ts";
 import { keepPolicy, type Policy, startPolicy } from "./keep.ts";
 import { createPolicyFile, keptPolicyFile, readKeptPolicy } from "./kept.ts";
@@ -42,9 +41,9 @@ export interface Policing {
   caches: () => CacheStatus[];
   /** Undefined where there is no policy. */
   report: () => PolicyReport | undefined;
-  /** Undefined where there is no policy. */
-  counts: () => Promise<PolicyCounts | undefined>;
-  /** The same. @throws Fault as the kernel's table has them */
+  /** What policy has counted, as metrics; none where there is no policy. */
+  readings: () => Promise<Reading[]>;
+  /** The same for people; undefined where there is no policy. @throws Fault as the kernel's table has them */
   answer: () => Promise<PolicyAnswer | undefined>;
   /** Settles when all following has ended, and all is written down; to be asked once the loops have ended. */
   ended: () => Promise<unknown>;
@@ -59,7 +58,7 @@ export async function withoutPolicing({ kernel }: Pick<PolicingDeps, "kernel">):
     podsChanged: () => {},
     caches: () => [],
     report: () => undefined,
-    counts: async () => undefined,
+    readings: async () => [],
     answer: async () => undefined,
     ended: async () => {},
   };
@@ -109,7 +108,7 @@ export async function preparePolicing(
     podsChanged: () => ask(),
     caches: source.caches,
     report: policy.report,
-    counts: policy.counts,
+    readings: policy.readings,
     answer: policy.answer,
     // What the last half second brought, too.
     ended: async () => {
