@@ -64,7 +64,7 @@ export interface PolicyDeps {
   onBroken: (faults: readonly NodeFault[]) => void;
 }
 
-export interface Policy extends PodPolicy, Pick<PolicyCounting, "counts" | "answer"> {
+export interface Policy extends PodPolicy, Pick<PolicyCounting, "readings" | "answer"> {
   /** One pass. */
   sync: () => Promise<void>;
   /** Something that policy follows from has changed: what the cluster says, or which pods are attached. */
@@ -94,7 +94,8 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   let knownLast: Memberships = new Map();
   let held: PolicyRuleset | undefined;
   const view = createView(source, kept, keys);
-  const counting = createPolicyCounting({ table: kernel.policy, factsOf: compiler.factsOf, log });
+  const clock = (): number => performance.now();
+  const counting = createPolicyCounting({ table: kernel.policy, factsOf: compiler.factsOf, log, clock });
   const due = createDue();
 
   async function pass(): Promise<void> {
@@ -180,7 +181,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       const last = { judged: judgedLast, memberships: knownLast, groups };
       return policyReport({ by, nameless, ...last, objects: now?.objects, factsOf: compiler.factsOf, glass });
     },
-    counts: counting.counts,
+    readings: counting.readings,
     answer: counting.answer,
     keepable: () =>
       source.known()

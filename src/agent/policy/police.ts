@@ -3,7 +3,7 @@
 import { describe } from "../../base/fault.ts";
 import type { Log } from "../../base/log.ts";
 import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
-import type { Metrics } from "../../base/metrics.ts";
+import type { Metrics, Reading } from "../../base/metrics.ts";
 import type { Pool } from "../../ipam/pool.ts";
 import type { Kernel } from "../../kernel/contract.ts";
 import { createDenialEvents } from "../flows/denial-events.ts";
@@ -11,7 +11,6 @@ import { createFlows, type FlowsAnswer, type FlowsQuestion } from "../flows/flow
 import type { CacheStatus, Kube } from "../../kube/contract.ts";
 import type { Judging } from "../cluster/judging.ts";
 import type { PolicyAnswer } from "./counting.ts";
-import type { PolicyCounts } from "./counts.ts";
 import type { PolicyKeys } from "../../policy/keys.ts";
 import type { Node } from "../../kube/core-objects.ts";
 import { breakGlassAnnotation } from "../../policy/break-glass.ts";
@@ -69,9 +68,9 @@ export interface Policing {
   report: () => PolicyReport | undefined;
   /** What the flow log tells; undefined where there is no policy. */
   flows: (question: FlowsQuestion) => FlowsAnswer | undefined;
-  /** Undefined where there is no policy. */
-  counts: () => Promise<PolicyCounts | undefined>;
-  /** The same. @throws Fault as the kernel's table has them */
+  /** What policy has counted, as metrics; none where there is no policy. */
+  readings: () => Promise<Reading[]>;
+  /** The same for people; undefined where there is no policy. @throws Fault as the kernel's table has them */
   answer: () => Promise<PolicyAnswer | undefined>;
   /** Settles when all following has ended, and all is written down; to be asked once the loops have ended. */
   ended: () => Promise<unknown>;
@@ -87,7 +86,7 @@ export async function withoutPolicing({ kernel }: Pick<PolicingDeps, "kernel">):
     caches: () => [],
     report: () => undefined,
     flows: () => undefined,
-    counts: async () => undefined,
+    readings: async () => [],
     answer: async () => undefined,
     ended: async () => {},
   };
@@ -160,7 +159,7 @@ export async function preparePolicing(
     caches: source.caches,
     report: policy.report,
     flows: (question) => flows.answer(question),
-    counts: policy.counts,
+    readings: policy.readings,
     answer: policy.answer,
     // What the last half second brought, too.
     ended: async () => {
