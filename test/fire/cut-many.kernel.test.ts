@@ -28,8 +28,9 @@ const cutWithinMs = 2_000;
 /** The agent judges on one while the kernel is asked for more on another. */
 const processors = 2;
 const waitedMsMax = 60_000;
-/** The longest that the agent's own work keeps its event loop from others, in time of the processor. */
-const turnMsMax = 50;
+/** Longer than this the agent's own work keeps nobody waiting, in time of the processor; but for what garbage costs now and then. */
+const turnMsMax = 10;
+const longTurnsMax = 5;
 
 /** Gives what counts the tracked flows of a namespace at little cost: by a process in it that does nothing, until `t` ends. */
 function countFlows(t: TestContext, node: TestNetns): () => number {
@@ -41,10 +42,11 @@ function countFlows(t: TestContext, node: TestNetns): () => number {
   };
 }
 
-/** Looks at every turn of the event loop how much of the processor it took; gives the most of one, in ms. */
-function watchTurns(t: TestContext): () => number {
+/** Looks at every turn of the event loop how much of the processor it took; gives all that took longer than they should, in ms, and the longest. */
+function watchTurns(t: TestContext): () => { long: number[]; longestMs: number } {
   let running = true;
   let longestMs = 0;
+  const long: number[] = [];
   const spentMs = (): number => {
     const { user, system } = process.threadCpuUsage();
     return (user + system) / 1000;
@@ -53,6 +55,7 @@ function watchTurns(t: TestContext): () => number {
   const turn = (): void => {
     const now = spentMs();
     longestMs = Math.max(longestMs, now - before);
+    if (now - before > turnMsMax) long.push(now - before);
     before = now;
     if (running) setImmediate(turn);
   };
@@ -60,7 +63,7 @@ function watchTurns(t: TestContext): () => number {
   t.after(() => (running = false));
   return () => {
     running = false;
-    return longestMs;
+    return { long, longestMs };
   };
 }
 
@@ -118,7 +121,7 @@ test("10,000 of 150,000 flows are cut when their rule goes: these and no others,
 
   const endOfTurns = watchTurns(t);
   await narrow(2 * cut, wanted);
-  const longestMs = endOfTurns();
+  const { long, longestMs } = endOfTurns();
   t.diagnostic(
     `${cut} of ${before} flows cut: the last ${lastMs.toFixed(0)} ms after the edit was sent, for ${spentMs.toFixed(0)} ms of the processor; the longest turn of the event loop took ${longestMs.toFixed(1)} ms of it`,
   );
@@ -129,5 +132,5 @@ test("10,000 of 150,000 flows are cut when their rule goes: these and no others,
   assert.equal((await callersOf(node, address)).join() === expected.toSorted().join(), true, "whose rule stays, stays");
   assert.equal((await callersOf(node, free)).length, elsewhere, "a pod that nothing judges keeps its own");
   assert.ok(spentMs < processors * cutWithinMs, `${spentMs.toFixed(0)} ms of the processor`);
-  assert.ok(longestMs < turnMsMax, `a turn of ${longestMs.toFixed(1)} ms`);
+  assert.ok(long.length <= longTurnsMax, `${long.length} turns of more than ${turnMsMax} ms`);
 });
