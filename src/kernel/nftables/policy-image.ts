@@ -19,7 +19,7 @@ import {
   selfSet,
 } from "./policy-base.ts";
 import { isClass, mustBeSound } from "./policy-check.ts";
-import { blockSet, classChain, classVerdict, layerParts, memberSet } from "./policy-layers.ts";
+import { blockSet, classChain, classVerdict, layerParts, memberSet, type SoleNetwork } from "./policy-layers.ts";
 import type { Chain, ConstantNamedSet, NamedSet, Table, Verdict, VerdictMap } from "./ruleset.ts";
 import { newConstantSet, newSet, newVerdictMap, verdictMessages } from "./set-messages.ts";
 import { type ChainImage, chainImage, tagOf } from "./table-image.ts";
@@ -101,10 +101,13 @@ const classImagesMax = 3 * policyLimits.classes;
 export function policyImage(ruleset: PolicyRuleset): PolicyImage {
   const { classes, layers, memberSets, blockSets, links } = ruleset;
   mustBeSound(ruleset);
-  const judging = [...layers.values()].map(layerImage);
+  const soleNetwork = soleNetworkOf(blockSets);
+  const judging = [...layers.values()].map((layer) => layerImage(layer, soleNetwork));
   const maps = classMapsOf(classes);
   const sets = [
-    ...[...blockSets.values()].map((set) => remembered(setImages, set, () => blockImage(blockSet(set)))),
+    ...[...blockSets.values()]
+      .filter(({ name }) => soleNetwork(name) === undefined)
+      .map((set) => remembered(setImages, set, () => blockImage(blockSet(set)))),
     ...[...memberSets.values()].map((set) => remembered(setImages, set, () => liveImage(memberSet(set)))),
     liveImage(selfSet(links)),
     ...judging.flatMap(({ map }) => map ?? []),
@@ -137,14 +140,15 @@ export function policyImage(ruleset: PolicyRuleset): PolicyImage {
 
 /** The same as a table of text. */
 export function policyTable({ classes, layers, memberSets, blockSets, links }: PolicyRuleset): Table {
-  const judging = [...layers.values()].map(layerParts);
+  const soleNetwork = soleNetworkOf(blockSets);
+  const judging = [...layers.values()].map((layer) => layerParts(layer, soleNetwork));
   const maps = classMapsOf(classes);
   return {
     name: table,
     comment: policyComment,
     counters: [...baseCounters, ...judging.map(({ counter }) => counter)],
     sets: [selfSet(links), ...[...memberSets.values()].map(memberSet)],
-    constants: [...blockSets.values()].map(blockSet),
+    constants: [...blockSets.values()].filter(({ name }) => soleNetwork(name) === undefined).map(blockSet),
     maps: [...maps.map((of) => classMapOf(of, classes)), ...judging.flatMap(({ map }) => map ?? [])],
     chains: [
       ...baseChains,
@@ -155,9 +159,17 @@ export function policyTable({ classes, layers, memberSets, blockSets, links }: P
   };
 }
 
-function layerImage(layer: LayerChains): LayerImage {
+/** Block sets are named after their content: what is remembered of a layer is right whichever ruleset it stands in. */
+function soleNetworkOf(blockSets: PolicyRuleset["blockSets"]): SoleNetwork {
+  return (name) => {
+    const [first, ...others] = blockSets.get(name)?.blocks ?? [];
+    return others.length === 0 ? first : undefined;
+  };
+}
+
+function layerImage(layer: LayerChains, soleNetwork: SoleNetwork): LayerImage {
   return remembered(layerImages, layer, () => {
-    const { counter, map, chains } = layerParts(layer);
+    const { counter, map, chains } = layerParts(layer, soleNetwork);
     return { counter, map: map && portMapImage(map), chains: chains.map((chain) => chainImage(table, chain, ids(0))) };
   });
 }

@@ -29,7 +29,7 @@ const memberSets = [
   members("two4", 4, "10.4.1.3"),
   members("two6", 6, "fd00:10:4:1::3"),
 ];
-const blockSets = [blocks("out4", "172.30.0.0/29"), blocks("out6", "fd00:30::/125")];
+const blockSets = [blocks("out4", "172.30.0.0/29", "198.51.100.0/30"), blocks("out6", "fd00:30::/125")];
 
 /** Lets out to pod two by TCP and UDP 8080 and echo requests, and to the outside by UDP. */
 const outOfOne: LayerChains = layer("np_out", {
@@ -56,6 +56,44 @@ const oneWay: PolicyRuleset = ruleset({
   ],
   memberSets,
   blockSets,
+});
+
+/** Two networks and an address of each family; the names of each pair end in the family. */
+const alone = {
+  pair4: "10.4.1.2/31",
+  pair6: "fd00:10:4:1::2/127",
+  odd4: "10.4.1.4/30",
+  odd6: "fd00:10:4:1::4/126",
+  three4: "10.4.1.4/32",
+  three6: "fd00:10:4:1::4/128",
+};
+
+void test("a network that is alone in its set counts to its last bit, and no further", async (t) => {
+  const { expect, policy, setClass } = await makePolicyStage(t);
+  const to = (protocol: number, port: number, name: string) =>
+    peers(name).map((peer) => ({ protocol, ports: { first: port, last: port }, peer }));
+  await policy.ensure(
+    ruleset({
+      classes: { 101: { egress: ["np_alone"] } },
+      layers: [
+        layer("np_alone", {
+          ports: [{ protocol: tcp, port: 8080, peers: 0 }],
+          peerLists: [peers("pair")],
+          rest: [...to(tcp, 5432, "odd"), ...to(udp, 5432, "three")],
+        }),
+      ],
+      blockSets: Object.entries(alone).map(([name, network]) => blocks(name, network)),
+    }),
+  );
+  setClass("one", 101);
+  await expect({
+    "one tcp two 8080": "passes",
+    "one tcp three 8080": "denied",
+    "one tcp two 5432": "denied",
+    "one tcp three 5432": "passes",
+    "one udp two 5432": "denied",
+    "one udp three 5432": "passes",
+  });
 });
 
 void test("without classes everything passes; a class lets pass what its layer allows, in either direction", async (t) => {
