@@ -119,7 +119,7 @@ export function createPolicyTable(options: ChannelOptions): PolicyTable {
 
   return {
     ensure: async (ruleset, trust) => {
-      const image = policyImage(ruleset);
+      const image = policyImage(ruleset, made);
       return takeTurn(async (isLastTry) => {
         const hasChanged = await (trust === undefined ? ensure(image, isLastTry) : ensureAsLeft(image));
         layers = ruleset.layers;
