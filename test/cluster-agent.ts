@@ -37,6 +37,8 @@ export interface ClusterAgent {
   config: AgentConfig;
   /** Set this ahead, and addresses of the next agent, and of this one, cool faster. */
   clock: { aheadMs: number };
+  /** Of an agent that starts: the longest silence of a watch of policies that it believes. */
+  believes: { silentMaxMs: number | undefined };
   /** Starts the agent; `serving` settles when it takes pods, `done` when it has ended. */
   start(): Run;
   /** Stops the agent that runs. */
@@ -73,6 +75,7 @@ export async function makeClusterAgent(t: TestContext, settings: Record<string, 
     "test configuration",
   );
   const clock = { aheadMs: 0 };
+  const believes: ClusterAgent["believes"] = { silentMaxMs: undefined };
   let running: { stop: AbortController; done: Promise<void> } | undefined;
 
   const stop = async (): Promise<void> => {
@@ -101,6 +104,7 @@ export async function makeClusterAgent(t: TestContext, settings: Record<string, 
     node,
     config,
     clock,
+    believes,
     stop,
     start: () => {
       const end = new AbortController();
@@ -118,6 +122,7 @@ export async function makeClusterAgent(t: TestContext, settings: Record<string, 
         signal: end.signal,
         onServing,
         rehearsal: false,
+        ...(believes.silentMaxMs === undefined ? {} : { silentMaxMs: believes.silentMaxMs }),
         uptime: () => uptimeMs() + clock.aheadMs,
       });
       const done = ended(served, kernel, agentKube);

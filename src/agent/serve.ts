@@ -212,7 +212,7 @@ function listen(
     caches: () => [...(cluster?.caches() ?? []), ...policing.caches()],
     policy: policing.report,
     flows: policing.flows,
-    policyCounts: policing.counts,
+    policing,
     diagnose: () =>
       diagnose({
         ...deps,

@@ -36,7 +36,7 @@ export interface StatusDeps {
   caches: () => readonly CacheStatus[];
   policy: Policing["report"];
   flows: Policing["flows"];
-  policyCounts: Policing["counts"];
+  policing: Pick<Policing, "counts" | "answer">;
   diagnose: () => Promise<Finding[]>;
 }
 
@@ -45,7 +45,7 @@ export function statusSocket(cniSocket: string): string {
   return join(dirname(cniSocket), "status.sock");
 }
 
-/** Starts to answer GET /status, /pods, /check, /flows, /metrics, /healthz and /readyz. */
+/** Starts to answer GET /status, /pods, /check, /flows, /policy, /metrics, /healthz and /readyz. */
 export function serveStatus(deps: StatusDeps): Promise<StopListening> {
   return serveRoutes(
     deps.socket,
@@ -120,6 +120,7 @@ const routes = new Map<string | undefined, Route>([
   ["/pods", ({ pool }) => json(pool.all().map(({ attachment, state }) => ({ ...attachment, state })))],
   ["/check", async ({ diagnose }) => json(await diagnose())],
   ["/flows", ({ flows }, query) => json(flows(flowsQuestion(query)) ?? { none: "this agent judges no pods" })],
+  ["/policy", policyAnswer],
   ["/metrics", metricsText],
   ["/healthz", () => ({ type: "text/plain", body: "ok\n" })],
   ["/readyz", readiness],
@@ -137,6 +138,11 @@ function flowsQuestion(query: URLSearchParams): FlowsQuestion {
   };
 }
 
+async function policyAnswer({ policing, nodeName }: StatusDeps): Promise<Answer> {
+  const answer = await policing.answer();
+  return json(answer === undefined ? null : { node: nodeName, ...answer });
+}
+
 /** Pods can be attached, and nothing that living ones need is broken. */
 function readiness({ loops }: StatusDeps): Answer {
   const broken = brokenLoops(loops());
@@ -145,13 +151,21 @@ function readiness({ loops }: StatusDeps): Answer {
 }
 
 async function metricsText(deps: StatusDeps): Promise<Answer> {
-  const counts = await deps.policyCounts();
+  const counts = await deps.policing.counts();
   const all = [...readings(deps), ...(counts === undefined ? [] : policyReadings(counts))];
   return { type: "text/plain; version=0.0.4", body: await deps.metrics.text(all) };
 }
 
 /** The gauges, as they are now. */
-function* readings({ pool, loops, gateDepth, kernelCalls, masquerade, caches }: StatusDeps): Generator<Reading> {
+function* readings({
+  pool,
+  loops,
+  gateDepth,
+  kernelCalls,
+  masquerade,
+  caches,
+  policy,
+}: StatusDeps): Generator<Reading> {
   for (const { family, total, live, cooling, withheld } of pool.usage()) {
     yield ["fairlead_leases", [String(family), "live"], live];
     yield ["fairlead_leases", [String(family), "cooling"], cooling];
@@ -173,6 +187,7 @@ function* readings({ pool, loops, gateDepth, kernelCalls, masquerade, caches }: 
       yield ["fairlead_masquerade_kept_ranges", [String(family)], length];
     }
   }
+  for (const { object, pods } of policy()?.breakGlass ?? []) yield ["fairlead_policy_break_glass", [object], pods];
   for (const { name, failures } of loops()) yield ["fairlead_loop_failures", [name], failures];
 }
 

@@ -39,8 +39,6 @@ export interface FakeKernel extends Kernel {
   track: (connection: Connection) => void;
   /** The policy table logs a packet, or one gets lost. */
   logPacket: FakeFlowLog["log"];
-  /** A connection begins or ends. */
-  tellConnection: FakeFlowLog["connection"];
   /** Another program makes a chain. */
   addForwardChain: (chain: ForwardChain) => void;
   /** Changes are lost on the way to those who watch. */
@@ -97,8 +95,8 @@ export function createFakeKernel(): FakeKernel {
   const { guard, damage } = createFakeGuard({ begin: beginOpen, committed: watch.nftables });
   const masquerade = createFakeMasquerade({ begin: beginOpen, committed: watch.nftables });
   const policy = createFakePolicy({ begin: beginOpen, committed: watch.nftables });
-  const { conntrack, track } = createFakeConntrack(beginOpen);
   const flows = createFakeFlowLog(beginOpen);
+  const { conntrack, track } = createFakeConntrack(beginOpen, flows.connection);
   return {
     node: openNamespace(nodeNamespace),
     guard,
@@ -154,7 +152,6 @@ export function createFakeKernel(): FakeKernel {
     countLookups: policy.countLookups,
     track,
     logPacket: flows.log,
-    tellConnection: flows.connection,
     addForwardChain: (chain) => {
       forwardChains.push(chain);
       watch.nftables("nft");

@@ -12,6 +12,7 @@ import type { Model } from "../../policy/model.ts";
 import type { Definitions } from "../../policy/packet-text.ts";
 import {
   createExplainer,
+  type DeniedPod,
   type Explained,
   type Explainer,
   type Flow,
@@ -31,8 +32,8 @@ export interface FlowsDeps {
   metrics: Pick<Metrics, "flow">;
   /** What memberships stand for, as policy knows it now. */
   definitions: () => Definitions;
-  /** A denied packet, told or not: for events. */
-  onDenied: (denied: { pod: string; explained: Explained | undefined }) => void;
+  /** A denied packet is told of a pod. */
+  onDenied: (pod: DeniedPod, by: Explained) => void;
 }
 
 export interface FlowsQuestion {
@@ -98,8 +99,9 @@ export function createFlows(deps: FlowsDeps): Flows {
     const allowed = allowance.take(pod);
     metrics.flow(flow.outcome, allowed === undefined ? "suppressed" : "told", 1);
     const explained = allowed === undefined ? undefined : explain(flow);
-    if (flow.outcome === "denied") onDenied({ pod: explained?.pod ?? pod, explained });
     if (allowed === undefined) return;
+    const judged = explained?.pod === undefined ? undefined : newest?.().podNamed(explained.pod);
+    if (flow.outcome === "denied" && explained !== undefined && judged !== undefined) onDenied(judged, explained);
     if (flow.outcome === "audited") audited = { text: JSON.stringify(flow), left: (explained?.times ?? 1) - 1 };
     const { times: _, ...why } = explained ?? {
       objects: [],

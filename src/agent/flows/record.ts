@@ -4,8 +4,8 @@ import type { ConnectionEvent, LoggedPacket, PacketHead } from "../../kernel/flo
 import type { Ip } from "../../net/ip.ts";
 import type { ExplainedJudgement } from "../../policy/explain.ts";
 import { createJudge } from "../../policy/judge.ts";
-import type { Model, Packet } from "../../policy/model.ts";
-import type { Definitions } from "../../policy/packet-text.ts";
+import type { Model, Packet, PolicyPod } from "../../policy/model.ts";
+import { type Definitions, podTitle } from "../../policy/packet-text.ts";
 import { protocolText } from "../../policy/port.ts";
 import { firstPacket } from "../policy/cut.ts";
 
@@ -43,11 +43,15 @@ export interface FlowEnd {
   node?: string;
 }
 
+export type DeniedPod = Pick<PolicyPod, "namespace" | "name" | "uid">;
+
 export type Flow = Pick<FlowRecord, "outcome"> & { packet: Packet; sourcePort?: number };
 
 /** What is known of a flow by one state of policy. */
 export interface Explainer {
   endOf(address: Ip): FlowEnd;
+  /** "shop/web", where it is a pod of this node. */
+  podNamed(title: string): DeniedPod | undefined;
   /** Undefined where by this policy the packet would have fared otherwise. */
   explain(flow: Flow): Explained | undefined;
 }
@@ -61,7 +65,7 @@ export type Explained = Pick<FlowRecord, "direction" | "layer" | "pod" | "object
 export function createExplainer(model: Model, definitions: Definitions): Explainer {
   const judge = createJudge({ ...model, definitions });
   const pods = new Map(
-    model.subjects.flatMap(({ pod }) => pod.addresses.map((address) => [address, `${pod.namespace}/${pod.name}`])),
+    model.subjects.flatMap((subject) => subject.pod.addresses.map((address) => [address, podTitle(subject)])),
   );
   const nodes = new Map([...model.nodes].flatMap(([name, addresses]) => addresses.map((one) => [one, name])));
   return {
@@ -69,6 +73,7 @@ export function createExplainer(model: Model, definitions: Definitions): Explain
       const [pod, node] = [pods.get(address), nodes.get(address)];
       return { address, ...(pod === undefined ? {} : { pod }), ...(node === undefined ? {} : { node }) };
     },
+    podNamed: (title) => model.subjects.find((subject) => podTitle(subject) === title)?.pod,
     explain: ({ outcome, packet }) => {
       const { always, judgements } = judge.explain(packet);
       if (outcome === "began" || outcome === "ended") return allowedBy(always, judgements);

@@ -51,7 +51,6 @@ export interface Allowance {
   take(pod: string): { suppressed: number } | undefined;
   /** Of which pods most was not told since the agent's start. */
   suppressed(): { pod: string; flows: number }[];
-  suppressedInAll(): number;
 }
 
 interface Bucket {
@@ -65,7 +64,6 @@ interface Bucket {
 /** `clock` gives milliseconds that only go forward. */
 export function createAllowance(clock: () => number): Allowance {
   const buckets = new Map<string, Bucket>();
-  let inAll = 0;
   return {
     take: (pod) => {
       const nowMs = clock();
@@ -81,7 +79,6 @@ export function createAllowance(clock: () => number): Allowance {
       if (bucket.left < 1) {
         bucket.since += 1;
         bucket.total += 1;
-        inAll += 1;
         return undefined;
       }
       bucket.left -= 1;
@@ -94,6 +91,5 @@ export function createAllowance(clock: () => number): Allowance {
         .flatMap(([pod, { total }]) => (total === 0 ? [] : [{ pod, flows: total }]))
         .toSorted((a, b) => b.flows - a.flows)
         .slice(0, suppressedListedMax),
-    suppressedInAll: () => inAll,
   };
 }

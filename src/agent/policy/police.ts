@@ -6,11 +6,20 @@ import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import type { Metrics } from "../../base/metrics.ts";
 import type { Pool } from "../../ipam/pool.ts";
 import type { Kernel } from "../../kernel/contract.ts";
+import { createDenialEvents } from "../flows/denial-events.ts";
 import { createFlows, type FlowsAnswer, type FlowsQuestion } from "../flows/flows.ts";
 import type { CacheStatus, Kube } from "../../kube/contract.ts";
+import type { Judging } from "../cluster/judging.ts";
+import type { PolicyAnswer } from "./counting.ts";
 import type { PolicyCounts } from "./counts.ts";
 import type { PolicyKeys } from "../../policy/keys.ts";
+import type { Node } from "../../kube/core-objects.ts";
+import { breakGlassAnnotation } from "../../policy/break-glass.ts";
+import type { NodeFault } from "../cluster/peers.ts";
+import { startEvents } from "../../kube/events.ts";
 import { prepareCutting, startCutting } from "./cut.ts";
+import { createGlass } from "./glass.ts";
+import { heardWithinMs } from "./heard.ts";
 import { keepPolicy, type Policy, startPolicy } from "./keep.ts";
 import { createPolicyFile, keptPolicyFile, readKeptPolicy } from "./kept.ts";
 import { type FindOwner, type FindPod, openPolicy, type PodPolicy } from "./pod-policy.ts";
@@ -26,10 +35,27 @@ export interface PolicingDeps {
   keys: PolicyKeys;
   /** Where the agent's state lies. */
   stateDirectory: string;
+  /** Longest silence of a watch that is believed without asking; tests pass their own. */
+  silentMaxMs?: number | undefined;
   log: Log;
   metrics: Pick<Metrics, "repaired" | "flow">;
+  /** Hears by what the kernel judges. */
+  judging: (now: Judging) => void;
   signal: AbortSignal;
   onPass: (pass: LoopPass) => void;
+  /** Milliseconds since 1970. */
+  now: () => number;
+}
+
+/** What policy asks of the cluster, and tells it. */
+export interface PolicyCluster {
+  kube: Kube;
+  findPod: FindPod;
+  findOwner: FindOwner;
+  podsKnown: () => boolean;
+  /** This node's Node; undefined where nobody has told of it. */
+  ownNode: () => Node | undefined;
+  onBroken: (faults: readonly NodeFault[]) => void;
 }
 
 export interface Policing {
@@ -45,6 +71,8 @@ export interface Policing {
   flows: (question: FlowsQuestion) => FlowsAnswer | undefined;
   /** Undefined where there is no policy. */
   counts: () => Promise<PolicyCounts | undefined>;
+  /** The same. @throws Fault as the kernel's table has them */
+  answer: () => Promise<PolicyAnswer | undefined>;
   /** Settles when all following has ended, and all is written down; to be asked once the loops have ended. */
   ended: () => Promise<unknown>;
 }
@@ -60,6 +88,7 @@ export async function withoutPolicing({ kernel }: Pick<PolicingDeps, "kernel">):
     report: () => undefined,
     flows: () => undefined,
     counts: async () => undefined,
+    answer: async () => undefined,
     ended: async () => {},
   };
 }
@@ -67,32 +96,38 @@ export async function withoutPolicing({ kernel }: Pick<PolicingDeps, "kernel">):
 /** Prepares all of it. Where the cluster has not told everything yet, what was kept of it counts. */
 export async function preparePolicing(
   deps: PolicingDeps,
-  {
-    kube,
-    findPod,
-    findOwner,
-    podsKnown,
-  }: { kube: Kube; findPod: FindPod; findOwner: FindOwner; podsKnown: () => boolean },
+  { kube, findPod, findOwner, podsKnown, ownNode, onBroken }: PolicyCluster,
 ): Promise<Policing> {
-  const { kernel, pool, nodeName, keys, log, signal, onPass } = deps;
+  const { kernel, pool, nodeName, keys, log, signal, onPass, silentMaxMs = heardWithinMs } = deps;
   const file = keptPolicyFile(deps.stateDirectory);
   // A node that was made anew under its name is another one.
   const node = `${nodeName} ${pool.facts()["nodeUid"] ?? ""}`;
   const kept = await readKeptPolicy(file, node, log);
-  const source = followPolicy({ kube, keys, podsKnown, signal, onChange: () => ask() });
+  const source = followPolicy({ kube, keys, podsKnown, silentMaxMs, log, signal, onChange: () => ask() });
   pool.withhold(createWithheld(source, kept));
   const loops = new Map<"keeping" | "cutting" | "writing" | "flows", Loop>();
   const cutting = prepareCutting({ conntrack: kernel.conntrack, log }, () => loops.get("cutting")?.trigger());
+  const teller = { component: "fairlead-agent", instance: nodeName, log, signal };
   const flows = createFlows({
     ...deps,
     definitions: () => (source.known() ? source.read().memberships : new Map()),
-    onDenied: () => {},
+    onDenied: createDenialEvents({
+      events: startEvents({ kube, ...teller }),
+      nodeName,
+      clock: () => performance.now(),
+    }),
   });
   const judgeBy: typeof cutting.judgeBy = (model, isNarrower) => {
     flows.judgeBy(model);
     cutting.judgeBy(model, isNarrower);
   };
-  const policy = keepPolicy({ ...deps, source, findPod, findOwner, kept, cutting: { ...cutting, judgeBy } });
+  const nodeBreakGlass = (): string | undefined => {
+    const told = ownNode();
+    return told === undefined ? kept?.nodeBreakGlass : told.metadata.annotations?.[breakGlassAnnotation];
+  };
+  const glass = createGlass({ nodeName, ofNode: nodeBreakGlass, now: deps.now });
+  const around = { source, findPod, findOwner, kept, glass, nodeBreakGlass, onBroken };
+  const policy = keepPolicy({ ...deps, ...around, cutting: { ...cutting, judgeBy } });
   const write = createPolicyFile(file, node);
   const writeDown = async (): Promise<void> => {
     const keepable = policy.keepable();
@@ -126,6 +161,7 @@ export async function preparePolicing(
     report: policy.report,
     flows: (question) => flows.answer(question),
     counts: policy.counts,
+    answer: policy.answer,
     // What the last half second brought, too.
     ended: async () => {
       await source.done;

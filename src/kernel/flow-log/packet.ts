@@ -56,7 +56,7 @@ function readIpv6(bytes: Buffer): PacketHead | undefined {
 function transportOf(bytes: Buffer): Transport {
   let protocol = bytes.readUInt8(6);
   let at: number = headLen[6];
-  for (let passed = 0; passed < extensionsMax; passed += 1) {
+  for (let passed = 0; passed <= extensionsMax; passed += 1) {
     if (!isExtension(protocol)) return { protocol, at };
     if (bytes.length < at + 8) return { protocol };
     const next = bytes.readUInt8(at);

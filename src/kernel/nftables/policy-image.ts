@@ -14,6 +14,8 @@ import {
   baseChains,
   classMap,
   inputChains,
+  metadataChains,
+  metadataCounter,
   policyComment,
   policyTableName,
   selfSet,
@@ -77,6 +79,7 @@ function ids(first: number): SetIds {
 const fixedIds = ids(0);
 const imagesOf = (chains: readonly Chain[]): ChainImage[] => chains.map((chain) => chainImage(table, chain, fixedIds));
 const [baseImages, inputImages] = [imagesOf(baseChains), imagesOf(inputChains)];
+const metadataImages = imagesOf(metadataChains);
 
 /** The chains that are always there. */
 export const baseChainNames: readonly string[] = baseChains.map(({ name }) => name);
@@ -115,6 +118,7 @@ const classImagesMax = 3 * policyLimits.classes;
 export function policyImage(ruleset: PolicyRuleset, before?: PolicyImage): PolicyImage {
   const { classes, layers, memberSets, blockSets, links } = ruleset;
   mustBeSound(ruleset);
+  const isClosed = ruleset.metadata === "closed";
   const soleNetwork = soleNetworkOf(blockSets);
   const judging = [...layers.values()].map((layer) => layerImage(layer, soleNetwork));
   const maps = classMapsOf(classes);
@@ -132,10 +136,11 @@ export function policyImage(ruleset: PolicyRuleset, before?: PolicyImage): Polic
   const chains = [
     ...baseImages,
     ...(maps.includes("toNode") ? inputImages : []),
+    ...(isClosed ? metadataImages : []),
     ...judging.flatMap((layer) => layer.chains),
     ...classChains(classes).map(classChainImage),
   ];
-  const counters = [...baseCounters, ...judging.map(({ counter }) => counter)];
+  const counters = countersOf(isClosed, judging);
   return {
     tag: hex(tableTag),
     table: tableMessage,
@@ -155,20 +160,21 @@ export function policyImage(ruleset: PolicyRuleset, before?: PolicyImage): Polic
 }
 
 /** The same as a table of text. */
-export function policyTable({ classes, layers, memberSets, blockSets, links }: PolicyRuleset): Table {
+export function policyTable({ classes, layers, memberSets, blockSets, links, metadata }: PolicyRuleset): Table {
   const soleNetwork = soleNetworkOf(blockSets);
   const judging = [...layers.values()].map((layer) => layerParts(layer, soleNetwork));
   const maps = classMapsOf(classes);
   return {
     name: table,
     comment: policyComment,
-    counters: [...baseCounters, ...judging.map(({ counter }) => counter)],
+    counters: countersOf(metadata === "closed", judging),
     sets: [selfSet(links), ...[...memberSets.values()].map(memberSet)],
     constants: [...blockSets.values()].filter(({ name }) => soleNetwork(name) === undefined).map(blockSet),
     maps: [...maps.map((of) => classMapOf(of, classes)), ...judging.flatMap(({ map }) => map ?? [])],
     chains: [
       ...baseChains,
       ...(maps.includes("toNode") ? inputChains : []),
+      ...(metadata === "closed" ? metadataChains : []),
       ...judging.flatMap(({ chains }) => chains),
       ...classChains(classes),
     ],
@@ -181,6 +187,10 @@ function soleNetworkOf(blockSets: PolicyRuleset["blockSets"]): SoleNetwork {
     const [first, ...others] = blockSets.get(name)?.blocks ?? [];
     return others.length === 0 ? first : undefined;
   };
+}
+
+function countersOf(isClosed: boolean, judging: readonly { counter: string }[]): string[] {
+  return [...baseCounters, ...(isClosed ? [metadataCounter] : []), ...judging.map(({ counter }) => counter)];
 }
 
 function layerImage(layer: LayerChains, soleNetwork: SoleNetwork): LayerImage {
