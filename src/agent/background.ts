@@ -15,7 +15,7 @@ import type { ReleasesDeps } from "./releases.ts";
 import { startRepair } from "./repair.ts";
 import type { AgentOptions } from "./options.ts";
 import type { Place } from "./place.ts";
-import { type Policing, preparePolicing, withoutPolicing } from "./policy/police.ts";
+import { type Policing, prepareDirectoryPolicing, preparePolicing, withoutPolicing } from "./policy/police.ts";
 import type { Station } from "./station.ts";
 import { type CallDeps, detachCallOf } from "./server.ts";
 import type { KeptUplink } from "./uplink.ts";
@@ -100,17 +100,22 @@ interface AroundPolicy {
   onPass: (pass: LoopPass) => void;
 }
 
-/** Policy for the pods of this place; none outside Kubernetes. */
+/** Policy for the pods of this place; outside Kubernetes by a directory, where the configuration names one. */
 export function policingOf(
   { config, kernel, kube, log, silentMaxMs }: AgentOptions,
   { station: { pool, cluster }, metrics, signal, onPass }: AroundPolicy,
 ): Promise<Policing> {
+  const { directory, groupsJudgeOwnNode } = config.policy;
+  const node = { nodeName: config.node.name, stateDirectory: config.paths.state, groupsJudgeOwnNode };
+  const deps = { ...node, kernel, pool, silentMaxMs, log, metrics, signal, onPass };
+  if (directory !== undefined) return prepareDirectoryPolicing(deps, directory);
   if (kube === undefined || cluster === undefined) return withoutPolicing({ kernel });
-  const deps = { kernel, pool, nodeName: config.node.name, stateDirectory: config.paths.state, ...config.policy };
-  return preparePolicing(
-    { ...deps, silentMaxMs, log, metrics, signal, onPass },
-    { kube, findPod: cluster.podOf, findOwner: cluster.ownerOf, podsKnown: cluster.podsKnown },
-  );
+  return preparePolicing(deps, {
+    kube,
+    findPod: cluster.podOf,
+    findOwner: cluster.ownerOf,
+    podsKnown: cluster.podsKnown,
+  });
 }
 
 /** Everything of ours on the host's disk beside the state; the conflist, which brings pods, last. */

@@ -23,7 +23,7 @@ import { unlessGone } from "../wire.ts";
 import type { Cutting } from "./cut.ts";
 import type { KeptPolicy } from "./kept.ts";
 import { createMemberships, type OwnPods } from "./memberships.ts";
-import type { FindOwner, FindPod, PodPolicy } from "./pod-policy.ts";
+import type { FindOwner, FindPod, NameOf, PodPolicy } from "./pod-policy.ts";
 import { policyReport, type PolicyReport } from "./report.ts";
 import type { PolicySource } from "./sources.ts";
 import { createSubjects, type Judged } from "./subjects.ts";
@@ -37,6 +37,8 @@ export interface PolicyDeps {
   source: PolicySource;
   findPod: FindPod;
   findOwner: FindOwner;
+  /** What a pod is called whose runtime did not name it; absent: such a one is not judged. */
+  nameOf?: NameOf | undefined;
   /** What an earlier agent has left. */
   kept: KeptPolicy | undefined;
   log: Log;
@@ -64,7 +66,7 @@ export interface Policy extends PodPolicy {
 /** Keeps the policy of the attachments of a pool. Nothing is done before the first pass. */
 export function keepPolicy(deps: PolicyDeps): Policy {
   const { kernel, pool, nodeName, source, findPod, kept, groupsJudgeOwnNode, metrics, cutting, log } = deps;
-  const subjects = createSubjects({ nodeName, findPod, known: kept?.pods ?? new Map() });
+  const subjects = createSubjects({ nodeName, findPod, nameOf: deps.nameOf, known: kept?.pods ?? new Map() });
   const classes = createClasses(kept?.classes);
   const compiler = createCompiler();
   const membershipsOf = createMemberships();

@@ -5,15 +5,21 @@ import type { Log } from "../../base/log.ts";
 import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import type { Metrics } from "../../base/metrics.ts";
 import type { Pool } from "../../ipam/pool.ts";
+import { labelsOf } from "../../cni/labels.ts";
+import type { CniRequest } from "../../cni/types.ts";
+import type { Attachment } from "../../ipam/store.ts";
 import type { Kernel } from "../../kernel/contract.ts";
 import type { CacheStatus, Kube } from "../../kube/contract.ts";
+import { type Pod, pods } from "../../kube/core-objects.ts";
+import { podOf } from "../attach.ts";
 import { prepareCutting, startCutting } from "./cut.ts";
+import { followDirectory } from "./directory.ts";
 import { heardWithinMs } from "./heard.ts";
 import { keepPolicy, type Policy, startPolicy } from "./keep.ts";
-import { createPolicyFile, keptPolicyFile, readKeptPolicy } from "./kept.ts";
+import { createPolicyFile, type KeptPolicy, keptPolicyFile, readKeptPolicy } from "./kept.ts";
 import { type FindOwner, type FindPod, openPolicy, type PodPolicy } from "./pod-policy.ts";
 import type { PolicyReport } from "./report.ts";
-import { followPolicy } from "./sources.ts";
+import { followPolicy, type PolicySource } from "./sources.ts";
 import { createWithheld } from "./withheld.ts";
 
 export interface PolicingDeps {
@@ -36,6 +42,8 @@ export interface Policing {
   policy: PodPolicy;
   /** Starts to keep the kernel by it; to be called once, when it is known which pods are attached. */
   begin: () => Loop[];
+  /** The Pod of a sandbox that is added, where files say what pods are. @throws Fault "unsupported-value" for labels that are none */
+  admit?: (request: CniRequest) => Promise<Pod | undefined>;
   /** What the API server says of a pod of this node has changed. */
   podsChanged: () => void;
   caches: () => CacheStatus[];
@@ -58,26 +66,89 @@ export async function withoutPolicing({ kernel }: Pick<PolicingDeps, "kernel">):
   };
 }
 
-/** Prepares all of it. Where the cluster has not told everything yet, what was kept of it counts. */
-export async function preparePolicing(
+/** Whose word judges, and how its pods are found. */
+export interface PolicyWord {
+  source: PolicySource;
+  findPod: FindPod;
+  findOwner: FindOwner;
+  /** Runs beside the others. */
+  loop?: Loop;
+  admit?: Policing["admit"];
+}
+
+/** Prepares policy by the word of the API server. Where the cluster has not told everything yet, what was kept of it counts. */
+export function preparePolicing(
   deps: PolicingDeps,
-  {
-    kube,
+  { kube, findPod, findOwner, podsKnown }: Pick<PolicyWord, "findPod" | "findOwner"> & ClusterWord,
+): Promise<Policing> {
+  const { log, signal, silentMaxMs = heardWithinMs } = deps;
+  return policingBy(deps, (onChange) => ({
+    source: followPolicy({ kube, podsKnown, silentMaxMs, log, signal, onChange }),
     findPod,
     findOwner,
-    podsKnown,
-  }: { kube: Kube; findPod: FindPod; findOwner: FindOwner; podsKnown: () => boolean },
+  }));
+}
+
+interface ClusterWord {
+  kube: Kube;
+  podsKnown: () => boolean;
+}
+
+/** The namespace of a sandbox whose caller names no pod; its name is that of the container. */
+const namespaceDefault = "default";
+
+/** Prepares policy by the files of a directory: for nodes without Kubernetes. */
+export function prepareDirectoryPolicing(deps: PolicingDeps, directory: string): Promise<Policing> {
+  return policingBy(deps, (onChange, kept) => {
+    const { findPod, loop, ...source } = followDirectory({ ...deps, directory, kept, onChange });
+    const admit: Policing["admit"] = async (request) => {
+      const { pod = namedByContainer(request) } = podOf(request);
+      // What the caller says of it counts where no file does.
+      return findPod(pod) ?? podLabelled(pod, deps.nodeName, labelsOf(request.config));
+    };
+    return { source, findPod, findOwner: () => undefined, loop, admit };
+  });
+}
+
+const namedByContainer = ({ containerId }: { containerId: string }): NonNullable<Attachment["pod"]> => ({
+  namespace: namespaceDefault,
+  name: containerId,
+});
+
+function podLabelled(
+  { namespace, name }: NonNullable<Attachment["pod"]>,
+  nodeName: string,
+  labels: Record<string, string>,
+): Pod {
+  return pods.parse({
+    metadata: { namespace, name, uid: `${namespace}/${name}`, labels },
+    spec: { nodeName },
+    status: {},
+  });
+}
+
+async function policingBy(
+  deps: PolicingDeps,
+  follow: (onChange: () => void, kept: KeptPolicy | undefined) => PolicyWord,
 ): Promise<Policing> {
-  const { kernel, pool, nodeName, log, signal, onPass, silentMaxMs = heardWithinMs } = deps;
+  const { kernel, pool, nodeName, log, signal, onPass } = deps;
   const file = keptPolicyFile(deps.stateDirectory);
   // A node that was made anew under its name is another one.
   const node = `${nodeName} ${pool.facts()["nodeUid"] ?? ""}`;
   const kept = await readKeptPolicy(file, node, log);
-  const source = followPolicy({ kube, podsKnown, silentMaxMs, log, signal, onChange: () => ask() });
+  const { source, findPod, findOwner, loop, admit } = follow(() => ask(), kept);
   pool.withhold(createWithheld(source, kept));
   const loops = new Map<"keeping" | "cutting" | "writing", Loop>();
   const cutting = prepareCutting({ conntrack: kernel.conntrack, log }, () => loops.get("cutting")?.trigger());
-  const policy = keepPolicy({ ...deps, source, findPod, findOwner, kept, cutting });
+  const policy = keepPolicy({
+    ...deps,
+    source,
+    findPod,
+    findOwner,
+    nameOf: admit === undefined ? undefined : namedByContainer,
+    kept,
+    cutting,
+  });
   const write = createPolicyFile(file, node);
   const writeDown = async (): Promise<void> => {
     const keepable = policy.keepable();
@@ -94,7 +165,8 @@ export async function preparePolicing(
     loops.set("cutting", startCutting(cutting, signal, onPass));
     loops.set("writing", startLoop({ name: "policy-file", ...slow, sync: writeDown, signal, onPass }));
     pool.watch(() => ask("attachments"));
-    return [...loops.values()].map((loop) => (loop === keeping ? doubting(loop, policy) : loop));
+    const kept = [...loops.values()].map((one) => (one === keeping ? doubting(one, policy) : one));
+    return loop === undefined ? kept : [...kept, loop];
   };
   return {
     policy: {
@@ -105,6 +177,7 @@ export async function preparePolicing(
       },
     },
     begin,
+    ...(admit === undefined ? {} : { admit }),
     podsChanged: () => ask(),
     caches: source.caches,
     report: policy.report,
