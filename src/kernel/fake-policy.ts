@@ -1,7 +1,7 @@
 // The fake kernel's policy table: what a table that is there or not holds, changed by the same steps as the real one.
 
 import { Fault } from "../base/fault.ts";
-import { type PolicyTable, nftablesThread } from "./contract.ts";
+import { type PolicyTable, nftablesThread, ownTables } from "./contract.ts";
 import type { FakeGuardDeps } from "./fake-guard.ts";
 import { noPolicy, policyImage } from "./nftables/policy-image.ts";
 import { type SetChange, changeSteps, changedState, linkChange, memberChanges } from "./nftables/policy-members.ts";
@@ -69,7 +69,7 @@ export function createFakePolicy({ begin, committed }: FakePolicyDeps): FakePoli
       else if (held !== undefined) {
         held = { ...held, chains: new Map([...held.chains].map(([name, chain]) => [name, { ...chain, rules: [] }])) };
       }
-      committed("nft");
+      committed("nft", [ownTables.policy]);
     },
   };
 }

@@ -142,7 +142,7 @@ export function createFakeKernel(): FakeKernel {
     track,
     addForwardChain: (chain) => {
       forwardChains.push(chain);
-      watch.nftables("nft");
+      watch.nftables("nft", []);
     },
     loseChanges: watch.lose,
   };
