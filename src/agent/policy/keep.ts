@@ -84,14 +84,8 @@ export interface Policy extends PodPolicy, Pick<PolicyCounting, "readings" | "an
 
 /** Keeps the policy of the attachments of a pool. Nothing is done before the first pass. */
 export function keepPolicy(deps: PolicyDeps): Policy {
-  const { kernel, pool, nodeName, source, findPod, kept, keys, metrics, cutting, glass, log } = deps;
-  const subjects = createSubjects({
-    nodeName,
-    findPod,
-    nameOf: deps.nameOf,
-    known: kept?.pods ?? new Map(),
-    brokenNow: glass.brokenNow,
-  });
+  const { kernel, pool, nodeName, source, kept, keys, metrics, cutting, glass, log } = deps;
+  const subjects = createSubjects({ ...deps, known: kept?.pods ?? new Map(), brokenNow: glass.brokenNow });
   const classes = createClasses(kept?.classes);
   const compiler = createCompiler();
   const membershipsOf = createMemberships();
