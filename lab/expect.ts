@@ -56,6 +56,8 @@ export async function look(cluster: Cluster, expectation: Expectation): Promise<
       return quiet(await knownPods(cluster), "every NodeEndpoints object against the runtimes' lists");
     case "failing apply":
       return quiet(await failingApply(cluster, expectation), "applied as by an administrator");
+    case "enforced group":
+      return quiet(await enforcedGroup(cluster, expectation), "its status, as the API server has it");
     case "flows":
       return lookAtFlows(cluster, expectation.as);
     case "held connection":
@@ -299,6 +301,14 @@ async function failingApply({ kubernetes }: Cluster, { file, words }: FailingApp
     return message.includes(words) ? [] : [message];
   }
   return [`${file} was accepted`];
+}
+
+type EnforcedGroup = Extract<Expectation, { expect: "enforced group" }>;
+
+async function enforcedGroup({ kubernetes }: Cluster, { group, members, nodes }: EnforcedGroup): Promise<string[]> {
+  const told = await present(kubernetes, "Kubernetes").groupStatus(group);
+  const wanted = `${members} members, enforced on ${nodes} of ${nodes} nodes`;
+  return told === wanted ? [] : [`group ${group} tells of ${told}, not of ${wanted}`];
 }
 
 type HeldConnection = Extract<Expectation, { expect: "held connection" }>;
