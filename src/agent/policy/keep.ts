@@ -110,7 +110,8 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       const mark = source.known() ? groupsMark(source.objects().groups) : undefined;
       const links = await passBy(now, look);
       const isJudged = judgedLast.some(({ egress, ingress }) => [...egress, ...ingress].some(isOfGroups));
-      deps.judging({ groups: isJudged ? mark : undefined, bypass: bypassFindings(links)[0]?.says });
+      const groups = mark === undefined ? "as told" : isJudged ? { mark } : "in none";
+      deps.judging({ groups, bypass: bypassFindings(links)[0]?.says });
     } catch (error) {
       // It may have gone half the way: what had been open before is looked for when it has gone the whole of it.
       due.everything();
