@@ -44,7 +44,13 @@ test("a link has its class from the first moment on, and what was heard of meanw
       },
     },
   });
-  const policy = { enter: async () => 137, settle: async () => 140, groupOf: () => 140, linkRepaired: () => {} };
+  const policy = {
+    enter: async () => 137,
+    settle: async () => 140,
+    groupOf: () => 140,
+    isUnguarded: () => false,
+    linkRepaired: () => {},
+  };
   const { machine, core, add } = await startFakeNode({ wrap: listening, policy });
   await add("c1");
   const [held] = core.pool.all();
@@ -60,7 +66,13 @@ test("where it is not known what judges a pod, ADD fails and leaves nothing", as
   const refuse = async (): Promise<never> => {
     throw new Fault("policy-unknown", "nobody knows");
   };
-  const policy = { enter: refuse, settle: refuse, groupOf: () => undefined, linkRepaired: () => {} };
+  const policy = {
+    enter: refuse,
+    settle: refuse,
+    groupOf: () => undefined,
+    isUnguarded: () => false,
+    linkRepaired: () => {},
+  };
   const { machine, core, call, links } = await startFakeNode({ policy });
   machine.addNetns("c1");
   assert.equal((await call("ADD", "c1")).code, 11);

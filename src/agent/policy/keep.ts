@@ -30,6 +30,7 @@ import type { FindPod, PodPolicy } from "./pod-policy.ts";
 import { policyReport, type PolicyReport } from "./report.ts";
 import type { PolicySource } from "./sources.ts";
 import { createSubjects, type Judged } from "./subjects.ts";
+import { createUnguarded } from "./unguarded.ts";
 import { createTurns } from "./turns.ts";
 import { createView, type View, viewWithin, waitingMs } from "./view.ts";
 
@@ -80,6 +81,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   const classes = createClasses(kept?.classes);
   const compiler = createCompiler();
   const membershipsOf = createMemberships();
+  const unguarded = createUnguarded({ guard: kernel.guard, log: deps.log });
   /** The class by which the kernel judges each attachment. */
   const groups = new Map<string, number>();
   /** The pods of the last pass, by whose layers the kernel judges. */
@@ -137,6 +139,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     deps.onBroken(glassFaults(judged, glass));
     knownLast = memberships;
     const moved = await moveLinks(placed, groups, deps);
+    await unguarded.follow(judged);
     if (both !== ruleset) await kernel.policy.ensure(ruleset, "as left");
     held = ruleset;
     if (hasChanged && look.isAll) metrics.repaired("policy", 1);
@@ -187,11 +190,13 @@ export function keepPolicy(deps: PolicyDeps): Policy {
           }
         : undefined,
     groupOf: (id) => groups.get(attachmentKey(id)),
+    isUnguarded: unguarded.isUnguarded,
     enter: async (attachment, pod) => {
       subjects.remember(attachment, pod);
       const { objects } = await viewWithin(view, source, deps.signal);
       const judged = subjects.one(attachment, objects);
       if (judged === undefined) return openGroup;
+      unguarded.note(judged);
       const known = classOfTwin(judged);
       if (known === undefined || held === undefined || !(await admitted(judged, { kernel, held, objects }))) {
         await turns.next();

@@ -16,6 +16,8 @@ export interface PodPolicy {
   linkRepaired(): void;
   /** The link group that an attachment should have now; the kernel judges by it already. Undefined where that is not known: it stays as it is. */
   groupOf(id: AttachmentId): number | undefined;
+  /** Whether the pod may send from any address; undefined where nobody has said yet: it stays as it is. */
+  isUnguarded(id: AttachmentId): boolean | undefined;
 }
 
 /** Where there is no policy every pod is open. */
@@ -24,6 +26,7 @@ export const openPolicy: PodPolicy = {
   settle: async () => openGroup,
   linkRepaired: () => {},
   groupOf: () => openGroup,
+  isUnguarded: () => false,
 };
 
 /** The API server's object of a sandbox's pod, where it is known. */
