@@ -165,10 +165,10 @@ export interface Netns {
   close(): void;
 }
 
-/** One allowed (host link, source address) pair. */
+/** One allowed (host link, source address) pair; "any": whatever the source, the link is not guarded. */
 export interface GuardEntry {
   link: string;
-  address: Ip;
+  address: Ip | "any";
 }
 
 /** The source guard: packets that enter by one of our links must carry an address listed for that link. */

@@ -34,6 +34,7 @@ import type { FindOwner, FindPod, NameOf, PodPolicy } from "./pod-policy.ts";
 import { bypassFindings, policyReport, type PolicyReport } from "./report.ts";
 import type { PolicySource } from "./sources.ts";
 import { createSubjects, type Judged } from "./subjects.ts";
+import { createUnguarded } from "./unguarded.ts";
 import { createTurns } from "./turns.ts";
 import { createView, type View, viewWithin, waitingMs } from "./view.ts";
 
@@ -89,6 +90,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   const classes = createClasses(kept?.classes);
   const compiler = createCompiler();
   const membershipsOf = createMemberships();
+  const unguarded = createUnguarded({ guard: kernel.guard, log: deps.log });
   /** The class by which the kernel judges each attachment. */
   const groups = new Map<string, number>();
   /** The pods of the last pass, by whose layers the kernel judges. */
@@ -150,6 +152,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     deps.onBroken(glassFaults(judged, glass));
     knownLast = memberships;
     const moved = await moveLinks(placed, groups, deps);
+    await unguarded.follow(judged);
     if (both !== ruleset) await kernel.policy.ensure(ruleset, "as left");
     held = ruleset;
     counting.settle();
@@ -198,6 +201,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
         : undefined,
     untilKnown: async () => void (await viewWithin(view, source, deps.signal)),
     groupOf: (id) => groups.get(attachmentKey(id)),
+    isUnguarded: unguarded.isUnguarded,
     enter: async (attachment, pod) => {
       subjects.remember(attachment, pod);
       await viewWithin(view, source, deps.signal);
@@ -205,6 +209,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       const { objects } = await viewWithin(view, source, deps.signal);
       const judged = subjects.one(attachment, objects);
       if (judged === undefined) return openGroup;
+      unguarded.note(judged);
       const known = classOfTwin(judged);
       if (known === undefined || held === undefined || !(await admitted(judged, { kernel, held, objects }))) {
         await turns.next();

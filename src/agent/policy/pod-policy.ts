@@ -19,6 +19,8 @@ export interface PodPolicy {
   linkRepaired(): void;
   /** The link group that an attachment should have now; the kernel judges by it already. Undefined where that is not known: it stays as it is. */
   groupOf(id: AttachmentId): number | undefined;
+  /** Whether the pod may send from any address; undefined where nobody has said yet: it stays as it is. */
+  isUnguarded(id: AttachmentId): boolean | undefined;
 }
 
 /** Where there is no policy every pod is open. */
@@ -28,6 +30,7 @@ export const openPolicy: PodPolicy = {
   settle: async () => openGroup,
   linkRepaired: () => {},
   groupOf: () => openGroup,
+  isUnguarded: () => false,
 };
 
 /** Whose an attachment is that was read back from its link; undefined where that is not known. */

@@ -26,6 +26,7 @@ const judged = (key: string, ingress: readonly Layer[]): Judged => {
     pod: { ...pod, addresses: [], ports: [] },
     problems: [],
     isKnown: true,
+    isUnguarded: false,
     egress: [],
     ingress,
   };

@@ -7,6 +7,7 @@ import { judgedUnder } from "../../policy/break-glass.ts";
 import { layersOf, layersOfUnknown } from "../../policy/layers.ts";
 import type { BreakGlass, Layer, PolicyPod, Subject } from "../../policy/model.ts";
 import type { Problem } from "../../policy/problem.ts";
+import { guardProblems, isUnguarded } from "../../policy/source-guard.ts";
 import { policyPodOf } from "../../policy/policy-pod.ts";
 import type { ReadObjects } from "../../policy/read-objects.ts";
 import type { FindPod, NameOf } from "./pod-policy.ts";
@@ -18,7 +19,9 @@ export interface Judged extends Subject {
   pod: PolicyPod;
   /** False where nothing is known of it but its names: what could be about it closes it, and it is a member of nothing. */
   isKnown: boolean;
-  /** Groups that an object binds it to and that it does not get. */
+  /** It may send from any address. */
+  isUnguarded: boolean;
+  /** Groups that an object binds it to and that it does not get, and what is wrong with its wish to leave the guard. */
   problems: readonly Problem[];
 }
 
@@ -120,7 +123,8 @@ export function createSubjects({
       attachment,
       pod,
       isKnown,
-      problems,
+      isUnguarded: isUnguarded(pod, objects.perPodGuard),
+      problems: [...problems, ...guardProblems(pod, objects.perPodGuard)],
       egress: egress.map(shared),
       ingress: ingress.map(shared),
       ...(glass === undefined ? {} : { breakGlass: glass }),
