@@ -203,6 +203,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       if (judged === undefined) return openGroup;
       const known = classOfTwin(judged);
       if (known === undefined || held === undefined || !(await admitted(judged, { kernel, held, objects }))) {
+        due.changed("attachments"); // else it would be a look at all that the kernel holds
         await turns.next();
         return present(groups.get(judged.key), `class of ${judged.key}`);
       }
