@@ -212,6 +212,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       unguarded.note(judged);
       const known = classOfTwin(judged);
       if (known === undefined || held === undefined || !(await admitted(judged, { kernel, held, objects }))) {
+        due.changed("attachments"); // else it would be a look at all that the kernel holds
         await turns.next();
         return present(groups.get(judged.key), `class of ${judged.key}`);
       }
