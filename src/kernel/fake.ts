@@ -97,6 +97,10 @@ export function createFakeKernel(): FakeKernel {
     policy: policy.policy,
     conntrack,
     watch: watch.watch,
+    untrackedRules: async () => {
+      mustBeOpen("read the rules");
+      return [];
+    },
     forwardChains: async () => {
       mustBeOpen("read the chains");
       return structuredClone(forwardChains);
