@@ -25,6 +25,8 @@ export interface Withheld {
   readonly size: number;
   /** Whoever asks for one of them by name gets it: it is listed for that pod. */
   readonly mayBeAsked?: boolean;
+  /** Who lists them, and what is to be done. */
+  readonly why?: string;
 }
 
 export interface FamilyUsage {
@@ -112,7 +114,7 @@ function certain(book: LeaseBook, address: Ip, wanted: Wanted, nowMs: number): I
   const isWithheld = isOnlyWithheld(book, address, nowMs);
   const nextFreeMs = book.leased.has(address) || isWithheld ? undefined : Math.max(0, coolsUntilMs - nowMs);
   const coolsFor = `cools for ${Math.ceil((nextFreeMs ?? 0) / 1000)} s more`;
-  const why = isWithheld ? `is ${withheldWhy}` : nextFreeMs === undefined ? "is in use" : coolsFor;
+  const why = isWithheld ? `is ${whyOf(book.withheld)}` : nextFreeMs === undefined ? "is in use" : coolsFor;
   throw new Fault("address-taken", `the address ${address} that was asked for ${why}; ask for another, or try later`, {
     data: { address, nextFreeMs },
   });
@@ -144,8 +146,7 @@ function foreign(book: LeaseBook, what: string): Fault {
 const isFree = (book: LeaseBook, address: Ip): boolean =>
   !book.leased.has(address) && !book.cooling.has(address) && !book.withheld.has(address);
 const takenCount = (book: LeaseBook): bigint => BigInt(book.leased.size + book.cooling.size + book.withheld.size);
-const withheldWhy =
-  "withheld: MembershipSlices still list it for a pod that has gone; fairlead-controller takes it out, see whether it runs";
+const whyOf = ({ why = "somebody takes it for another pod's" }: Withheld): string => `withheld: ${why}`;
 const min = (a: bigint, b: bigint): bigint => (a < b ? a : b);
 const max = (a: bigint, b: bigint): bigint => (a > b ? a : b);
 
@@ -232,7 +233,7 @@ function poolEmpty(book: LeaseBook, family: 4 | 6, nowMs: number, where = ""): F
   const withheld = blocks.reduce((sum, block) => sum + withheldIn(book, block, nowMs), 0);
   const nextMs = nextCooledInMs(book, family, nowMs);
   const next = nextMs === undefined ? "" : `, next free in ${Math.ceil(nextMs / 1000)} s`;
-  const why = withheld === 0 ? "" : `; each of ${withheld} is ${withheldWhy}`;
+  const why = withheld === 0 ? "" : `; each of ${withheld} is ${whyOf(book.withheld)}`;
   return new Fault(
     "pool-empty",
     `no free IPv${family} address on this node${where}: ${used?.live ?? 0} in use, ${used?.cooling ?? 0} cooling${next} (${blocks.join(", ")})${why}`,

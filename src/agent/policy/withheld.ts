@@ -20,6 +20,9 @@ export function createWithheld(
   return {
     has: (address) => listed.has(address) || couldBeListed(address),
     mayBeAsked,
+    why: mayBeAsked
+      ? "a Pod of the policy directory has it, and gets it by asking for it"
+      : "MembershipSlices still list it for a pod that has gone; fairlead-controller takes it out, see whether it runs",
     get size() {
       return listed.size + listedBefore.size;
     },
