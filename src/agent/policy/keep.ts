@@ -8,7 +8,7 @@ import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import type { Metrics } from "../../base/metrics.ts";
 import type { Pool } from "../../ipam/pool.ts";
 import { type Attachment, attachmentKey } from "../../ipam/store.ts";
-import type { Kernel, Link } from "../../kernel/contract.ts";
+import type { Kernel } from "../../kernel/contract.ts";
 import { createCompiler } from "../../policy/compile.ts";
 import { createClasses } from "../../policy/compile-classes.ts";
 import { memberChanges, withCarried } from "../../policy/compile-changes.ts";
@@ -16,13 +16,14 @@ import { elementsOf } from "../../policy/compile-sets.ts";
 import { groupsMark } from "../../policy/mark.ts";
 import type { PolicyKeys } from "../../policy/keys.ts";
 import { indexMembers } from "../../policy/members.ts";
-import type { Layer, Memberships } from "../../policy/model.ts";
+import type { Memberships } from "../../policy/model.ts";
 import { neededMemberships, type ReadObjects } from "../../policy/read-objects.ts";
 import type { PolicyRuleset } from "../../policy/ruleset.ts";
 import type { Judging } from "../cluster/judging.ts";
 import type { NodeFault } from "../cluster/peers.ts";
 import { openGroup } from "../plan.ts";
 import { isNameless, nameReadBack } from "../rebuild.ts";
+import { createBypassLook } from "./bypass.ts";
 import { createPolicyCounting, type PolicyCounting } from "./counting.ts";
 import type { Cutting } from "./cut.ts";
 import { createDue, type Look } from "./due.ts";
@@ -31,7 +32,7 @@ import type { KeptPolicy } from "./kept.ts";
 import { carriedBy, moveLinks, placedOn } from "./links.ts";
 import { createMemberships, type OwnPods } from "./memberships.ts";
 import type { FindOwner, FindPod, NameOf, PodPolicy } from "./pod-policy.ts";
-import { bypassFindings, policyReport, type PolicyReport } from "./report.ts";
+import { policyReport, type PolicyReport } from "./report.ts";
 import type { PolicySource } from "./sources.ts";
 import { createSubjects, type Judged } from "./subjects.ts";
 import { createUnguarded } from "./unguarded.ts";
@@ -90,7 +91,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   const classes = createClasses(kept?.classes);
   const compiler = createCompiler();
   const membershipsOf = createMemberships();
-  const unguarded = createUnguarded({ guard: kernel.guard, log: deps.log });
+  const unguarded = createUnguarded({ guard: kernel.guard, log });
   /** The class by which the kernel judges each attachment. */
   const groups = new Map<string, number>();
   /** The pods of the last pass, by whose layers the kernel judges. */
@@ -100,6 +101,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   const view = createView(source, kept, keys);
   const clock = (): number => performance.now();
   const counting = createPolicyCounting({ table: kernel.policy, factsOf: compiler.factsOf, log, clock });
+  const bypass = createBypassLook(kernel, pool);
   const due = createDue();
 
   async function pass(): Promise<void> {
@@ -110,10 +112,8 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       const now = view();
       if (now === undefined) return void (await kernel.policy.prepare());
       const mark = source.known() ? groupsMark(source.objects().groups) : undefined;
-      const links = await passBy(now, look);
-      const isJudged = judgedLast.some(({ egress, ingress }) => [...egress, ...ingress].some(isOfGroups));
-      const groups = mark === undefined ? "as told" : isJudged ? { mark } : "in none";
-      deps.judging({ groups, bypass: bypassFindings(links)[0]?.says });
+      await passBy(now, look);
+      deps.judging({ groups: groupsTold(mark, judgedLast), bypass: await bypass(look.isAll) });
     } catch (error) {
       // It may have gone half the way: what had been open before is looked for when it has gone the whole of it.
       due.everything();
@@ -121,8 +121,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     }
   }
 
-  /** Gives the links that it saw. */
-  async function passBy({ objects, told }: View, look: Look): Promise<readonly Link[]> {
+  async function passBy({ objects, told }: View, look: Look): Promise<void> {
     nameReadBack(pool, (one) => keptOwner(one, kept) ?? deps.findOwner(one), log);
     glass.noteEdges(objects);
     const judged = subjects.of(pool.all(), objects);
@@ -160,7 +159,6 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     const wasDamaged = hasChanged && look.isDue;
     const isCutDue = due.takeCut();
     cutting.judgeBy(model, isCutDue || moved || wasDamaged || isNarrower(before, ruleset));
-    return links;
   }
 
   const turns = createTurns(pass);
@@ -227,7 +225,12 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   };
 }
 
-const isOfGroups = ({ kind }: Layer): boolean => kind === "groups";
+/** What the cluster is to hear of the groups by which pods are judged; `mark`: of what it has said of them. */
+function groupsTold(mark: string | undefined, judged: readonly Judged[]): Judging["groups"] {
+  if (mark === undefined) return "as told";
+  const isJudged = judged.some(({ egress, ingress }) => [...egress, ...ingress].some(({ kind }) => kind === "groups"));
+  return isJudged ? { mark } : "in none";
+}
 
 function keptOwner(attachment: Attachment, kept: KeptPolicy | undefined): Attachment["pod"] {
   const pod = kept?.pods.get(attachmentKey(attachment));
