@@ -176,6 +176,24 @@ inCluster(program.command("why [from] [to] [traffic]"))
     if (!well) process.exitCode = 1;
   });
 
+inCluster(program.command("groups [name]"))
+  .description(
+    "security groups: members, rules and how often they were used, where they are enforced, and what they denied; " +
+      "counted by the agents whose sockets are here",
+  )
+  .option(
+    "--socket <path>",
+    `an agent's read-only socket; may be given several times; else ${statusSocketDefault}`,
+    (path: string, before: string[]) => [...before, path],
+    [],
+  )
+  .action(async (name: string | undefined, options: ClusterOptions & { socket: string[] }) => {
+    const { showGroups } = await import("./cli/groups.ts");
+    const sockets = options.socket.length === 0 ? [statusSocketDefault] : options.socket;
+    const wanted = { output: options.output, sockets, ...(name === undefined ? {} : { name }) };
+    await withCluster(options, async (cluster) => print(await showGroups(cluster, wanted)));
+  });
+
 program
   .command("pods")
   .description("the attachments of this node: pod, addresses, host link")

@@ -120,7 +120,7 @@ const routes = new Map<string | undefined, Route>([
   ["/pods", ({ pool }) => json(pool.all().map(({ attachment, state }) => ({ ...attachment, state })))],
   ["/check", async ({ diagnose }) => json(await diagnose())],
   ["/flows", ({ flows }, query) => json(flows(flowsQuestion(query)) ?? { none: "this agent judges no pods" })],
-  ["/policy", async ({ policing }) => json((await policing.answer()) ?? null)],
+  ["/policy", policyAnswer],
   ["/metrics", metricsText],
   ["/healthz", () => ({ type: "text/plain", body: "ok\n" })],
   ["/readyz", readiness],
@@ -138,6 +138,11 @@ function flowsQuestion(query: URLSearchParams): FlowsQuestion {
   };
 }
 
+async function policyAnswer({ policing, nodeName }: StatusDeps): Promise<Answer> {
+  const answer = await policing.answer();
+  return json(answer === undefined ? null : { node: nodeName, ...answer });
+}
+
 /** Pods can be attached, and nothing that living ones need is broken. */
 function readiness({ loops }: StatusDeps): Answer {
   const broken = brokenLoops(loops());
@@ -152,7 +157,15 @@ async function metricsText(deps: StatusDeps): Promise<Answer> {
 }
 
 /** The gauges, as they are now. */
-function* readings({ pool, loops, gateDepth, kernelCalls, masquerade, caches }: StatusDeps): Generator<Reading> {
+function* readings({
+  pool,
+  loops,
+  gateDepth,
+  kernelCalls,
+  masquerade,
+  caches,
+  policy,
+}: StatusDeps): Generator<Reading> {
   for (const { family, total, live, cooling, withheld } of pool.usage()) {
     yield ["fairlead_leases", [String(family), "live"], live];
     yield ["fairlead_leases", [String(family), "cooling"], cooling];
@@ -174,6 +187,7 @@ function* readings({ pool, loops, gateDepth, kernelCalls, masquerade, caches }: 
       yield ["fairlead_masquerade_kept_ranges", [String(family)], length];
     }
   }
+  for (const { object, pods } of policy()?.breakGlass ?? []) yield ["fairlead_policy_break_glass", [object], pods];
   for (const { name, failures } of loops()) yield ["fairlead_loop_failures", [name], failures];
 }
 

@@ -107,6 +107,11 @@ export const metricTable = {
     'Controller: node blocks of each range: "given", "promised" to a node that has not got it yet, "service", "free".',
   ),
   fairlead_controller_leads: metric("gauge", [], "Controller: 1 while this replica leads."),
+  fairlead_policy_break_glass: metric(
+    "gauge",
+    ["object"],
+    "Pods of this node that policy denies nothing, by the Namespace or Node whose break-glass lasts. None where none does.",
+  ),
   fairlead_kernel_calls: metric("gauge", ["lane"], "Calls that wait for the kernel or are under way, by thread."),
 } as const satisfies Record<string, MetricKind>;
 

@@ -57,7 +57,7 @@ interface Question {
 export async function showWhy(open: () => Promise<OpenCluster>, options: WhyOptions): Promise<ClusterOutcome> {
   const asked = questionsOf(options);
   const { notes, services, keys, ...deciding } = await readAll(open, options);
-  const answers = createAnswers(deciding, keys);
+  const answers = createAnswers(deciding, { ...keys, nowMs: Date.now() });
   const answered = asked.map((question) => ({
     question,
     found: answersTo(question, answers, { services, namespace: options.namespace }),

@@ -9,6 +9,7 @@ import type {
   SecurityGroupPolicy,
   ServiceAccount,
 } from "./policy-objects.ts";
+import { breakGlassAnnotation } from "../policy/break-glass.ts";
 import { defaultKeys, type PolicyKeys } from "../policy/keys.ts";
 import { modeAnnotation } from "../policy/read-network-policy.ts";
 import { type ReadObjects, readObjects } from "../policy/read-objects.ts";
@@ -21,6 +22,9 @@ export interface PolicyCaches {
   bindings: Cache<SecurityGroupBinding>;
   groupPolicies: Cache<SecurityGroupPolicy>;
 }
+
+/** Annotations that decide. */
+const deciding = [modeAnnotation, breakGlassAnnotation] as const;
 
 type Watched = Namespace | NetworkPolicy | SecurityGroup;
 
@@ -39,7 +43,8 @@ export function createPolicyView(
     if (known !== undefined) return known;
     const { namespace = "", name, uid = "", generation, labels, annotations } = object.metadata;
     const said = "spec" in object ? `${generation ?? object.metadata.resourceVersion}` : JSON.stringify(labels ?? {});
-    const made = `${namespace}/${name} ${uid} ${said} ${annotations?.[modeAnnotation] ?? ""}`;
+    const noted = deciding.map((key) => annotations?.[key] ?? "").join(" ");
+    const made = `${namespace}/${name} ${uid} ${said} ${noted}`;
     marks.set(object, made);
     return made;
   };

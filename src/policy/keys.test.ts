@@ -87,7 +87,46 @@ test("what is wrong with a key is told by its path", () => {
     ["{ allowDns: yes please }", /policy\.allowDns: Invalid input: expected object/],
     ["{ allowDns: { podLabels: {} } }", /policy\.allowDns\.podLabels: needs at least one label/],
     ["{ allowDns: { addresses: [example] } }", /policy\.allowDns\.addresses\[0\]: /],
+    ["{ metadata: shut }", /policy\.metadata: Invalid option: expected one of "open"\|"closed"/],
     ["{ allowDNS: true }", /policy: Unrecognized key: "allowDNS"/],
   ] as const)
     assert.throws(() => keysOf(text), message);
+});
+
+test("metadata closed keeps the cloud's credentials from every pod, those that nothing else judges too; names and time stay", () => {
+  const lines = (word: string): string =>
+    `${word} bank/names > 169.254.169.254 tcp 80
+     ${word} bank/names@6 > fd00:ec2::254 tcp 80
+     ${word} bank/names@6 > fd20:ce::254 tcp 80
+     yes bank/names > 169.254.169.254 udp 53
+     yes bank/names > 169.254.169.254 udp 123
+     yes bank/names > 169.254.169.253 tcp 80
+     yes bank/names > 8.8.8.8 tcp 80
+     yes 192.168.0.1 > 169.254.169.254 tcp 80
+     no shop/web > 169.254.169.254 tcp 80`;
+  assertWorld(withKeys("{}"), lines("yes"));
+  assertWorld(withKeys("{ metadata: closed }"), lines("no"));
+});
+
+test("metadata has a judgement of its own, which says what decided and what would change it", () => {
+  const told = (keys: string, line: string): unknown[] => {
+    const world = policyWorld(withKeys(keys));
+    const [first] = world.judge.explain(world.packet(line)).judgements;
+    return [first?.kind, first?.outcome, first?.objects.join(), first?.says];
+  };
+  const line = "bank/names > 169.254.169.254 tcp 80";
+  assert.deepEqual(told("{ metadata: closed }", line), [
+    "metadata",
+    "denied",
+    "policy.metadata",
+    "policy.metadata of the agents is closed: pods do not get the credentials that 169.254.169.254 gives",
+  ]);
+  assert.deepEqual(told("{}", line), ["metadata", "not judged", "", "policy.metadata of the agents is open"]);
+  assert.deepEqual(told("{ metadata: closed }", line.replace("tcp 80", "udp 53")), [
+    "metadata",
+    "not judged",
+    "",
+    "policy.metadata of the agents closes tcp 80 alone",
+  ]);
+  assert.equal(told("{ metadata: closed }", "bank/names > 8.8.8.8 tcp 80")[0], "networkPolicy");
 });

@@ -26,7 +26,11 @@ const allowDns = z
   .default(null);
 
 /** `policy` of the agent's configuration. */
-export const policyKeys = z.strictObject({ groupsJudgeOwnNode: z.boolean().default(false), allowDns });
+export const policyKeys = z.strictObject({
+  groupsJudgeOwnNode: z.boolean().default(false),
+  allowDns,
+  metadata: z.enum(["open", "closed"]).default("open"),
+});
 
 /** `policy` of the controller's: it tells nodes who the resolvers are. */
 export const controllerPolicyKeys = z.strictObject({ allowDns });
@@ -36,7 +40,9 @@ export interface PolicyKeys {
   groupsJudgeOwnNode: boolean;
   /** Egress of groups lets pods ask these for names, whatever the groups say; null: as the groups say. */
   allowDns: Resolvers | null;
+  /** "closed": pods do not get the credentials that the cloud's metadata address gives. */
+  metadata: "open" | "closed";
 }
 
 /** What holds where nobody has written a key. */
-export const defaultKeys: PolicyKeys = { groupsJudgeOwnNode: false, allowDns: null };
+export const defaultKeys: PolicyKeys = { groupsJudgeOwnNode: false, allowDns: null, metadata: "open" };

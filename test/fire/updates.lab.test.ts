@@ -34,7 +34,7 @@ test("changes at 20 a second: allowed flows lose nothing, denied ones get nothin
   const lab = await makeFireLab(t, { nodes: 2 });
   const town = await buildTown(lab);
   await town.untilJudged();
-  const streams = [...databases.map((db) => ({ from: town.pod("always"), to: town.pod(db) }))];
+  const streams = databases.map((db) => ({ from: town.pod("always"), to: town.pod(db) }));
   let state = quietTown;
   const words: Word[] = [{ fromMs: 0, doneMs: monotonicMs(), passes: town.judgeOf(state) }];
   const traffic = await startTraffic(t, town.pods, streams);

@@ -51,7 +51,7 @@ interface End {
 
 /** As an agent makes it: of its own pods, all objects, and the memberships that it is told. */
 function kernelOfNode({ objects, pods, nodes, ...keys }: World, node: string): (pod: PolicyPod) => Ask {
-  const { groupsJudgeOwnNode } = keys;
+  const { groupsJudgeOwnNode, metadata } = keys;
   const { memberships } = clusterModel(objects, pods, nodes, keys);
   const local = pods.filter((pod) => pod.node === node);
   const { subjects } = localModel(readObjects(objects, keys), local, nodes, memberships, keys);
@@ -61,6 +61,7 @@ function kernelOfNode({ objects, pods, nodes, ...keys }: World, node: string): (
     subjects: subjects.map((subject) => ({ subject, classNumber: classOf(subject) })),
     links: new Set<string>(),
     groupsJudgeOwnNode,
+    metadata,
   };
   const compiler = createCompiler();
   compiler.compile({ ...input, memberships: new Map() }); // it remembers: nothing of this may be left

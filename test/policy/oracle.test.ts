@@ -42,7 +42,8 @@ const explaining: Judging = (world) => {
   };
 };
 
-const nameOf = ({ direction, kind }: Pick<Judged, "direction" | "kind">): Judgement => `${direction} ${kind}`;
+const nameOf = ({ direction, kind }: Pick<Judged, "direction" | "kind">): Judgement =>
+  kind === "metadata" ? "egress metadata" : `${direction} ${kind}`;
 
 test("the judge passes and denies what the documentation says", (context) => {
   const asked = compareWithNaive(judging, { seed, worlds, packetsMax });

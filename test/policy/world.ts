@@ -14,6 +14,12 @@ export interface World {
   groupsJudgeOwnNode: boolean;
   /** Whom pods may ask for names whatever their groups say. */
   allowDns: PolicyKeys["allowDns"];
+  /** Whether pods may have the cloud's credentials. */
+  metadata: PolicyKeys["metadata"];
+  /** When the packets are sent. */
+  nowMs: number;
+  /** What is annotated on nodes of break-glass, by their names. */
+  nodeBreakGlass: ReadonlyMap<string, string>;
 }
 
 /** "shop/p3": pods of a world have unique names within their namespace. */
@@ -39,7 +45,7 @@ export function packetText({ pods, nodes }: World, packet: Packet): string {
 }
 
 /** The world in the shape in which its objects are written. */
-export function worldText({ objects, pods, nodes, groupsJudgeOwnNode, allowDns }: World): string {
-  const shown = { pods, nodes: Object.fromEntries(nodes), groupsJudgeOwnNode, allowDns, ...objects };
+export function worldText({ objects, pods, nodes, ...keys }: World): string {
+  const shown = { pods, nodes: Object.fromEntries(nodes), ...keys, ...objects };
   return inspect(shown, { depth: 12, breakLength: 130, compact: 6, sorted: false });
 }

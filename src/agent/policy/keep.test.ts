@@ -13,6 +13,8 @@ import { type Pod, pods } from "../../kube/core-objects.ts";
 import { type NetworkPolicy, networkPolicies } from "../../kube/policy-objects.ts";
 import { defaultKeys } from "../../policy/keys.ts";
 import { readObjects, type ReadObjects } from "../../policy/read-objects.ts";
+import type { Judging } from "../cluster/judging.ts";
+import { createGlass } from "./glass.ts";
 import { keepPolicy, type Policy } from "./keep.ts";
 import type { PolicySource } from "./sources.ts";
 
@@ -88,6 +90,7 @@ async function stand(): Promise<Stand> {
     done: Promise.resolve(),
   };
   const narrowed: boolean[] = [];
+  const judging: Judging[] = [];
   const policy = keepPolicy({
     kernel: { ...kernel, policy: { ...kernel.policy, change } },
     pool,
@@ -97,10 +100,14 @@ async function stand(): Promise<Stand> {
     findOwner: () => undefined,
     kept: undefined,
     keys: defaultKeys,
+    glass: createGlass({ nodeName: "a", ofNode: () => undefined, now: () => 0 }),
+    nodeBreakGlass: () => undefined,
+    onBroken: () => {},
     log: silentLog(),
     metrics: createMetrics(),
     signal: new AbortController().signal,
     cutting: { expect: () => {}, judgeBy: (_, isNarrower) => narrowed.push(isNarrower) },
+    judging: (now) => judging.push(now),
   });
   const group = async (): Promise<number | undefined> =>
     (await machine.kernel.node.link(attachment.wire.hostIndex))?.group;

@@ -3,6 +3,9 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { test, type TestContext } from "node:test";
+import { uplink } from "../../../test/agent.ts";
+import type { ClusterAgent } from "../../../test/cluster-agent.ts";
+import { makeNetns } from "../../../test/netns.ts";
 import { addPod, inPod, servingAgent, type TestPod } from "../../../test/policy-node.ts";
 import { until } from "../../../test/until.ts";
 import type { Kube } from "../../kube/contract.ts";
@@ -65,4 +68,38 @@ void test("policy.allowDns: a pod whose groups let it send nothing asks the reso
   await until("the group judges", async () => (await answered(t, web, resolver, 80)).length === 0);
   assert.deepEqual(await answered(t, web, resolver, 53), all);
   assert.deepEqual(await answered(t, web, other, 53), []);
+});
+
+/** A machine at the other end of the node's uplink that has the metadata addresses. */
+function makeCloud(t: TestContext, { node }: ClusterAgent): TestPod {
+  const netns = makeNetns(t);
+  const addresses = ["169.254.169.254", "fd00:ec2::254"];
+  node.run("ip", "link", "set", "wire", "netns", netns.name);
+  netns.run("ip", "link", "set", "lo", "up");
+  netns.run("ip", "link", "set", "wire", "up");
+  for (const address of addresses) {
+    netns.run("ip", "address", "add", address, "dev", "wire", ...(address.includes(":") ? ["nodad"] : []));
+    node.run("ip", "route", "add", address, "dev", uplink.name);
+  }
+  for (const [family, block] of [
+    [4, "10.4.1.0/24"],
+    [6, "fd00:10:4:1::/64"],
+  ] as const) {
+    netns.run("ip", "route", "add", uplink.addresses[family], "dev", "wire");
+    netns.run("ip", "route", "add", block, "via", uplink.addresses[family], "dev", "wire");
+  }
+  return { name: "cloud", uid: "", netns, addresses };
+}
+
+void test("policy.metadata: closed keeps credentials from pods, also from those that nothing judges; its other ports stay, and the node has all", async (t) => {
+  const agent = await servingAgent(t, { policy: { metadata: "closed" } });
+  const cloud = makeCloud(t, agent);
+  for (const port of [53, 80]) await serve(t, cloud, port);
+  const web = await addPod(t, agent, "web", { app: "web" });
+  const noTcp = all.filter((one) => !one.startsWith("tcp"));
+  await until("the way there works", async () => (await answered(t, web, cloud, 53)).length === all.length);
+  assert.deepEqual(await answered(t, web, cloud, 80), noTcp);
+  assert.deepEqual(await answered(t, { ...web, netns: agent.node }, cloud, 80), all);
+  agent.node.run("nft", "delete", "table", "inet", "fairlead-policy");
+  await until("it is closed again", async () => (await answered(t, web, cloud, 80)).length === noTcp.length);
 });

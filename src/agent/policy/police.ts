@@ -9,11 +9,16 @@ import type { Kernel } from "../../kernel/contract.ts";
 import { createDenialEvents } from "../flows/denial-events.ts";
 import { createFlows, type FlowsAnswer, type FlowsQuestion } from "../flows/flows.ts";
 import type { CacheStatus, Kube } from "../../kube/contract.ts";
-import type { PolicyAnswer } from "./answer.ts";
+import type { Judging } from "../cluster/judging.ts";
+import type { PolicyAnswer } from "./counting.ts";
 import type { PolicyCounts } from "./counts.ts";
 import type { PolicyKeys } from "../../policy/keys.ts";
+import type { Node } from "../../kube/core-objects.ts";
+import { breakGlassAnnotation } from "../../policy/break-glass.ts";
+import type { NodeFault } from "../cluster/peers.ts";
 import { startEvents } from "../../kube/events.ts";
 import { prepareCutting, startCutting } from "./cut.ts";
+import { createGlass } from "./glass.ts";
 import { heardWithinMs } from "./heard.ts";
 import { keepPolicy, type Policy, startPolicy } from "./keep.ts";
 import { createPolicyFile, keptPolicyFile, readKeptPolicy } from "./kept.ts";
@@ -34,8 +39,23 @@ export interface PolicingDeps {
   silentMaxMs?: number | undefined;
   log: Log;
   metrics: Pick<Metrics, "repaired" | "flow">;
+  /** Hears by what the kernel judges. */
+  judging: (now: Judging) => void;
   signal: AbortSignal;
   onPass: (pass: LoopPass) => void;
+  /** Milliseconds since 1970. */
+  now: () => number;
+}
+
+/** What policy asks of the cluster, and tells it. */
+export interface PolicyCluster {
+  kube: Kube;
+  findPod: FindPod;
+  findOwner: FindOwner;
+  podsKnown: () => boolean;
+  /** This node's Node; undefined where nobody has told of it. */
+  ownNode: () => Node | undefined;
+  onBroken: (faults: readonly NodeFault[]) => void;
 }
 
 export interface Policing {
@@ -76,12 +96,7 @@ export async function withoutPolicing({ kernel }: Pick<PolicingDeps, "kernel">):
 /** Prepares all of it. Where the cluster has not told everything yet, what was kept of it counts. */
 export async function preparePolicing(
   deps: PolicingDeps,
-  {
-    kube,
-    findPod,
-    findOwner,
-    podsKnown,
-  }: { kube: Kube; findPod: FindPod; findOwner: FindOwner; podsKnown: () => boolean },
+  { kube, findPod, findOwner, podsKnown, ownNode, onBroken }: PolicyCluster,
 ): Promise<Policing> {
   const { kernel, pool, nodeName, keys, log, signal, onPass, silentMaxMs = heardWithinMs } = deps;
   const file = keptPolicyFile(deps.stateDirectory);
@@ -106,7 +121,13 @@ export async function preparePolicing(
     flows.judgeBy(model);
     cutting.judgeBy(model, isNarrower);
   };
-  const policy = keepPolicy({ ...deps, source, findPod, findOwner, kept, cutting: { ...cutting, judgeBy } });
+  const nodeBreakGlass = (): string | undefined => {
+    const told = ownNode();
+    return told === undefined ? kept?.nodeBreakGlass : told.metadata.annotations?.[breakGlassAnnotation];
+  };
+  const glass = createGlass({ nodeName, ofNode: nodeBreakGlass, now: deps.now });
+  const around = { source, findPod, findOwner, kept, glass, nodeBreakGlass, onBroken };
+  const policy = keepPolicy({ ...deps, ...around, cutting: { ...cutting, judgeBy } });
   const write = createPolicyFile(file, node);
   const writeDown = async (): Promise<void> => {
     const keepable = policy.keepable();

@@ -42,6 +42,7 @@ const parts = (more: Partial<ReportParts> = {}): ReportParts => ({
   ]),
   objects: { problems: [], alwaysEgress: [] },
   memberships: new Map(),
+  glass: { problems: () => [] },
   factsOf: () => ({ name: "i_1", leftOut: 0 }),
   ...more,
 });

@@ -5,7 +5,9 @@ import type { Compiler } from "../../policy/compile.ts";
 import type { Layer, Memberships, Peer, Rule } from "../../policy/model.ts";
 import type { ReadObjects } from "../../policy/read-objects.ts";
 import type { Problem } from "../../policy/problem.ts";
+import { breakGlassAnnotation } from "../../policy/break-glass.ts";
 import type { Finding } from "../finding.ts";
+import { type BrokenReport, brokenReports, type Glass } from "./glass.ts";
 import type { Judged } from "./subjects.ts";
 
 /** Classes, problems and layers in one report; the rest is counted. */
@@ -19,6 +21,8 @@ export interface PolicyReport {
   nameless: number;
   /** Layers for which the kernel has no room: their rules, or some of them, allow nothing. */
   cut: { layer: string; leftOut: number }[];
+  /** Where policy denies pods of this node nothing, and until when. */
+  breakGlass: BrokenReport[];
   /** What of the objects does not count, and why. */
   problems: Problem[];
   /** Entries of each list that are not told. */
@@ -39,6 +43,7 @@ export interface ReportParts {
   groups: ReadonlyMap<string, number>;
   objects: Pick<ReadObjects, "problems" | "alwaysEgress"> | undefined;
   memberships: Memberships;
+  glass: Pick<Glass, "problems">;
   factsOf: Compiler["factsOf"];
 }
 
@@ -50,9 +55,11 @@ export function policyReport({
   objects,
   memberships,
   factsOf,
+  glass,
 }: ReportParts): PolicyReport {
   const problems = [
     ...(objects?.problems ?? []),
+    ...glass.problems(),
     ...(objects?.alwaysEgress ?? []).flatMap((rule) => unheardOf(rule, memberships)),
     ...judged.flatMap((one) => one.problems),
   ];
@@ -65,13 +72,14 @@ export function policyReport({
     const { leftOut } = factsOf(layer);
     return leftOut === 0 ? [] : [{ layer: layer.id, leftOut }];
   });
-  const lists = { classes, cut, problems };
+  const lists = { classes, cut, problems, breakGlass: brokenReports(judged) };
   return {
     by,
     nameless,
     classes: lists.classes.slice(0, listedMax),
     cut: lists.cut.slice(0, listedMax),
     problems: lists.problems.slice(0, listedMax),
+    breakGlass: lists.breakGlass.slice(0, listedMax),
     more: Object.values(lists).reduce((sum, { length }) => sum + Math.max(0, length - listedMax), 0),
   };
 }
@@ -96,11 +104,17 @@ const layerReport = ({ direction, kind, objects, otherwise }: Layer): ClassRepor
 
 /** What an operator should know of it. */
 export function policyFindings(report: PolicyReport): Finding[] {
-  const { by, nameless, classes, cut, problems, more } = report;
+  const { by, nameless, classes, cut, problems, breakGlass, more } = report;
   const name = "policy";
   const findings: Finding[] = [
     ...(by === "cluster" ? [] : [notTold(by)]),
     ...(nameless === 0 ? [] : [notKnownAgain(nameless)]),
+    ...breakGlass.map(({ object, until, pods }): Finding => ({
+      name: "break-glass",
+      state: "bad",
+      says: `policy denies ${pods} pods nothing: break-glass of ${object} until ${until}`,
+      cure: `kubectl annotate ${object.toLowerCase()} ${breakGlassAnnotation}- ends it now`,
+    })),
     ...cut.map(({ layer, leftOut }): Finding => ({
       name,
       state: "bad",

@@ -110,7 +110,11 @@ export function createMembershipKeeper(deps: ControllerDeps): MembershipKeeper {
         const definition = followed.groups.get(group);
         return definition === undefined ? 0 : roster.members(definition.key).size;
       };
-      await writePolicyStatus(deps, objects, membersOf, signal);
+      const nodesOf = (group: string): Iterable<string> => {
+        const definition = followed.groups.get(group);
+        return definition === undefined ? [] : roster.nodes(definition.key);
+      };
+      await writePolicyStatus(deps, objects, { membersOf, nodesOf }, signal);
       statusMs = uptime();
       statusDue = false;
     },

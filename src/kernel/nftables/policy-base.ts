@@ -1,6 +1,9 @@
 // What the policy table holds whatever the policies are: where packets enter, how a link's class is looked up, and where they end.
 
+import { ipFamily } from "../../net/ip.ts";
+import { openClass } from "../../policy/compile-classes.ts";
 import { midstream, resets, unknownClass } from "../../policy/counters.ts";
+import { credentialsPort, metadataAddresses } from "../../policy/metadata.ts";
 import { classNumbers } from "../contract.ts";
 import { snapLenBytes } from "../flow-log-contract.ts";
 import type { Chain, FilledSet, NamedSet, Rule, Statement, VerdictMap } from "./ruleset.ts";
@@ -123,6 +126,32 @@ export const baseChains: readonly Chain[] = [
     ],
   },
 ];
+
+/** Counts what was closed of the metadata address. */
+export const metadataCounter = "metadata";
+
+/** Loaded where credentials of the metadata address are closed: to every pod, those that nothing else judges (the open class) too. */
+export const metadataChains: readonly Chain[] = [
+  {
+    name: "metadata",
+    hook: { on: "forward", priority: "filter" },
+    rules: [tracked, ...([4, 6] as const).map(closedCredentials)],
+  },
+];
+
+function closedCredentials(family: 4 | 6): Rule {
+  return [
+    { match: "iifgroup", from: openClass, to: classNumbers.last },
+    { match: "meta l4proto", is: "tcp" },
+    { match: "th dport", is: credentialsPort },
+    {
+      match: family === 4 ? "ip daddr" : "ip6 daddr",
+      oneOf: metadataAddresses.filter((address) => ipFamily(address) === family),
+    },
+    { count: metadataCounter },
+    { goto: deny },
+  ];
+}
 
 /** Loaded where a class judges what pods send to their node. Without neighbour discovery a pod would lose its gateway. */
 export const inputChains: readonly Chain[] = [

@@ -14,6 +14,8 @@ import {
   baseChains,
   classMap,
   inputChains,
+  metadataChains,
+  metadataCounter,
   policyComment,
   policyTableName,
   logShares,
@@ -67,6 +69,7 @@ function ids(first: number): SetIds {
 const fixedIds = ids(0);
 const imagesOf = (chains: readonly Chain[]): ChainImage[] => chains.map((chain) => chainImage(table, chain, fixedIds));
 const [baseImages, inputImages] = [imagesOf(baseChains), imagesOf(inputChains)];
+const metadataImages = imagesOf(metadataChains);
 
 /** The chains that are always there. */
 export const baseChainNames: readonly string[] = baseChains.map(({ name }) => name);
@@ -102,6 +105,7 @@ const classImagesMax = 3 * policyLimits.classes;
 export function policyImage(ruleset: PolicyRuleset): PolicyImage {
   const { classes, layers, memberSets, blockSets, links } = ruleset;
   mustBeSound(ruleset);
+  const isClosed = ruleset.metadata === "closed";
   const judging = [...layers.values()].map(layerImage);
   const maps = classMapsOf(classes);
   const sets = [
@@ -115,10 +119,11 @@ export function policyImage(ruleset: PolicyRuleset): PolicyImage {
   const chains = [
     ...baseImages,
     ...(maps.includes("toNode") ? inputImages : []),
+    ...(isClosed ? metadataImages : []),
     ...judging.flatMap((layer) => layer.chains),
     ...classChains(classes).map(classChainImage),
   ];
-  const counters = [...baseCounters, ...judging.map(({ counter }) => counter)];
+  const counters = countersOf(isClosed, judging);
   return {
     tag: hex(tableTag),
     table: tableMessage,
@@ -138,23 +143,28 @@ export function policyImage(ruleset: PolicyRuleset): PolicyImage {
 }
 
 /** The same as a table of text. */
-export function policyTable({ classes, layers, memberSets, blockSets, links }: PolicyRuleset): Table {
+export function policyTable({ classes, layers, memberSets, blockSets, links, metadata }: PolicyRuleset): Table {
   const judging = [...layers.values()].map(layerParts);
   const maps = classMapsOf(classes);
   return {
     name: table,
     comment: policyComment,
-    counters: [...baseCounters, ...judging.map(({ counter }) => counter)],
+    counters: countersOf(metadata === "closed", judging),
     sets: [selfSet(links), logShares, ...[...memberSets.values()].map(memberSet)],
     constants: [...blockSets.values()].map(blockSet),
     maps: [...maps.map((of) => classMapOf(of, classes)), ...judging.flatMap(({ map }) => map ?? [])],
     chains: [
       ...baseChains,
       ...(maps.includes("toNode") ? inputChains : []),
+      ...(metadata === "closed" ? metadataChains : []),
       ...judging.flatMap(({ chains }) => chains),
       ...classChains(classes),
     ],
   };
+}
+
+function countersOf(isClosed: boolean, judging: readonly { counter: string }[]): string[] {
+  return [...baseCounters, ...(isClosed ? [metadataCounter] : []), ...judging.map(({ counter }) => counter)];
 }
 
 function layerImage(layer: LayerChains): LayerImage {

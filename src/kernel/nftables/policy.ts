@@ -1,8 +1,6 @@
 // Policy in the kernel: keeps its table as the ruleset says.
 
 import { Fault, isFault } from "../../base/fault.ts";
-import { layerCounter } from "../../policy/counters.ts";
-import type { LookupCounts, PolicyRuleset } from "../../policy/ruleset.ts";
 import type { PolicyTable } from "../contract.ts";
 import { type ChannelOptions, createChannel } from "./channel.ts";
 import { deleteTable, newTable } from "./messages.ts";
@@ -10,9 +8,8 @@ import { policyTableName } from "./policy-base.ts";
 import { noPolicy, type PolicyImage, policyImage } from "./policy-image.ts";
 import { type SetChange, changeSteps, changedState, linkChange, memberChanges } from "./policy-members.ts";
 import { type PolicyState, type Step, doubted, policySteps, reload, stateOf } from "./policy-plan.ts";
-import { createCounts } from "./policy-counts.ts";
-import { createGoneLookups, readLookups } from "./policy-lookups.ts";
-import { readCounters, readPolicy } from "./policy-read.ts";
+import { createCounting } from "./policy-counting.ts";
+import { readPolicy } from "./policy-read.ts";
 import { readGeneration, readTable } from "./table-read.ts";
 import { changedMeanwhile, createTurns } from "./turns.ts";
 
@@ -25,10 +22,7 @@ export function createPolicyTable(options: ChannelOptions): PolicyTable {
   const takeTurn = createTurns(whose);
   /** What this object left; undefined where it does not know. `generation`: the one in which nothing else had changed. */
   let left: { state: PolicyState; generation: number | undefined } | undefined;
-  const counts = createCounts();
-  const gone = createGoneLookups();
-  /** Layers of the ruleset that is in the kernel, where this object put it there. */
-  let layers: PolicyRuleset["layers"] = new Map();
+  const counting = createCounting(channel);
   /** What was made last: chains that are as in it look at sets that are as in it. */
   let made: PolicyImage | undefined;
 
@@ -37,27 +31,12 @@ export function createPolicyTable(options: ChannelOptions): PolicyTable {
     left = undefined;
     let generation = first;
     for (const { what, messages, dropsCounters } of steps) {
-      if (dropsCounters !== undefined) await readBefore(dropsCounters);
+      if (dropsCounters !== undefined) await counting.beforeDrop(dropsCounters);
       await channel.commit(what, messages, generation);
-      if (dropsCounters !== undefined) counts.dropped(dropsCounters);
+      if (dropsCounters !== undefined) counting.afterDrop(dropsCounters);
       generation = generation === undefined ? undefined : following(generation);
     }
     return generation;
-  }
-
-  /** What is counted by what is about to go. */
-  async function readBefore(drops: readonly string[] | "all"): Promise<void> {
-    counts.say(await readCounters(channel));
-    const names = new Set(drops);
-    for (const layer of layers.values()) {
-      if (drops !== "all" && !names.has(layerCounter(layer))) continue;
-      try {
-        gone.add(layer.name, await readLookups(channel, layer));
-      } catch (error) {
-        // Somebody else has taken it away, with all that it had counted.
-        if (!isFault(error, "kernel-missing")) throw error;
-      }
-    }
   }
 
   /** Does `work` with what this object left; where that fails or is not known, with what is there. */
@@ -122,7 +101,7 @@ export function createPolicyTable(options: ChannelOptions): PolicyTable {
       const image = policyImage(ruleset);
       return takeTurn(async (isLastTry) => {
         const hasChanged = await (trust === undefined ? ensure(image, isLastTry) : ensureAsLeft(image));
-        layers = ruleset.layers;
+        counting.become(ruleset.layers);
         return hasChanged;
       });
     },
@@ -141,28 +120,18 @@ export function createPolicyTable(options: ChannelOptions): PolicyTable {
     withdraw: async (links) => {
       await takeTurn(() => change([linkChange("remove", links)]));
     },
-    counted: () =>
-      takeTurn(async () => {
-        counts.say(await readCounters(channel));
-        return counts.taken();
-      }),
-    lookups: (wanted) =>
-      takeTurn(async () => {
-        const read = new Map<string, LookupCounts>();
-        for (const layer of wanted) {
-          if (layers.has(layer.name)) read.set(layer.name, await readLookups(channel, layer));
-        }
-        return read;
-      }),
-    goneLookups: () => gone.taken(),
+    counted: () => takeTurn(counting.counted),
+    lookups: (wanted) => takeTurn(() => counting.lookups([...wanted])),
+    goneLookups: counting.goneLookups,
     prune: () =>
       takeTurn(async () => {
         left = undefined;
         if ((await readTable(channel, table)) === undefined) return;
-        counts.say(await readCounters(channel));
+        await counting.beforeDrop("all");
         // Made first, so that the deletion finds one.
         await channel.commit("remove the policy table", [newTable(table), deleteTable(table)]);
-        counts.dropped("all");
+        counting.afterDrop("all");
+        counting.become(new Map());
       }),
   };
 }
