@@ -116,6 +116,7 @@ export function policingOf(
       podsKnown: cluster.podsKnown,
       ownNode: cluster.ownNode,
       onBroken: cluster.tellBroken,
+      nodeOf: cluster.nodeOf,
     },
   );
 }

@@ -7,7 +7,9 @@ import type { Metrics } from "../../base/metrics.ts";
 import type { Pool } from "../../ipam/pool.ts";
 import type { Kernel } from "../../kernel/contract.ts";
 import { createDenialEvents } from "../flows/denial-events.ts";
+import { createNames } from "../flows/names.ts";
 import { createFlows, type FlowsAnswer, type FlowsQuestion } from "../flows/flows.ts";
+import type { Ip } from "../../net/ip.ts";
 import type { CacheStatus, Kube } from "../../kube/contract.ts";
 import type { Judging } from "../cluster/judging.ts";
 import type { PolicyAnswer } from "./counting.ts";
@@ -56,6 +58,8 @@ export interface PolicyCluster {
   /** This node's Node; undefined where nobody has told of it. */
   ownNode: () => Node | undefined;
   onBroken: (faults: readonly NodeFault[]) => void;
+  /** The other node whose block has the address. */
+  nodeOf: (address: Ip) => string | undefined;
 }
 
 export interface Policing {
@@ -96,7 +100,7 @@ export async function withoutPolicing({ kernel }: Pick<PolicingDeps, "kernel">):
 /** Prepares all of it. Where the cluster has not told everything yet, what was kept of it counts. */
 export async function preparePolicing(
   deps: PolicingDeps,
-  { kube, findPod, findOwner, podsKnown, ownNode, onBroken }: PolicyCluster,
+  { kube, findPod, findOwner, podsKnown, ownNode, onBroken, nodeOf }: PolicyCluster,
 ): Promise<Policing> {
   const { kernel, pool, nodeName, keys, log, signal, onPass, silentMaxMs = heardWithinMs } = deps;
   const file = keptPolicyFile(deps.stateDirectory);
@@ -108,14 +112,12 @@ export async function preparePolicing(
   const loops = new Map<"keeping" | "cutting" | "writing" | "flows", Loop>();
   const cutting = prepareCutting({ conntrack: kernel.conntrack, log }, () => loops.get("cutting")?.trigger());
   const teller = { component: "fairlead-agent", instance: nodeName, log, signal };
+  const clock = (): number => performance.now();
   const flows = createFlows({
     ...deps,
     definitions: () => (source.known() ? source.read().memberships : new Map()),
-    onDenied: createDenialEvents({
-      events: startEvents({ kube, ...teller }),
-      nodeName,
-      clock: () => performance.now(),
-    }),
+    nameOf: createNames({ kube, nodeOf, log, signal, clock }),
+    onDenied: createDenialEvents({ events: startEvents({ kube, ...teller }), nodeName, clock }),
   });
   const judgeBy: typeof cutting.judgeBy = (model, isNarrower) => {
     flows.judgeBy(model);
