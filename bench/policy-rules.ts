@@ -9,6 +9,8 @@ import type { Layer, Member, MembershipKey, Memberships, Rule } from "../src/pol
 /** Members are addresses from here, and those that a measurement adds. */
 const memberRange = { 4: network("10.64.0.0/10"), 6: network("fd00:64::/64") };
 const firstPort = 10_000;
+/** Every fifth rule of a layer is about one of so many networks, which are the layer's own. */
+const networksOfLayer = 50;
 
 /** The port of a rule in the middle of a layer of so many, which is what measured traffic goes to. */
 export const middlePort = (rules: number): number => firstPort + Math.floor(rules / 2);
@@ -44,7 +46,7 @@ export interface LayerWish {
 }
 
 /**
- * Each rule has a port of its own. Every fifth is about a network, every tenth about a range of ports, the rest about a membership;
+ * Each rule has a port of its own. Every fifth is about one of ten networks, every tenth about a range of ports, the rest about a membership;
  * that of `middlePort` about the first one.
  */
 export function makeLayer({ kind, direction, rules: count, variant = 0, memberships }: LayerWish): Layer {
@@ -53,7 +55,7 @@ export function makeLayer({ kind, direction, rules: count, variant = 0, membersh
     const port = firstPort + index;
     const isMiddle = port === middle;
     const isRange = !isMiddle && index % 10 === 1;
-    const block = network(`203.${variant % 256}.${index % 256}.0/24`);
+    const block = network(`203.${variant % 256}.${index % networksOfLayer}.0/24`);
     const members = present(memberships[isMiddle ? 0 : index % memberships.length], "a membership");
     return {
       from: `${kind} bench ${direction} rule ${index + 1}`,

@@ -81,7 +81,7 @@ async function stand(t: TestContext, { policy = objects, listening = true } = {}
         counted.set(`${outcome} ${fate}`, (counted.get(`${outcome} ${fate}`) ?? 0) + count),
     },
     definitions: () => world.model.definitions,
-    nameOf: async (address) => (address === elsewhere ? "bank/teller" : undefined),
+    otherPodAt: async (address) => (address === elsewhere ? "bank/teller" : undefined),
     onDenied: ({ namespace, name }, { objects }) => denied.push(`${namespace}/${name} by ${objects.join()}`),
   });
   flows.judgeBy(world.model);
@@ -239,7 +239,7 @@ void test("where the kernel refuses it says why, and tries again; when it ends n
     log: silentLog(),
     metrics: { flow: () => undefined },
     definitions: () => new Map(),
-    nameOf: async () => undefined,
+    otherPodAt: async () => undefined,
     onDenied: () => undefined,
   });
   const end = new AbortController();

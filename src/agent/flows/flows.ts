@@ -33,7 +33,7 @@ export interface FlowsDeps {
   /** What memberships stand for, as policy knows it now. */
   definitions: () => Definitions;
   /** The pod that has an address on another node: "shop/web". Never rejects. */
-  nameOf: (address: Ip) => Promise<string | undefined>;
+  otherPodAt: (address: Ip) => Promise<string | undefined>;
   /** A denied packet is told of a pod. */
   onDenied: (pod: DeniedPod, by: Explained) => void;
 }
@@ -76,7 +76,7 @@ export interface Flows {
 
 /** Prepares the flow log; nothing is heard before it is started. */
 export function createFlows(deps: FlowsDeps): Flows {
-  const { kernel, nodeName, log, metrics, definitions, nameOf, onDenied } = deps;
+  const { kernel, nodeName, log, metrics, definitions, otherPodAt, onDenied } = deps;
   const run = randomUUID();
   const ring = createRing();
   const clock = (): number => performance.now();
@@ -97,7 +97,7 @@ export function createFlows(deps: FlowsDeps): Flows {
 
   /** The record has it as soon as it is known. */
   async function addName(end: FlowRecord["source"]): Promise<void> {
-    const pod = await nameOf(end.address);
+    const pod = await otherPodAt(end.address);
     if (pod !== undefined) end.pod = pod;
   }
 

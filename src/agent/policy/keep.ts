@@ -30,7 +30,7 @@ import { type Glass, glassFaults } from "./glass.ts";
 import type { KeptPolicy } from "./kept.ts";
 import { carriedBy, moveLinks, placedOn } from "./links.ts";
 import { createMemberships, type OwnPods } from "./memberships.ts";
-import type { FindOwner, FindPod, PodPolicy } from "./pod-policy.ts";
+import type { FindOwner, FindPod, NameOf, PodPolicy } from "./pod-policy.ts";
 import { bypassFindings, policyReport, type PolicyReport } from "./report.ts";
 import type { PolicySource } from "./sources.ts";
 import { createSubjects, type Judged } from "./subjects.ts";
@@ -47,6 +47,8 @@ export interface PolicyDeps {
   source: PolicySource;
   findPod: FindPod;
   findOwner: FindOwner;
+  /** What a pod is called whose runtime did not name it; absent: such a one is not judged. */
+  nameOf?: NameOf | undefined;
   /** What an earlier agent has left. */
   kept: KeptPolicy | undefined;
   log: Log;
@@ -64,7 +66,7 @@ export interface PolicyDeps {
   onBroken: (faults: readonly NodeFault[]) => void;
 }
 
-export interface Policy extends PodPolicy, Pick<PolicyCounting, "counts" | "answer"> {
+export interface Policy extends PodPolicy, Pick<PolicyCounting, "readings" | "answer"> {
   /** One pass. */
   sync: () => Promise<void>;
   /** Something that policy follows from has changed: what the cluster says, or which pods are attached. */
@@ -82,8 +84,8 @@ export interface Policy extends PodPolicy, Pick<PolicyCounting, "counts" | "answ
 
 /** Keeps the policy of the attachments of a pool. Nothing is done before the first pass. */
 export function keepPolicy(deps: PolicyDeps): Policy {
-  const { kernel, pool, nodeName, source, findPod, kept, keys, metrics, cutting, glass, log } = deps;
-  const subjects = createSubjects({ nodeName, findPod, known: kept?.pods ?? new Map(), brokenNow: glass.brokenNow });
+  const { kernel, pool, nodeName, source, kept, keys, metrics, cutting, glass, log } = deps;
+  const subjects = createSubjects({ ...deps, known: kept?.pods ?? new Map(), brokenNow: glass.brokenNow });
   const classes = createClasses(kept?.classes);
   const compiler = createCompiler();
   const membershipsOf = createMemberships();
@@ -94,7 +96,8 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   let knownLast: Memberships = new Map();
   let held: PolicyRuleset | undefined;
   const view = createView(source, kept, keys);
-  const counting = createPolicyCounting({ table: kernel.policy, factsOf: compiler.factsOf, log });
+  const clock = (): number => performance.now();
+  const counting = createPolicyCounting({ table: kernel.policy, factsOf: compiler.factsOf, log, clock });
   const due = createDue();
 
   async function pass(): Promise<void> {
@@ -107,7 +110,8 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       const mark = source.known() ? groupsMark(source.objects().groups) : undefined;
       const links = await passBy(now, look);
       const isJudged = judgedLast.some(({ egress, ingress }) => [...egress, ...ingress].some(isOfGroups));
-      deps.judging({ groups: isJudged ? mark : undefined, bypass: bypassFindings(links)[0]?.says });
+      const groups = mark === undefined ? "as told" : isJudged ? { mark } : "in none";
+      deps.judging({ groups, bypass: bypassFindings(links)[0]?.says });
     } catch (error) {
       // It may have gone half the way: what had been open before is looked for when it has gone the whole of it.
       due.everything();
@@ -180,7 +184,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       const last = { judged: judgedLast, memberships: knownLast, groups };
       return policyReport({ by, nameless, ...last, objects: now?.objects, factsOf: compiler.factsOf, glass });
     },
-    counts: counting.counts,
+    readings: counting.readings,
     answer: counting.answer,
     keepable: () =>
       source.known()

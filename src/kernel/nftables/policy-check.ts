@@ -23,6 +23,7 @@ export function mustBeSound(ruleset: PolicyRuleset): void {
     for (const name of asked) assert(layers.has(name), `class ${group} is judged by ${name}, which is no layer`);
   }
   for (const name of [...memberSets.keys(), ...blockSets.keys()]) mustBeName(name, takenSets);
+  for (const name of blockSets.keys()) assert(!memberSets.has(name), `the set ${name} is of members or of networks`);
   for (const [name, layer] of layers) {
     mustBeName(name, takenChains);
     mustBeSoundLayer(layer, ruleset);

@@ -91,7 +91,9 @@ export type Comparison =
   /** Of these bits others are set than this one alone. */
   | { match: FieldName; among: readonly string[]; isNot: string }
   /** The text in the field begins so. */
-  | { match: FieldName; prefix: string };
+  | { match: FieldName; prefix: string }
+  /** The address in the field is one of this network. */
+  | { match: FieldName; within: Cidr };
 
 export type Effect =
   /** A number below `outOf`, anew for each packet, is below `below`. */

@@ -86,6 +86,7 @@ function statementText(statement: Statement): string {
   if ("from" in statement) return `${statement.match} ${statement.from}-${statement.to}`;
   if ("among" in statement) return `${statement.match} & (${statement.among.join(" | ")}) != ${statement.isNot}`;
   if ("prefix" in statement) return `${statement.match} "${statement.prefix}*"`;
+  if ("within" in statement) return `${statement.match} ${statement.within}`;
   return effectText(statement);
 }
 
