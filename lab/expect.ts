@@ -12,6 +12,7 @@ import type { Addresses, NodeLayout } from "./layout.ts";
 import { globalAddresses, links, neighbours, nftAddresses, routes } from "./look.ts";
 import { type Attempt, attempt, type Endpoint, type Wish } from "./probing.ts";
 import { readSandboxes } from "./runtime.ts";
+import { lookAtTold } from "./told.ts";
 import { lookAtFlows } from "./truth-table.ts";
 import { all } from "./waiting.ts";
 
@@ -58,6 +59,8 @@ export async function look(cluster: Cluster, expectation: Expectation): Promise<
       return quiet(await failingApply(cluster, expectation), "applied as by an administrator");
     case "flows":
       return lookAtFlows(cluster, expectation.as);
+    case "told denial":
+      return quiet(await toldDenial(cluster, expectation), "fairlead flows, as an operator on the node");
     case "held connection":
       return { ...(await heldConnection(cluster, expectation)), probes: 0 };
     case "nothing left":
@@ -299,6 +302,19 @@ async function failingApply({ kubernetes }: Cluster, { file, words }: FailingApp
     return message.includes(words) ? [] : [message];
   }
   return [`${file} was accepted`];
+}
+
+type ToldDenial = Extract<Expectation, { expect: "told denial" }>;
+
+function toldDenial(cluster: Cluster, { node, pair, object }: ToldDenial): Promise<string[]> {
+  const { netns, directory } = cluster.node(node).layout;
+  const namesOf = (name: string): string[] => {
+    const pod = cluster.pods.get(name);
+    const addresses = Object.values(cluster.endpoint(name).addresses);
+    return pod === undefined ? addresses : [`${pod.namespace}/${pod.name}`, ...addresses];
+  };
+  const told = { from: namesOf(pair.from), to: namesOf(pair.to), object };
+  return lookAtTold(told, { env: cluster.lab.env, netns, directory });
 }
 
 type HeldConnection = Extract<Expectation, { expect: "held connection" }>;

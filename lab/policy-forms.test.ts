@@ -51,6 +51,10 @@ void describe("forms", () => {
   const expectations: [string, Expectation][] = [
     ['apply x.yaml fails with "is invalid"', { expect: "failing apply", file: "x.yaml", words: "is invalid" }],
     ["every flow passes or not as fairlead why says", { expect: "flows", as: "why says" }],
+    [
+      'node-2 tells that a to b was denied by "NetworkPolicy shop/closed"',
+      { expect: "told denial", node: "node-2", pair, object: "NetworkPolicy shop/closed" },
+    ],
     ["the connection from a to b goes on", { expect: "held connection", pair, is: "going on" }],
     [
       "the connection from a to b is reset within 2s",

@@ -14,6 +14,7 @@ import { parseCidr } from "../net/cidr.ts";
 import { localMac } from "../net/mac.ts";
 import { poolWaitMs, reserve } from "./attach.ts";
 import { derivedNames } from "./plan.ts";
+import { openPolicy } from "./policy/pod-policy.ts";
 import { viewNode } from "./rebuild.ts";
 import { openGroup } from "./plan.ts";
 import { repairOps } from "./repair.ts";
@@ -50,6 +51,7 @@ test("a link has its class from the first moment on, and what was heard of meanw
     groupOf: () => 140,
     isUnguarded: () => false,
     linkRepaired: () => {},
+    untilKnown: async () => {},
   };
   const { machine, core, add } = await startFakeNode({ wrap: listening, policy });
   await add("c1");
@@ -72,6 +74,7 @@ test("where it is not known what judges a pod, ADD fails and leaves nothing", as
     groupOf: () => undefined,
     isUnguarded: () => false,
     linkRepaired: () => {},
+    untilKnown: async () => {},
   };
   const { machine, core, call, links } = await startFakeNode({ policy });
   machine.addNetns("c1");
@@ -142,7 +145,7 @@ function exhausted(t: TestContext, coolMs: number): { pool: Pool; ask: () => Pro
   const first = testAttachment({ containerId: "first" });
   pool.reserve(first);
   pool.release(first, { cool: true });
-  const deps = { pool, signal: stop.signal, onDoomed: () => pool.free(pool.cooled()) };
+  const deps = { pool, signal: stop.signal, policy: openPolicy, onDoomed: () => pool.free(pool.cooled()) };
   return { pool, ask: () => reserve(testAttachment({ containerId: "next" }), { addresses: [], ranges: [] }, deps) };
 }
 

@@ -35,7 +35,7 @@ export interface Compiler {
 }
 
 export interface LayerFacts {
-  /** Its name in the ruleset, for those who meet it in logs and counters. Layers that become the same have one name. */
+  /** Its name in the ruleset, for those who meet it in logs and counters: it tells of its objects and of what they say. */
   name: string;
   /** Ports, ranges and messages of its rules that allow nothing, since the layer is too large, or the ruleset: for people to be told. */
   leftOut: number;

@@ -6,7 +6,7 @@ import type { PolicyKeys } from "./keys.ts";
 import type { Direction, MembershipKey } from "./model.ts";
 
 /**
- * Layers and blocks are named after their content, so that equal content is equal names and an edit makes new ones beside the old; the
+ * Layers and blocks are named after their content, layers after their objects too, so that an edit makes new ones beside the old; the
  * sets of members are named after their membership, and change.
  */
 export interface PolicyRuleset {
@@ -40,6 +40,15 @@ export interface LayerChains {
   peerLists: readonly (readonly PeerTest[])[];
   /** In order; a rule allows where all that it says holds. */
   rest: readonly RestRule[];
+}
+
+/** Packets that the lookups of a layer have counted, in the order of its parts. */
+export interface LookupCounts {
+  /** Of packets that found the entry, whoever the peer was. */
+  ports: readonly number[];
+  /** Of packets that each test of each list, and each rule, allowed. */
+  peerLists: readonly (readonly number[])[];
+  rest: readonly number[];
 }
 
 export interface PortEntry {

@@ -8,16 +8,20 @@ import type { Pool } from "../../ipam/pool.ts";
 import type { Blocks } from "../../ipam/store.ts";
 import type { Cache, CacheStatus, Kube } from "../../kube/contract.ts";
 import { type Node, nodes, type Pod, pods } from "../../kube/core-objects.ts";
-import { nodeEndpoints, type NodeEndpoints, nodeNetworks } from "../../kube/objects.ts";
+import { type Endpoint, nodeEndpoints, nodeNetworks } from "../../kube/objects.ts";
 import type { Cidr } from "../../net/cidr.ts";
 import { breakGlassAnnotation } from "../../policy/break-glass.ts";
 import { sourceGuardAnnotation } from "../../policy/source-guard.ts";
 import type { Ways } from "../place.ts";
-import type { FindPod } from "../policy/pod-policy.ts";
-import { publishedEndpoints, wantedEndpoints } from "./endpoints.ts";
+import type { FindOwner, FindPod } from "../policy/pod-policy.ts";
+import { nameReadBack } from "../rebuild.ts";
+import { publishedEndpoints } from "./endpoints.ts";
 import { createAdmission, isPodOf, type SandboxPod } from "./identity.ts";
+import { createJudging, type Judging } from "./judging.ts";
 import { keepObject } from "./keep.ts";
 import { givenBlocks, wantedNetwork } from "./node-network.ts";
+import { ownerOf } from "./owner.ts";
+import { startPublishing, writing } from "./publish.ts";
 import { type NodeFault, peerRoutes, type PeersSeen } from "./peers.ts";
 
 export interface ClusterOptions {
@@ -47,6 +51,8 @@ export interface Cluster {
   admit: (pod: SandboxPod) => Promise<Pod | undefined>;
   /** The object of a sandbox's pod, as the API server has told of it last. */
   podOf: FindPod;
+  /** Whose an attachment is that was read back from its link. */
+  ownerOf: FindOwner;
   /** All pods of this node have been listed. */
   podsKnown: () => boolean;
   /** The API server has the pod on this node, or has not been heard yet. */
@@ -59,6 +65,8 @@ export interface Cluster {
   faults: () => readonly NodeFault[];
   /** Has the cluster hear what this node lacks for its blocks; undefined where it lacks nothing. */
   tell: (lacks: NodeFault | undefined) => void;
+  /** Has the cluster hear by what pods of this node are judged. */
+  judging: (now: Judging) => void;
   /** Has the cluster hear where policy denies nothing. */
   tellBroken: (faults: readonly NodeFault[]) => void;
   /** This agent's Node, as the API server told of it last. */
@@ -89,41 +97,14 @@ const policyFacts = (pod: Pod | undefined): unknown => [
 /** How often it is looked whether the API server has failed to answer: no event tells of that. */
 const lookMs = 100;
 
-const writing = { minMs: 50, retryMs: 500, retryMaxMs: 15_000, maxMs: 60_000 };
-
-interface Publishing extends Pick<ClusterOptions, "kube" | "nodeName" | "onPass"> {
-  node: () => Node | undefined;
-  ownEndpoints: Cache<NodeEndpoints>;
-  ownPods: Cache<Pod>;
-}
-
-/** Starts the loop that keeps the node's NodeEndpoints. */
-function startPublishing(
-  { kube, nodeName, node, ownEndpoints, ownPods, onPass }: Publishing,
-  pool: Pool,
-  signal: AbortSignal,
-): Loop {
-  const sync = async (): Promise<void> => {
-    const own = node();
-    if (own === undefined || !ownEndpoints.synced()) return;
-    await keepObject({
-      kube,
-      kind: nodeEndpoints,
-      name: nodeName,
-      seen: () => ownEndpoints.get({ name: nodeName }),
-      wanted: (held) => wantedEndpoints(held, own, publishedEndpoints(pool.all(), ownPods)),
-      signal,
-    });
-  };
-  return startLoop({ name: "endpoints", ...writing, sync, signal, onPass });
-}
-
 /** Starts to follow the cluster; nothing is awaited. */
 export function joinCluster(options: ClusterOptions): Cluster {
   const { kube, nodeName, agentVersion, log, signal, onPass } = options;
   let listener: (change: ClusterChange) => void = () => {};
   let peers: PeersSeen = { routes: [], faults: [] };
   let lacks: NodeFault | undefined;
+  let publishing: Loop | undefined;
+  const judged = createJudging(log, { onGroups: () => publishing?.trigger(), onBypass: () => reporting.trigger() });
   let broken: readonly NodeFault[] = [];
   /** What `peers` was made of; absent where a NodeNetwork has changed since. */
   let peersFor: string | undefined;
@@ -172,13 +153,18 @@ export function joinCluster(options: ClusterOptions): Cluster {
     return pod !== undefined && isPodOf(sandbox, pod) ? pod : undefined;
   };
 
+  const owner: FindOwner = (attachment) => {
+    const published = ownEndpoints.get({ name: nodeName });
+    return ownerOf(attachment, published?.nodeUid === nodeUid() ? published : undefined, ownPods.all());
+  };
+
   const reporting = startLoop({
     name: "node-network",
     ...writing,
     sync: async () => {
       const own = node();
       if (own === undefined || !networks.synced()) return;
-      const faults = [...(lacks === undefined ? [] : [lacks]), ...broken, ...peers.faults];
+      const faults = [lacks, judged.bypass(), ...broken, ...peers.faults].filter((fault) => fault !== undefined);
       await keepObject({
         kube,
         kind: nodeNetworks,
@@ -217,6 +203,7 @@ export function joinCluster(options: ClusterOptions): Cluster {
       lacks = fault;
       reporting.trigger();
     },
+    judging: judged.now,
     tellBroken: (faults) => {
       if (isDeepStrictEqual(faults, broken)) return;
       broken = faults;
@@ -225,24 +212,37 @@ export function joinCluster(options: ClusterOptions): Cluster {
     },
     ownNode: node,
     reporting,
-    firstWord: async (withinMs) => {
-      const endMs = performance.now() + withinMs;
-      const heard = (): boolean => self.synced() || self.status().failures > 0;
-      while (!heard() && performance.now() < endMs && !signal.aborted) {
-        await pause(lookMs, signal, (wake) => {
-          listener = wake;
-        });
-      }
-    },
+    firstWord: (withinMs) => untilHeard(self, withinMs, signal, (wake) => (listener = wake)),
     listen: (onChange) => {
       listener = onChange;
     },
     admit: createAdmission({ kube, cache: ownPods, nodeName, log, signal, clock: () => performance.now() }),
     podOf,
+    ownerOf: owner,
     podsKnown: () => ownPods.synced(),
     podLives: (sandbox) => !ownPods.synced() || podOf(sandbox) !== undefined,
-    publish: (pool, until) => startPublishing({ kube, nodeName, node, ownEndpoints, ownPods, onPass }, pool, until),
+    publish: (pool, until) => {
+      const endpoints = (): Endpoint[] => {
+        // Before what was published of them is written over.
+        nameReadBack(pool, owner, log);
+        return publishedEndpoints(pool.all(), ownPods);
+      };
+      publishing = startPublishing({ ...options, signal: until }, { node, seen: ownEndpoints, endpoints, judged });
+      return publishing;
+    },
     caches: () => [self, networks, ownPods, ownEndpoints].map((cache) => cache.status()),
     done: Promise.all([self.done, networks.done, ownPods.done, ownEndpoints.done, reporting.done]),
   };
+}
+
+/** Settles when the cache holds something or has failed, or the time is over. */
+async function untilHeard(
+  { synced, status }: Pick<Cache<Node>, "synced" | "status">,
+  withinMs: number,
+  signal: AbortSignal,
+  listen: (wake: () => void) => void,
+): Promise<void> {
+  const endMs = performance.now() + withinMs;
+  const heard = (): boolean => synced() || status().failures > 0;
+  while (!heard() && performance.now() < endMs && !signal.aborted) await pause(lookMs, signal, listen);
 }

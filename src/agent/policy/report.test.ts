@@ -34,6 +34,7 @@ const judged = (key: string, ingress: readonly Layer[]): Judged => {
 
 const parts = (more: Partial<ReportParts> = {}): ReportParts => ({
   by: "cluster",
+  nameless: 0,
   judged: [judged("db-0", [db]), judged("db-1", [db]), judged("web", [])],
   groups: new Map([
     ["db-0", 101],

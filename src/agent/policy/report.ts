@@ -17,6 +17,8 @@ export interface PolicyReport {
   /** Whose word judges: what the cluster says, what an earlier agent kept of it, or nobody's yet. */
   by: "cluster" | "kept" | "nobody";
   classes: ClassReport[];
+  /** Attachments that were read back from their links, and of which it is not known whose they are. */
+  nameless: number;
   /** Layers for which the kernel has no room: their rules, or some of them, allow nothing. */
   cut: { layer: string; leftOut: number }[];
   /** Where policy denies pods of this node nothing, and until when. */
@@ -35,6 +37,7 @@ export interface ClassReport {
 
 export interface ReportParts {
   by: PolicyReport["by"];
+  nameless: number;
   judged: readonly Judged[];
   /** By attachment. */
   groups: ReadonlyMap<string, number>;
@@ -44,7 +47,16 @@ export interface ReportParts {
   factsOf: Compiler["factsOf"];
 }
 
-export function policyReport({ by, judged, groups, objects, memberships, factsOf, glass }: ReportParts): PolicyReport {
+export function policyReport({
+  by,
+  nameless,
+  judged,
+  groups,
+  objects,
+  memberships,
+  factsOf,
+  glass,
+}: ReportParts): PolicyReport {
   const problems = [
     ...(objects?.problems ?? []),
     ...glass.problems(),
@@ -63,6 +75,7 @@ export function policyReport({ by, judged, groups, objects, memberships, factsOf
   const lists = { classes, cut, problems, breakGlass: brokenReports(judged) };
   return {
     by,
+    nameless,
     classes: lists.classes.slice(0, listedMax),
     cut: lists.cut.slice(0, listedMax),
     problems: lists.problems.slice(0, listedMax),
@@ -91,10 +104,11 @@ const layerReport = ({ direction, kind, objects, otherwise }: Layer): ClassRepor
 
 /** What an operator should know of it. */
 export function policyFindings(report: PolicyReport): Finding[] {
-  const { by, classes, cut, problems, breakGlass, more } = report;
+  const { by, nameless, classes, cut, problems, breakGlass, more } = report;
   const name = "policy";
   const findings: Finding[] = [
     ...(by === "cluster" ? [] : [notTold(by)]),
+    ...(nameless === 0 ? [] : [notKnownAgain(nameless)]),
     ...breakGlass.map(({ object, until, pods }): Finding => ({
       name: "break-glass",
       state: "bad",
@@ -135,6 +149,15 @@ export function bypassFindings(links: readonly Pick<Link, "name">[]): Finding[] 
       cure: `run kube-proxy with mode nftables or iptables; after kube-proxy --cleanup ${ipvsLink} is gone`,
     },
   ];
+}
+
+function notKnownAgain(pods: number): Finding {
+  return {
+    name: "policy",
+    state: "warn",
+    says: `${pods} pods were read back from their links after the state file was lost, and nobody has said yet which they are: those that were judged are closed, the others stay as they were`,
+    cure: "see that the API server answers; a pod that it does not have on this node has to be deleted",
+  };
 }
 
 function notTold(by: "kept" | "nobody"): Finding {

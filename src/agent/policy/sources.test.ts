@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { silentLog } from "../../base/log.ts";
 import type { Cache, CacheStatus, FollowOptions, Kind, Kube, KubeObject } from "../../kube/contract.ts";
 import { type NetworkPolicy, networkPolicies } from "../../kube/policy-objects.ts";
 import { defaultKeys } from "../../policy/keys.ts";
@@ -57,7 +58,15 @@ void test("nothing is known before every kind has been listed, and this node's p
   const { kube, listed } = follow();
   let podsKnown = false;
   const signal = new AbortController().signal;
-  const source = followPolicy({ keys: defaultKeys, kube, podsKnown: () => podsKnown, signal, onChange: () => {} });
+  const source = followPolicy({
+    keys: defaultKeys,
+    kube,
+    podsKnown: () => podsKnown,
+    silentMaxMs: 1000,
+    log: silentLog(),
+    signal,
+    onChange: () => {},
+  });
   for (const kind of kinds) {
     assert.equal(source.known(), false);
     assert.match(source.missing(), new RegExp(`${kind} not listed`));
@@ -78,6 +87,8 @@ void test("objects are read anew after a change, and not when they are asked for
     keys: defaultKeys,
     kube,
     podsKnown: () => true,
+    silentMaxMs: 1000,
+    log: silentLog(),
     signal,
     onChange: () => (changes += 1),
   });
