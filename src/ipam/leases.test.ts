@@ -210,3 +210,16 @@ test("what is withheld is not given, cooled or never leased, and who asks hears 
   book.withheld = new Set();
   assert.deepEqual(cooled(book, 1000), [one]);
 });
+
+test("what is withheld for who asks is given to who asks, and free again when it has cooled", () => {
+  const book = emptyBook([cidr("10.4.1.8/30")]);
+  const [one, two] = ["10.4.1.9" as Ip, "10.4.1.10" as Ip];
+  book.withheld = Object.assign(new Set([one]), { mayBeAsked: true });
+  assert.equal(chooseAddress(book, 4, 0), two, "nobody gets it by chance");
+  assert.deepEqual(chooseAddresses(book, { addresses: [one], ranges: [] }, 0), [one]);
+  lease(book, one);
+  assert.throws(() => chooseAddresses(book, { addresses: [one], ranges: [] }, 0), /is in use/);
+  unlease(book, one, 1000);
+  assert.throws(() => chooseAddresses(book, { addresses: [one], ranges: [] }, 500), /cools for 1 s more/);
+  assert.deepEqual(cooled(book, 1000), [one]);
+});

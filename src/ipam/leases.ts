@@ -23,6 +23,8 @@ export interface Withheld {
   has(address: Ip): boolean;
   /** No more than these; it bounds a search. */
   readonly size: number;
+  /** Whoever asks for one of them by name gets it: it is listed for that pod. */
+  readonly mayBeAsked?: boolean;
 }
 
 export interface FamilyUsage {
@@ -104,7 +106,8 @@ const rangeName = ({ first, last, asked }: Wanted["ranges"][number]): string => 
 
 function certain(book: LeaseBook, address: Ip, wanted: Wanted, nowMs: number): Ip {
   if (!book.blocks.some((block) => isUsable(block, address))) throw foreign(book, named(address, wanted));
-  if (isFree(book, address)) return address;
+  const isNobodys = !book.leased.has(address) && !book.cooling.has(address);
+  if (isFree(book, address) || (isNobodys && book.withheld.mayBeAsked === true)) return address;
   const coolsUntilMs = book.cooling.get(address) ?? 0;
   const isWithheld = isOnlyWithheld(book, address, nowMs);
   const nextFreeMs = book.leased.has(address) || isWithheld ? undefined : Math.max(0, coolsUntilMs - nowMs);
@@ -184,7 +187,8 @@ export function unlease(book: LeaseBook, address: Ip, untilMs?: number): void {
 /** Addresses whose cooling has ended, and which are not withheld. */
 export function cooled(book: LeaseBook, nowMs: number): Ip[] {
   const ended = [...book.cooling].filter(([, untilMs]) => untilMs <= nowMs);
-  return ended.flatMap(([address]) => (book.withheld.has(address) ? [] : [address]));
+  const { withheld } = book;
+  return ended.flatMap(([address]) => (withheld.has(address) && withheld.mayBeAsked !== true ? [] : [address]));
 }
 
 /** How far the blocks of each family are used. */

@@ -304,10 +304,16 @@ export type KernelChange =
   | { what: "rule"; family: 4 | 6; priority: number; removed: boolean }
   /** Learned ones too, each time that their state changes. */
   | { what: "neighbour"; link: number; address: Ip; removed: boolean }
-  /** Somebody changed nftables: `by` is the name of the thread, `nftablesThread` where it was this program. */
-  | { what: "nftables"; by: string }
+  /**
+   * Somebody changed nftables: `by` is the name of the thread, `nftablesThread` where it was this program. `tables`: those of ours that
+   * another program touched, among `ownTables`; absent where it was this program.
+   */
+  | { what: "nftables"; by: string; tables?: readonly string[] }
   /** Changes were lost: look at everything. */
   | { what: "lost" };
+
+/** Our tables, all of family inet, by what keeps them. */
+export const ownTables = { guard: "fairlead", policy: "fairlead-policy", masquerade: "fairlead-masq" } as const;
 
 /** The thread that makes our own changes of nftables. */
 export const nftablesThread = "fl-nft";

@@ -154,7 +154,7 @@ export function createFakeKernel(): FakeKernel {
     logPacket: flows.log,
     addForwardChain: (chain) => {
       forwardChains.push(chain);
-      watch.nftables("nft");
+      watch.nftables("nft", []);
     },
     loseChanges: watch.lose,
   };

@@ -30,7 +30,7 @@ import { type Glass, glassFaults } from "./glass.ts";
 import type { KeptPolicy } from "./kept.ts";
 import { carriedBy, moveLinks, placedOn } from "./links.ts";
 import { createMemberships, type OwnPods } from "./memberships.ts";
-import type { FindOwner, FindPod, PodPolicy } from "./pod-policy.ts";
+import type { FindOwner, FindPod, NameOf, PodPolicy } from "./pod-policy.ts";
 import { bypassFindings, policyReport, type PolicyReport } from "./report.ts";
 import type { PolicySource } from "./sources.ts";
 import { createSubjects, type Judged } from "./subjects.ts";
@@ -48,6 +48,8 @@ export interface PolicyDeps {
   source: PolicySource;
   findPod: FindPod;
   findOwner: FindOwner;
+  /** What a pod is called whose runtime did not name it; absent: such a one is not judged. */
+  nameOf?: NameOf | undefined;
   /** What an earlier agent has left. */
   kept: KeptPolicy | undefined;
   log: Log;
@@ -84,7 +86,13 @@ export interface Policy extends PodPolicy, Pick<PolicyCounting, "readings" | "an
 /** Keeps the policy of the attachments of a pool. Nothing is done before the first pass. */
 export function keepPolicy(deps: PolicyDeps): Policy {
   const { kernel, pool, nodeName, source, findPod, kept, keys, metrics, cutting, glass, log } = deps;
-  const subjects = createSubjects({ nodeName, findPod, known: kept?.pods ?? new Map(), brokenNow: glass.brokenNow });
+  const subjects = createSubjects({
+    nodeName,
+    findPod,
+    nameOf: deps.nameOf,
+    known: kept?.pods ?? new Map(),
+    brokenNow: glass.brokenNow,
+  });
   const classes = createClasses(kept?.classes);
   const compiler = createCompiler();
   const membershipsOf = createMemberships();

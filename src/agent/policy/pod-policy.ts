@@ -35,5 +35,8 @@ export const openPolicy: PodPolicy = {
 /** Whose an attachment is that was read back from its link; undefined where that is not known. */
 export type FindOwner = (attachment: Attachment) => Attachment["pod"];
 
+/** What a sandbox is called that has no name. */
+export type NameOf = (attachment: AttachmentId) => NonNullable<Attachment["pod"]>;
+
 /** The API server's object of a sandbox's pod, where it is known. */
 export type FindPod = (pod: NonNullable<Attachment["pod"]>) => Pod | undefined;
