@@ -148,7 +148,7 @@ void test("the cluster hears by what the node judges once the kernel does, and w
   await assert.rejects(policy.sync(), /not now/);
   assert.equal(judging.length, 0);
   await policy.sync();
-  assert.deepEqual(judging.at(-1), { groups: undefined, bypass: undefined }, "no group judges its pods");
+  assert.deepEqual(judging.at(-1), { groups: "in none", bypass: undefined }, "no group judges its pods");
   node.machine.kernel.addDevice(node.machine.kernel.node, { name: "kube-ipvs0", mac: hostMac, mtu: 1500 });
   await policy.sync();
   assert.match(judging.at(-1)?.bypass ?? "", /kube-proxy runs in IPVS mode/);

@@ -85,14 +85,8 @@ export interface Policy extends PodPolicy, Pick<PolicyCounting, "readings" | "an
 
 /** Keeps the policy of the attachments of a pool. Nothing is done before the first pass. */
 export function keepPolicy(deps: PolicyDeps): Policy {
-  const { kernel, pool, nodeName, source, findPod, kept, keys, metrics, cutting, glass, log } = deps;
-  const subjects = createSubjects({
-    nodeName,
-    findPod,
-    nameOf: deps.nameOf,
-    known: kept?.pods ?? new Map(),
-    brokenNow: glass.brokenNow,
-  });
+  const { kernel, pool, nodeName, source, kept, keys, metrics, cutting, glass, log } = deps;
+  const subjects = createSubjects({ ...deps, known: kept?.pods ?? new Map(), brokenNow: glass.brokenNow });
   const classes = createClasses(kept?.classes);
   const compiler = createCompiler();
   const membershipsOf = createMemberships();
@@ -118,7 +112,8 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       const mark = source.known() ? groupsMark(source.objects().groups) : undefined;
       const links = await passBy(now, look);
       const isJudged = judgedLast.some(({ egress, ingress }) => [...egress, ...ingress].some(isOfGroups));
-      deps.judging({ groups: isJudged ? mark : undefined, bypass: bypassFindings(links)[0]?.says });
+      const groups = mark === undefined ? "as told" : isJudged ? { mark } : "in none";
+      deps.judging({ groups, bypass: bypassFindings(links)[0]?.says });
     } catch (error) {
       // It may have gone half the way: what had been open before is looked for when it has gone the whole of it.
       due.everything();

@@ -1,5 +1,6 @@
 // What ADD, repair and CHECK have to know of policy: the link group of an attachment, which is its class.
 
+import type { CniRequest } from "../../cni/types.ts";
 import type { Attachment, AttachmentId, Wired } from "../../ipam/store.ts";
 import type { Pod } from "../../kube/core-objects.ts";
 import { openGroup } from "../plan.ts";
@@ -40,3 +41,6 @@ export type NameOf = (attachment: AttachmentId) => NonNullable<Attachment["pod"]
 
 /** The API server's object of a sandbox's pod, where it is known. */
 export type FindPod = (pod: NonNullable<Attachment["pod"]>) => Pod | undefined;
+
+/** The Pod of a sandbox that is added, where files say what pods are. @throws Fault "unsupported-value" for labels that are none */
+export type AdmitByFiles = (request: CniRequest) => Promise<Pod | undefined>;

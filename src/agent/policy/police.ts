@@ -4,11 +4,9 @@ import { describe } from "../../base/fault.ts";
 import type { Log } from "../../base/log.ts";
 import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import type { Metrics, Reading } from "../../base/metrics.ts";
-import type { CniRequest } from "../../cni/types.ts";
 import type { Pool } from "../../ipam/pool.ts";
 import type { Kernel } from "../../kernel/contract.ts";
 import type { CacheStatus } from "../../kube/contract.ts";
-import type { Pod } from "../../kube/core-objects.ts";
 import type { PolicyKeys } from "../../policy/keys.ts";
 import { createFlows, type FlowsAnswer, type FlowsQuestion } from "../flows/flows.ts";
 import type { PolicyAnswer } from "./counting.ts";
@@ -16,7 +14,7 @@ import { prepareCutting, startCutting } from "./cut.ts";
 import { createGlass } from "./glass.ts";
 import { keepPolicy, type Policy, startPolicy } from "./keep.ts";
 import { createPolicyFile, keptPolicyFile, readKeptPolicy } from "./kept.ts";
-import { openPolicy, type PodPolicy } from "./pod-policy.ts";
+import { type AdmitByFiles, openPolicy, type PodPolicy } from "./pod-policy.ts";
 import type { PolicyReport } from "./report.ts";
 import { createWithheld } from "./withheld.ts";
 import type { FollowWord } from "./word.ts";
@@ -41,8 +39,7 @@ export interface Policing {
   policy: PodPolicy;
   /** Starts to keep the kernel by it; to be called once, when it is known which pods are attached. */
   begin: () => Loop[];
-  /** The Pod of a sandbox that is added, where files say what pods are. @throws Fault "unsupported-value" for labels that are none */
-  admit?: (request: CniRequest) => Promise<Pod | undefined>;
+  admit?: AdmitByFiles;
   /** What the API server says of a pod of this node has changed. */
   podsChanged: () => void;
   caches: () => CacheStatus[];

@@ -5,8 +5,7 @@ import type { Judging } from "../cluster/judging.ts";
 import type { NodeFault } from "../cluster/peers.ts";
 import type { FlowsDeps } from "../flows/flows.ts";
 import type { KeptPolicy } from "./kept.ts";
-import type { FindOwner, FindPod, NameOf } from "./pod-policy.ts";
-import type { Policing } from "./police.ts";
+import type { AdmitByFiles, FindOwner, FindPod, NameOf } from "./pod-policy.ts";
 import type { PolicySource } from "./sources.ts";
 
 export interface PolicyWord {
@@ -15,8 +14,7 @@ export interface PolicyWord {
   findOwner: FindOwner;
   /** Names a sandbox whose caller names no pod; absent where such sandboxes are not judged. */
   nameOf?: NameOf;
-  /** The Pod of a sandbox that is added, where files say what pods are. */
-  admit?: Policing["admit"];
+  admit?: AdmitByFiles;
   /** What is annotated on the Node of break-glass, or was when anybody last knew; undefined where nothing is. */
   nodeBreakGlass: () => string | undefined;
   /** Hears by what the kernel judges, once it does. */
