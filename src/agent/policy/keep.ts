@@ -189,16 +189,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     },
     readings: counting.readings,
     answer: counting.answer,
-    keepable: () =>
-      source.known()
-        ? {
-            objects: source.objects(),
-            memberships: source.memberships(),
-            pods: subjects.pods(),
-            classes: classes.kept(),
-            nodeBreakGlass: deps.nodeBreakGlass(),
-          }
-        : undefined,
+    keepable: () => (source.known() ? keptNow(deps, { pods: subjects.pods(), classes: classes.kept() }) : undefined),
     untilKnown: async () => void (await viewWithin(view, source, deps.signal)),
     groupOf: (id) => groups.get(attachmentKey(id)),
     isUnguarded: unguarded.isUnguarded,
@@ -223,6 +214,19 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       if (due.isStale()) await turns.next();
       return groups.get(attachmentKey(attachment));
     },
+  };
+}
+
+/** What the word is now, with what was made of it. */
+function keptNow(
+  { source, nodeBreakGlass }: Pick<PolicyDeps, "source" | "nodeBreakGlass">,
+  made: Pick<KeptPolicy, "pods" | "classes">,
+): KeptPolicy {
+  return {
+    objects: source.objects(),
+    memberships: source.memberships(),
+    ...made,
+    nodeBreakGlass: nodeBreakGlass(),
   };
 }
 
