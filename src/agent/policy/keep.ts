@@ -187,16 +187,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     },
     readings: counting.readings,
     answer: counting.answer,
-    keepable: () =>
-      source.known()
-        ? {
-            objects: source.objects(),
-            memberships: source.memberships(),
-            pods: subjects.pods(),
-            classes: classes.kept(),
-            nodeBreakGlass: deps.nodeBreakGlass(),
-          }
-        : undefined,
+    keepable: () => (source.known() ? keptNow(deps, { pods: subjects.pods(), classes: classes.kept() }) : undefined),
     untilKnown: async () => void (await viewWithin(view, source, deps.signal)),
     groupOf: (id) => groups.get(attachmentKey(id)),
     isUnguarded: unguarded.isUnguarded,
@@ -230,6 +221,19 @@ function groupsTold(mark: string | undefined, judged: readonly Judged[]): Judgin
   if (mark === undefined) return "as told";
   const isJudged = judged.some(({ egress, ingress }) => [...egress, ...ingress].some(({ kind }) => kind === "groups"));
   return isJudged ? { mark } : "in none";
+}
+
+/** What the word is now, with what was made of it. */
+function keptNow(
+  { source, nodeBreakGlass }: Pick<PolicyDeps, "source" | "nodeBreakGlass">,
+  made: Pick<KeptPolicy, "pods" | "classes">,
+): KeptPolicy {
+  return {
+    objects: source.objects(),
+    memberships: source.memberships(),
+    ...made,
+    nodeBreakGlass: nodeBreakGlass(),
+  };
 }
 
 function keptOwner(attachment: Attachment, kept: KeptPolicy | undefined): Attachment["pod"] {
