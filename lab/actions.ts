@@ -71,10 +71,14 @@ export type Expectation =
   /** The server refuses an object of the file. */
   | { expect: "failing apply"; file: string; words: string }
   /** Between all pods, nodes and the machine outside: as `fairlead why` says now, or as it said when it was last asked. */
+  /** Its status says so. */
+  | { expect: "enforced group"; group: string; members: number; nodes: number }
   | { expect: "flows"; as: "why says" | "before" }
   | { expect: "held connection"; pair: NamedPair; is: "going on" }
   /** Its caller is told, within so long after the last step that changed something. */
   | { expect: "held connection"; pair: NamedPair; is: "reset"; withinMs: number }
+  /** The agent of that node tells of the flow as denied, and by which object. */
+  | { expect: "told denial"; node: string; pair: NamedPair; object: string }
   /** Nothing of any pod that ever ran there. */
   | { expect: "nothing left"; node: string };
 

@@ -117,10 +117,15 @@ export function createNames(): Names {
         return;
       case "known pods":
       case "failing apply":
+      case "enforced group":
         return needKubernetes();
       case "flows":
         needKubernetes();
         return policy.seeTable(expectation.as);
+      case "told denial":
+        needKubernetes();
+        need(expectation.node, ["node"]);
+        return namedIn(expectation.pair).forEach((name) => need(name, places));
       case "held connection":
         return policy.needHeld(expectation.pair);
       case "other addresses":

@@ -50,7 +50,15 @@ void describe("forms", () => {
   const pair = { from: "a", to: "b" };
   const expectations: [string, Expectation][] = [
     ['apply x.yaml fails with "is invalid"', { expect: "failing apply", file: "x.yaml", words: "is invalid" }],
+    [
+      "group web has 1 member and is enforced on 2 nodes",
+      { expect: "enforced group", group: "web", members: 1, nodes: 2 },
+    ],
     ["every flow passes or not as fairlead why says", { expect: "flows", as: "why says" }],
+    [
+      'node-2 tells that a to b was denied by "NetworkPolicy shop/closed"',
+      { expect: "told denial", node: "node-2", pair, object: "NetworkPolicy shop/closed" },
+    ],
     ["the connection from a to b goes on", { expect: "held connection", pair, is: "going on" }],
     [
       "the connection from a to b is reset within 2s",

@@ -54,6 +54,15 @@ export const policyForms: readonly Form[] = [
     words: `apply ${file} fails with "(?<words>[^"]+)"`,
     read: ({ file: name = "", words = "" }) => ({ expect: "failing apply", file: name, words }),
   }),
+  expectation("group NAME has N members and is enforced on N nodes", {
+    words: "group (?<group>NAME) has (?<members>\\d{1,4}) members? and is enforced on (?<nodes>\\d{1,3}) nodes?",
+    read: ({ group = "", members, nodes }) => ({
+      expect: "enforced group",
+      group,
+      members: Number(members),
+      nodes: Number(nodes),
+    }),
+  }),
   expectation("every flow passes or not as fairlead why says", {
     words: "every flow passes or not as fairlead why says",
     read: () => ({ expect: "flows", as: "why says" }),
@@ -61,6 +70,15 @@ export const policyForms: readonly Form[] = [
   expectation("every flow passes or not as before", {
     words: "every flow passes or not as before",
     read: () => ({ expect: "flows", as: "before" }),
+  }),
+  expectation('NODE tells that A to B was denied by "OBJECT"', {
+    words: '(?<node>NAME) tells that (?<from>NAME) to (?<to>NAME) was denied by "(?<object>[^"]+)"',
+    read: ({ node = "", from = "", to = "", object = "" }) => ({
+      expect: "told denial",
+      node,
+      pair: { from, to },
+      object,
+    }),
   }),
   expectation("the connection from A to B goes on", {
     words: `${connection} goes on`,

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { policyLimits } from "../src/kernel/contract.ts";
+import { baseCounters } from "../src/policy/counters.ts";
 import type { PolicyRuleset } from "../src/policy/ruleset.ts";
 import { type MakeKernel, faultOf } from "./kernel-stage.ts";
 import { blocks, emptyRuleset, fullRuleset, layer, member, members, ruleset, tcp } from "./policy-rulesets.ts";
@@ -164,6 +165,36 @@ export function testPolicyTable(make: MakeKernel): void {
       assert.equal(await kernel.policy.ensure(start), true, damage);
       assert.equal(await kernel.policy.ensure(start), false, damage);
     }
+  });
+
+  void test("every counter says what it has counted, and none does where there is no table", async (t) => {
+    const { policy } = (await make(t)).kernel;
+    assert.deepEqual(await policy.counted(), new Map());
+    await policy.ensure(start);
+    const names = [...baseCounters, "one.deny", "two.deny", "in.deny"];
+    const counted = await policy.counted();
+    assert.deepEqual([...counted.keys()].toSorted(), names.toSorted());
+    assert.ok([...counted.values()].every((packets) => packets === 0));
+    await policy.ensure(emptyRuleset);
+    await policy.counted(); // of those that went, too
+    assert.deepEqual([...(await policy.counted()).keys()].toSorted(), [...baseCounters].toSorted());
+  });
+
+  void test("lookups of layers count, and are told once more when their layer goes", async (t) => {
+    const { policy } = (await make(t)).kernel;
+    await policy.ensure(start);
+    const zero = {
+      one: { ports: [0], peerLists: [[0]], rest: [] },
+      two: { ports: [], peerLists: [], rest: [0] },
+      in: { ports: [], peerLists: [], rest: [0] },
+    };
+    const told = async (): Promise<unknown> => Object.fromEntries(await policy.lookups([...parts.layers, another]));
+    assert.deepEqual(await told(), zero);
+    assert.deepEqual(policy.goneLookups(), new Map());
+    await policy.ensure(ruleset({ classes: { 101: { egress: ["another"] } }, layers: [another] }));
+    assert.deepEqual(await told(), { another: { ports: [], peerLists: [], rest: [0] } });
+    assert.deepEqual(Object.fromEntries(policy.goneLookups()), zero);
+    assert.deepEqual(policy.goneLookups(), new Map());
   });
 
   void test("policy, guard and masquerade are tables of their own", async (t) => {

@@ -88,6 +88,9 @@ export const ownKinds: readonly OwnKind[] = [
     columns: [
       { name: "Mode", type: "string", jsonPath: ".spec.mode" },
       { name: "Members", type: "integer", jsonPath: ".status.members" },
+      { name: "Enforcing", type: "integer", jsonPath: ".status.nodesEnforcing" },
+      { name: "Nodes", type: "integer", jsonPath: ".status.nodesTotal" },
+      { name: "Enforced", type: "string", jsonPath: '.status.conditions[?(@.type=="Enforced")].reason', priority: 1 },
       age,
     ],
   },
@@ -98,6 +101,7 @@ export const ownKinds: readonly OwnKind[] = [
     description: "Makes pods of its namespace members of SecurityGroups.",
     columns: [
       { name: "Groups", type: "string", jsonPath: ".spec.groups" },
+      { name: "Pods", type: "integer", jsonPath: ".status.pods" },
       { name: "Accepted", type: "string", jsonPath: '.status.conditions[?(@.type=="Accepted")].status' },
       { name: "Reason", type: "string", jsonPath: '.status.conditions[?(@.type=="Accepted")].reason', priority: 1 },
       age,

@@ -50,7 +50,7 @@ const table = `table inet fairlead-policy {
 
 	chain refuse {
 		counter name "midstream"
-		meta l4proto tcp ct state new limit rate 200/second burst 200 packets reject with tcp reset
+		meta l4proto tcp ct state new limit rate 200/second burst 200 packets counter name "resets" reject with tcp reset
 		drop
 	}
 

@@ -33,17 +33,17 @@ const wantedChains = `
   }
   chain refuse {
     counter name "midstream"
-    meta l4proto tcp ct state new limit rate 200/second burst 200 packets reject with tcp reset
+    meta l4proto tcp ct state new limit rate 200/second burst 200 packets counter name "resets" reject with tcp reset
     drop
   }
   chain deny {
     iifname . oifname @self accept
-    limit rate 100/second burst 100 packets log prefix "deny " group 5 snaplen 128
+    update @log_shares { iifname . oifname limit rate 20/second burst 50 packets } limit rate 100/second burst 100 packets log prefix "deny " group 5 snaplen 128
     drop
   }
   chain audit {
     iifname . oifname @self return
-    limit rate 100/second burst 100 packets log prefix "audit " group 5 snaplen 128
+    update @log_shares { iifname . oifname limit rate 20/second burst 50 packets } limit rate 100/second burst 100 packets log prefix "audit " group 5 snaplen 128
     return
   }
 `;

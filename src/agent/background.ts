@@ -15,7 +15,9 @@ import type { ReleasesDeps } from "./releases.ts";
 import { startRepair } from "./repair.ts";
 import type { AgentOptions } from "./options.ts";
 import type { Place } from "./place.ts";
-import { type Policing, prepareDirectoryPolicing, preparePolicing, withoutPolicing } from "./policy/police.ts";
+import { wordOfCluster } from "./policy/cluster-word.ts";
+import { wordOfDirectory } from "./policy/directory-word.ts";
+import { type Policing, preparePolicing, withoutPolicing } from "./policy/police.ts";
 import type { Station } from "./station.ts";
 import { type CallDeps, detachCallOf } from "./server.ts";
 import type { KeptUplink } from "./uplink.ts";
@@ -102,20 +104,15 @@ interface AroundPolicy {
 
 /** Policy for the pods of this place; outside Kubernetes by a directory, where the configuration names one. */
 export function policingOf(
-  { config, kernel, kube, log, silentMaxMs }: AgentOptions,
+  { config, kernel, kube, log, silentMaxMs, now = Date.now }: AgentOptions,
   { station: { pool, cluster }, metrics, signal, onPass }: AroundPolicy,
 ): Promise<Policing> {
-  const { directory, groupsJudgeOwnNode } = config.policy;
-  const node = { nodeName: config.node.name, stateDirectory: config.paths.state, groupsJudgeOwnNode };
-  const deps = { ...node, kernel, pool, silentMaxMs, log, metrics, signal, onPass };
-  if (directory !== undefined) return prepareDirectoryPolicing(deps, directory);
+  const { directory, ...keys } = config.policy;
+  const nodeName = config.node.name;
+  const deps = { kernel, pool, nodeName, stateDirectory: config.paths.state, keys, log, metrics, signal, onPass, now };
+  if (directory !== undefined) return preparePolicing(deps, wordOfDirectory({ ...deps, directory }));
   if (kube === undefined || cluster === undefined) return withoutPolicing({ kernel });
-  return preparePolicing(deps, {
-    kube,
-    findPod: cluster.podOf,
-    findOwner: cluster.ownerOf,
-    podsKnown: cluster.podsKnown,
-  });
+  return preparePolicing(deps, wordOfCluster({ ...deps, kube, cluster, silentMaxMs }));
 }
 
 /** Everything of ours on the host's disk beside the state; the conflist, which brings pods, last. */

@@ -212,6 +212,8 @@ function listen(
     masquerade,
     caches: () => [...(cluster?.caches() ?? []), ...policing.caches()],
     policy: policing.report,
+    flows: policing.flows,
+    policing,
     diagnose: () =>
       diagnose({
         ...deps,

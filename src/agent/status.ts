@@ -10,6 +10,7 @@ import type { CacheStatus } from "../kube/contract.ts";
 import { listen, prepareSocketPath, type StopListening } from "./connection.ts";
 import type { KernelLane } from "../kernel/contract.ts";
 import type { Finding } from "./finding.ts";
+import type { FlowsQuestion } from "./flows/flows.ts";
 import type { KeptMasquerade } from "./masquerade.ts";
 import { cidrFamily } from "../net/cidr.ts";
 import type { Policing } from "./policy/police.ts";
@@ -33,6 +34,8 @@ export interface StatusDeps {
   /** Nothing outside Kubernetes. */
   caches: () => readonly CacheStatus[];
   policy: Policing["report"];
+  flows: Policing["flows"];
+  policing: Pick<Policing, "readings" | "answer">;
   diagnose: () => Promise<Finding[]>;
 }
 
@@ -41,9 +44,12 @@ export function statusSocket(cniSocket: string): string {
   return join(dirname(cniSocket), "status.sock");
 }
 
-/** Starts to answer GET /status, /pods, /check, /metrics, /healthz and /readyz. */
+/** Starts to answer GET /status, /pods, /check, /flows, /policy, /metrics, /healthz and /readyz. */
 export function serveStatus(deps: StatusDeps): Promise<StopListening> {
-  return serveRoutes(deps.socket, new Map(Array.from(routes, ([path, route]) => [path, () => route(deps)])));
+  return serveRoutes(
+    deps.socket,
+    new Map(Array.from(routes, ([path, route]) => [path, (query: URLSearchParams) => route(deps, query)])),
+  );
 }
 
 export interface WaitingDeps extends Pick<StatusDeps, "socket" | "nodeName" | "version" | "startedMs"> {
@@ -67,19 +73,20 @@ export function serveWaiting({ socket, nodeName, version, startedMs, waitsFor }:
 
 async function serveRoutes(
   socket: string,
-  answers: ReadonlyMap<string | undefined, () => Promise<Answer> | Answer>,
+  answers: ReadonlyMap<string | undefined, (query: URLSearchParams) => Promise<Answer> | Answer>,
 ): Promise<StopListening> {
   const server = createServer(
     { requestTimeout: 5000, headersTimeout: 5000, maxHeaderSize: 8192 },
     (request, response) => {
       const answer = async (): Promise<void> => {
-        const route = request.method === "GET" ? answers.get(request.url) : undefined;
+        const [path, query] = (request.url ?? "").split("?", 2);
+        const route = request.method === "GET" ? answers.get(path) : undefined;
         if (route === undefined) {
           response.writeHead(404, { "content-type": "application/json" });
           response.end(JSON.stringify({ code: "not-found", msg: `ask GET ${[...answers.keys()].join(", ")}` }));
           return;
         }
-        const { type, body, httpStatus = 200 } = await route();
+        const { type, body, httpStatus = 200 } = await route(new URLSearchParams(query));
         response.writeHead(httpStatus, { "content-type": type });
         response.end(body);
       };
@@ -103,7 +110,7 @@ interface Answer {
   httpStatus?: number;
 }
 
-type Route = (deps: StatusDeps) => Promise<Answer> | Answer;
+type Route = (deps: StatusDeps, query: URLSearchParams) => Promise<Answer> | Answer;
 
 const json = (value: unknown): Answer => ({ type: "application/json", body: `${JSON.stringify(value)}\n` });
 
@@ -111,10 +118,29 @@ const routes = new Map<string | undefined, Route>([
   ["/status", (deps) => json(nodeStatus(deps))],
   ["/pods", ({ pool }) => json(pool.all().map(({ attachment, state }) => ({ ...attachment, state })))],
   ["/check", async ({ diagnose }) => json(await diagnose())],
+  ["/flows", ({ flows }, query) => json(flows(flowsQuestion(query)) ?? { none: "this agent judges no pods" })],
+  ["/policy", policyAnswer],
   ["/metrics", metricsText],
   ["/healthz", () => ({ type: "text/plain", body: "ok\n" })],
   ["/readyz", readiness],
 ]);
+
+/** `after=NUMBER`, `denied=yes`, `pod=NAMESPACE/NAME` and `connections=yes`; a number that cannot be read is 0. */
+function flowsQuestion(query: URLSearchParams): FlowsQuestion {
+  const after = query.get("after") ?? "";
+  const pod = query.get("pod");
+  return {
+    after: /^\d{1,15}$/.test(after) ? Number(after) : 0,
+    denied: query.get("denied") === "yes",
+    connections: query.get("connections") === "yes",
+    ...(pod === null ? {} : { pod }),
+  };
+}
+
+async function policyAnswer({ policing, nodeName }: StatusDeps): Promise<Answer> {
+  const answer = await policing.answer();
+  return json(answer === undefined ? null : { node: nodeName, ...answer });
+}
 
 /** Pods can be attached, and nothing that living ones need is broken. */
 function readiness({ loops }: StatusDeps): Answer {
@@ -124,11 +150,20 @@ function readiness({ loops }: StatusDeps): Answer {
 }
 
 async function metricsText(deps: StatusDeps): Promise<Answer> {
-  return { type: "text/plain; version=0.0.4", body: await deps.metrics.text(readings(deps)) };
+  const all = [...readings(deps), ...(await deps.policing.readings())];
+  return { type: "text/plain; version=0.0.4", body: await deps.metrics.text(all) };
 }
 
 /** The gauges, as they are now. */
-function* readings({ pool, loops, gateDepth, kernelCalls, masquerade, caches }: StatusDeps): Generator<Reading> {
+function* readings({
+  pool,
+  loops,
+  gateDepth,
+  kernelCalls,
+  masquerade,
+  caches,
+  policy,
+}: StatusDeps): Generator<Reading> {
   for (const { family, total, live, cooling, withheld } of pool.usage()) {
     yield ["fairlead_leases", [String(family), "live"], live];
     yield ["fairlead_leases", [String(family), "cooling"], cooling];
@@ -150,6 +185,7 @@ function* readings({ pool, loops, gateDepth, kernelCalls, masquerade, caches }: 
       yield ["fairlead_masquerade_kept_ranges", [String(family)], length];
     }
   }
+  for (const { object, pods } of policy()?.breakGlass ?? []) yield ["fairlead_policy_break_glass", [object], pods];
   for (const { name, failures } of loops()) yield ["fairlead_loop_failures", [name], failures];
 }
 

@@ -60,6 +60,11 @@ export const metricTable = {
     lagSeconds,
   ),
   fairlead_repairs_total: metric("counter", ["what"], "What was found wrong on the node and put right."),
+  fairlead_flows_total: metric(
+    "counter",
+    ["outcome", "fate"],
+    'Packets and connections that the flow log heard of: "denied", "audited", "began", "ended"; "told" one by one, "suppressed" beyond what one pod may tell, "lost" on their way from the kernel, "unread".',
+  ),
   fairlead_masquerade_file: metric(
     "gauge",
     ["state"],
@@ -69,6 +74,31 @@ export const metricTable = {
     "gauge",
     ["family"],
     "Ranges towards which pods keep their own addresses, those within others left out. None where masquerade is off.",
+  ),
+  fairlead_policy_denied_packets_total: metric(
+    "counter",
+    ["kind", "direction", "objects"],
+    'Packets of new connections that no rule of `objects` allows, by those who judge together in one direction; beyond 256 of them the rest is "others".',
+  ),
+  fairlead_policy_audited_packets_total: metric(
+    "counter",
+    ["kind", "direction", "objects"],
+    "The same for objects on probation: these packets passed.",
+  ),
+  fairlead_policy_rule_packets_total: metric(
+    "counter",
+    ["rule"],
+    'Packets that began connections by each rule, at most: read once a minute; beyond 256 rules the rest is "others". `fairlead groups` has both bounds.',
+  ),
+  fairlead_policy_refused_packets_total: metric(
+    "counter",
+    ["why"],
+    'Packets refused whatever policy says: "unknown_class" of a link whose class the kernel does not know, "midstream" of a connection that nobody has seen begin.',
+  ),
+  fairlead_policy_resets_total: metric(
+    "counter",
+    [],
+    "Resets that answered segments of connections that nobody has seen begin, so that their ends connect anew.",
   ),
   fairlead_kube_objects: metric("gauge", ["kind"], "Objects of the Kubernetes API that are followed, by kind."),
   fairlead_kube_watch_failures: metric(
@@ -82,6 +112,11 @@ export const metricTable = {
     'Controller: node blocks of each range: "given", "promised" to a node that has not got it yet, "service", "free".',
   ),
   fairlead_controller_leads: metric("gauge", [], "Controller: 1 while this replica leads."),
+  fairlead_policy_break_glass: metric(
+    "gauge",
+    ["object"],
+    "Pods of this node that policy denies nothing, by the Namespace or Node whose break-glass lasts. None where none does.",
+  ),
   fairlead_kernel_calls: metric("gauge", ["lane"], "Calls that wait for the kernel or are under way, by thread."),
 } as const satisfies Record<string, MetricKind>;
 
@@ -99,7 +134,7 @@ export type Repair =
   | "state file"
   | "socket";
 
-/** Values that are read when somebody asks: name, labels in the table's order, value. */
+/** Values that are read when somebody asks, each set of labels once: name, labels in the table's order, value. */
 export type Reading = readonly [name: MetricName, labels: readonly string[], value: number];
 
 export interface Metrics {
@@ -111,7 +146,9 @@ export interface Metrics {
   reaped(lagMs: number): void;
   /** Counts what was found wrong on the node and put right. */
   repaired(what: Repair, count: number): void;
-  /** The Prometheus text form of all of them, gauges as `readings` say. */
+  /** Counts what the flow log heard of. */
+  flow(outcome: string, fate: string, count: number): void;
+  /** The Prometheus text form of all of them; gauges, and counters that others count, as `readings` say. */
   text(readings: Iterable<Reading>): Promise<string>;
 }
 
@@ -132,9 +169,16 @@ export function createMetrics(): Metrics {
   const lag = histogram("fairlead_reaper_lag_seconds");
   const passes = new Counter(options("fairlead_loop_passes_total"));
   const repairs = new Counter(options("fairlead_repairs_total"));
+  const flows = new Counter(options("fairlead_flows_total"));
   const names = Object.keys(metricTable).filter((name): name is MetricName => Object.hasOwn(metricTable, name));
-  const gauges = new Map(
-    names.filter((name) => metricTable[name].kind === "gauge").map((name) => [name, new Gauge(options(name))]),
+  const read = new Map(
+    names.flatMap((name): [MetricName, Gauge | Counter][] => {
+      const { kind } = metricTable[name];
+      if (kind === "gauge") return [[name, new Gauge(options(name))]];
+      return kind === "counter" && registry.getSingleMetric(name) === undefined
+        ? [[name, new Counter(options(name))]]
+        : [];
+    }),
   );
   return {
     verb: (verb, outcome, durationMs) => verbs.observe({ verb, outcome }, durationMs / 1000),
@@ -144,13 +188,14 @@ export function createMetrics(): Metrics {
     },
     reaped: (lagMs) => lag.observe(lagMs / 1000),
     repaired: (what, count) => repairs.inc({ what }, count),
+    flow: (outcome, fate, count) => flows.inc({ outcome, fate }, count),
     text: (readings) => {
-      for (const gauge of gauges.values()) gauge.reset();
+      for (const one of read.values()) one.reset();
       for (const [name, labels, value] of readings)
-        gauges
+        read
           .get(name)
           ?.labels(...labels)
-          .set(value);
+          .inc(value);
       return registry.metrics();
     },
   };

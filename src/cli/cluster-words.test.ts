@@ -1,14 +1,13 @@
 // The words about a cluster against a small API server: what they print, what they say of a cluster that is not as it should be.
 
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
-import { parseAllDocuments } from "yaml";
 import { z } from "zod";
-import { type ApiServer, startApiServer } from "../../lab/kube/server.ts";
+import { crds, emptyCluster, installKinds, type TestCluster } from "../../test/cli-cluster.ts";
 import { aCluster, aLease, aLedger, aNetwork, someEndpoints } from "../../test/cli-objects.ts";
 import { Fault, isFault } from "../base/fault.ts";
 import type { Kube } from "../kube/contract.ts";
@@ -16,55 +15,12 @@ import { leases, nodes, pods } from "../kube/core-objects.ts";
 import { blockLedgers, nodeEndpoints, nodeNetworks } from "../kube/objects.ts";
 import { defineKind, meta } from "../kube/schema.ts";
 import { showClusterStatus } from "./cluster-status.ts";
-import { openCluster, type OpenCluster } from "./cluster/open.ts";
+import type { OpenCluster } from "./cluster/open.ts";
 import { showNodes } from "./nodes.ts";
 import { showRoute } from "./route.ts";
 
 const leaseName = "fairlead-controller";
 const settle = async (): Promise<void> => {};
-
-interface Place {
-  server: ApiServer;
-  cluster: OpenCluster;
-}
-
-/** An empty API server, and a kubeconfig that names it. */
-async function emptyCluster(t: TestContext): Promise<Place> {
-  const server = await startApiServer();
-  const directory = mkdtempSync(join(tmpdir(), "fairlead-cli-"));
-  const file = join(directory, "config");
-  const config = {
-    "current-context": "lab",
-    contexts: [{ name: "lab", context: { cluster: "lab" } }],
-    clusters: [{ name: "lab", cluster: { server: server.url } }],
-  };
-  writeFileSync(file, JSON.stringify(config));
-  const cluster = await openCluster({ kubeconfig: file }, "0.0.0");
-  t.after(async () => {
-    await cluster.kube.close();
-    await server.close();
-    rmSync(directory, { recursive: true });
-  });
-  return { server, cluster };
-}
-
-const crdSchema = z.looseObject({ metadata: meta });
-const crds = defineKind(
-  {
-    group: "apiextensions.k8s.io",
-    version: "v1",
-    kind: "CustomResourceDefinition",
-    plural: "customresourcedefinitions",
-    namespaced: false,
-  },
-  crdSchema,
-);
-
-async function install(kube: Kube): Promise<void> {
-  for (const document of parseAllDocuments(readFileSync("deploy/crds.yaml", "utf8"))) {
-    await kube.create(crds, crdSchema.parse(document.toJS()));
-  }
-}
 
 /** The usual cluster of tests, written as its programs would; uids are the server's own. */
 async function fill(kube: Kube): Promise<void> {
@@ -102,10 +58,10 @@ async function fill(kube: Kube): Promise<void> {
   await kube.create(leases, aLease({ acquireTime: now, renewTime: now }, "kube-system"));
 }
 
-async function filledCluster(t: TestContext): Promise<Place> {
+async function filledCluster(t: TestContext): Promise<TestCluster> {
   const place = await emptyCluster(t);
   await place.cluster.kube.create(namespaces, { metadata: { name: "shop" } });
-  await install(place.cluster.kube);
+  await installKinds(place.cluster.kube);
   await fill(place.cluster.kube);
   return place;
 }
@@ -236,7 +192,7 @@ void test("beside an agent the way has the names of its links; an agent of anoth
 });
 
 /** What is done to a cluster, and the one sentence that each word then says. */
-const refusals: [title: string, spoil: (place: Place) => unknown, words: RegExp][] = [
+const refusals: [title: string, spoil: (place: TestCluster) => unknown, words: RegExp][] = [
   [
     "without Fairlead",
     () => undefined,
@@ -245,7 +201,7 @@ const refusals: [title: string, spoil: (place: Place) => unknown, words: RegExp]
   [
     "with a part of Fairlead",
     async ({ cluster: { kube } }) => {
-      await install(kube);
+      await installKinds(kube);
       await kube.remove(crds, { name: "blockledgers.fairlead.dev" });
     },
     /^Fairlead is not wholly installed in this cluster .*: it does not know blockledgers; apply/,
@@ -253,7 +209,7 @@ const refusals: [title: string, spoil: (place: Place) => unknown, words: RegExp]
   [
     "that forbids",
     async ({ server, cluster: { kube } }) => {
-      await install(kube);
+      await installKinds(kube);
       for (const [resource, group] of [
         ["nodes", ""],
         ["nodenetworks", "fairlead.dev"],
@@ -271,7 +227,7 @@ const refusals: [title: string, spoil: (place: Place) => unknown, words: RegExp]
   [
     "that does not know the caller",
     async ({ server, cluster: { kube } }) => {
-      await install(kube);
+      await installKinds(kube);
       server.faults.add({ verb: "list", times: 99, effect: { does: "answer", status: 401, reason: "Unauthorized" } });
     },
     /does not accept these credentials; are they expired\?$/,
@@ -296,7 +252,7 @@ for (const [title, spoil, words] of refusals) {
 
 void test("a Lease that may not be read costs its line, not the page; an empty cluster is a page too", async (t) => {
   const { server, cluster } = await emptyCluster(t);
-  await install(cluster.kube);
+  await installKinds(cluster.kube);
   server.faults.add({
     verb: "list",
     resource: "leases",

@@ -4,7 +4,9 @@ import type { Fault } from "../base/fault.ts";
 import type { Cidr } from "../net/cidr.ts";
 import type { Ip } from "../net/ip.ts";
 import type { Mac } from "../net/mac.ts";
-import type { MemberElement, PolicyRuleset } from "../policy/ruleset.ts";
+import type { LayerChains, LookupCounts, MemberElement, PolicyRuleset } from "../policy/ruleset.ts";
+import type { Connection } from "./connection.ts";
+import type { FlowLog } from "./flow-log-contract.ts";
 
 /** A link by its index, or by its name in that namespace. Routes, addresses and neighbours need the index. */
 export type LinkRef = number | string;
@@ -167,10 +169,10 @@ export interface Netns {
   close(): void;
 }
 
-/** One allowed (host link, source address) pair. */
+/** One allowed (host link, source address) pair; "any": whatever the source, the link is not guarded. */
 export interface GuardEntry {
   link: string;
-  address: Ip;
+  address: Ip | "any";
 }
 
 /** The source guard: packets that enter by one of our links must carry an address listed for that link. */
@@ -250,47 +252,23 @@ export interface PolicyTable {
   /** Host links of pods whose packets to themselves pass (a service that leads back). Faults as those of `change`. */
   admit(links: readonly string[]): Promise<void>;
   withdraw(links: readonly string[]): Promise<void>;
+  /**
+   * Packets that each counter has counted since this was called last, those of counters that went meanwhile among them; for one caller.
+   * The first answer has what was counted before, too. A counter that somebody else removed takes along what nobody had read.
+   */
+  counted(): Promise<ReadonlyMap<string, number>>;
+  /**
+   * What the lookups of these layers have counted since they are in the kernel, by layer; none for one that is not of the ruleset that
+   * was ensured last. Some ten calls a layer. @throws Fault "kernel-missing" where somebody else took a layer away, "kernel-busy"
+   */
+  lookups(layers: Iterable<LayerChains>): Promise<ReadonlyMap<string, LookupCounts>>;
+  /** The same of layers that have gone since this was called last, as they stood then; nothing is asked. */
+  goneLookups(): ReadonlyMap<string, LookupCounts>;
   /** Removes the whole table: nothing is judged any more. */
   prune(): Promise<void>;
 }
 
-/** One direction of a tracked connection. */
-export interface ConnectionTuple {
-  source: Ip;
-  destination: Ip;
-  /** Of protocols that have ports; GRE has its keys here. */
-  sourcePort?: number;
-  destinationPort?: number;
-  /** Of ICMP and ICMPv6. */
-  icmp?: { id: number; type: number; code: number };
-}
-
-/** An entry of the kernel's connection tracking. */
-export interface Connection {
-  /** IP protocol: 1 ICMP, 6 TCP, 17 UDP, 47 GRE, 58 ICMPv6, 132 SCTP … */
-  protocol: number;
-  /** As the first packet came. */
-  original: ConnectionTuple;
-  /** As answers come: the original turned around, unless addresses or ports are translated. */
-  reply: ConnectionTuple;
-  /** Packets went both ways. */
-  replied: boolean;
-  /** It stays when the table is full. */
-  assured: boolean;
-  tcpState?: TcpState;
-}
-
-export type TcpState =
-  | "none"
-  | "syn-sent"
-  | "syn-received"
-  | "established"
-  | "fin-wait"
-  | "close-wait"
-  | "last-ack"
-  | "time-wait"
-  | "closed"
-  | "syn-sent-twice";
+export type { Connection, ConnectionTuple, TcpState } from "./connection.ts";
 
 /** Addresses in one question to Conntrack. The work depends on the size of the table, hardly on their number. */
 export const conntrackAddressesMax = 1024;
@@ -375,6 +353,7 @@ export interface Kernel {
   readonly masquerade: Masquerade;
   readonly policy: PolicyTable;
   readonly conntrack: Conntrack;
+  readonly flowLog: FlowLog;
   /**
    * Calls back with each change of the node's namespace, our own among them, until the function that it gives is called or the
    * kernel is closed: in their order, but nftables may be ahead of the rest or behind it. Everything that changes after this call

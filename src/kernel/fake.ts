@@ -5,6 +5,7 @@ import { Fault } from "../base/fault.ts";
 import type { Mac } from "../net/mac.ts";
 import type { Connection, ForwardChain, Kernel, Netns } from "./contract.ts";
 import { createFakeConntrack } from "./fake-conntrack.ts";
+import { createFakeFlowLog, type FakeFlowLog } from "./fake-flow-log.ts";
 import { type GuardDamage, createFakeGuard } from "./fake-guard.ts";
 import { dropLink } from "./fake-links.ts";
 import { createFakeMasquerade, type FakeMasquerade } from "./fake-masq.ts";
@@ -31,8 +32,13 @@ export interface FakeKernel extends Kernel {
   damageMasquerade: FakeMasquerade["damage"];
   /** The same, to the policy table. */
   damagePolicy: FakePolicy["damage"];
+  /** Packets come to a counter of the policy table. */
+  countPackets: FakePolicy["count"];
+  countLookups: FakePolicy["countLookups"];
   /** Puts a connection into the node's table, as its first packet does. */
   track: (connection: Connection) => void;
+  /** The policy table logs a packet, or one gets lost. */
+  logPacket: FakeFlowLog["log"];
   /** Another program makes a chain. */
   addForwardChain: (chain: ForwardChain) => void;
   /** Changes are lost on the way to those who watch. */
@@ -89,13 +95,15 @@ export function createFakeKernel(): FakeKernel {
   const { guard, damage } = createFakeGuard({ begin: beginOpen, committed: watch.nftables });
   const masquerade = createFakeMasquerade({ begin: beginOpen, committed: watch.nftables });
   const policy = createFakePolicy({ begin: beginOpen, committed: watch.nftables });
-  const { conntrack, track } = createFakeConntrack(beginOpen);
+  const flows = createFakeFlowLog(beginOpen);
+  const { conntrack, track } = createFakeConntrack(beginOpen, flows.connection);
   return {
     node: openNamespace(nodeNamespace),
     guard,
     masquerade: masquerade.masquerade,
     policy: policy.policy,
     conntrack,
+    flowLog: flows.flowLog,
     watch: watch.watch,
     untrackedRules: async () => {
       mustBeOpen("read the rules");
@@ -118,6 +126,7 @@ export function createFakeKernel(): FakeKernel {
     close: () => {
       closed = true;
       watch.close();
+      flows.close();
       for (const netns of open.keys()) netns.close();
     },
     addNetns: (path) => {
@@ -143,7 +152,10 @@ export function createFakeKernel(): FakeKernel {
     damageGuard: damage,
     damageMasquerade: masquerade.damage,
     damagePolicy: policy.damage,
+    countPackets: policy.count,
+    countLookups: policy.countLookups,
     track,
+    logPacket: flows.log,
     addForwardChain: (chain) => {
       forwardChains.push(chain);
       watch.nftables("nft", []);

@@ -83,6 +83,14 @@ export const nodeEndpointsSchema = z.object({
   metadata: meta,
   nodeUid: uid.describe("uid of the Node that these attachments are on"),
   endpoints: z.array(endpoint).max(endpointsMax).describe("the attachments of this node, from ADD until DEL"),
+  policy: z
+    .object({
+      groups: z.string().max(256).describe("a mark of the SecurityGroups, as they were when the kernel was told last"),
+    })
+    .exactOptional()
+    .describe(
+      "by what pods of this node are judged; absent while none is in a group, and where something goes round it",
+    ),
 });
 
 export type NodeEndpoints = z.output<typeof nodeEndpointsSchema>;

@@ -223,6 +223,8 @@ export const securityGroupSchema = z.object({
     .object({
       observedGeneration: z.int().exactOptional(),
       members: z.int().min(0).describe("pods that bindings make members and that have an address"),
+      nodesTotal: z.int().min(0).exactOptional().describe("nodes that have members"),
+      nodesEnforcing: z.int().min(0).exactOptional().describe("of these, those whose kernel judges by this generation"),
       conditions,
     })
     .exactOptional(),
@@ -260,6 +262,11 @@ export const securityGroupBindingSchema = z.object({
         .meta(listByKeys("group"))
         .exactOptional()
         .describe("groups of spec that the pods are not made members of"),
+      pods: z
+        .int()
+        .min(0)
+        .exactOptional()
+        .describe("pods that it selects, ended ones and those of the host's network left out"),
       conditions,
     })
     .exactOptional(),

@@ -22,8 +22,14 @@ export interface CompiledLayer {
   blockSets: readonly BlockSet[];
 }
 
-/** Compiles a layer; what it becomes depends on nothing else. Layers that say the same in another order become the same. */
-export function compileLayer({ direction, otherwise, rules }: Layer, lookupsMax = layerLookupsMax): CompiledLayer {
+/**
+ * Compiles a layer; what it becomes depends on nothing else. Layers of the same objects that say the same in another order become the
+ * same; those of other objects never do, since what each denies is counted by itself.
+ */
+export function compileLayer(
+  { kind, id, direction, otherwise, rules }: Layer,
+  lookupsMax = layerLookupsMax,
+): CompiledLayer {
   const peers = createPeers();
   const work: Work = { single: new Map(), rest: new Map(), named: new Map() };
   for (const rule of rules) {
@@ -40,7 +46,7 @@ export function compileLayer({ direction, otherwise, rules }: Layer, lookupsMax 
   const content = { direction, otherwise, ...lookups };
   const used = setsOf(content);
   return {
-    chains: { name: contentName(direction === "egress" ? "e" : "i", content), ...content },
+    chains: { name: contentName(direction === "egress" ? "e" : "i", { kind, id, ...content }), ...content },
     matches: work.single.size + work.rest.size + work.named.size,
     leftOut: room.leftOut,
     memberSets: [...peers.memberSets.values()].filter(({ name }) => used.has(name)),

@@ -90,7 +90,6 @@ void test("rules in another order, or said twice, become the same layer", () => 
     fc.property(anyLayer, memberships, (layer, members) => {
       const turned = {
         ...layer,
-        id: `${layer.id} turned`,
         rules: [...layer.rules, ...layer.rules].toReversed().map((rule) => ({
           ...rule,
           ports: rule.ports.toReversed(),
@@ -104,10 +103,11 @@ void test("rules in another order, or said twice, become the same layer", () => 
   );
 });
 
-void test("layers have one name exactly where they are one", () => {
+void test("layers of the same objects have one name exactly where they are one", () => {
   fc.assert(
-    fc.property(anyLayer, anyLayer, (a, b) => {
+    fc.property(anyLayer, anyLayer, (a, another) => {
       const none = new Map();
+      const b = { ...another, kind: a.kind, id: a.id };
       const [one, other] = [compileOne(a, none), compileOne(b, none)].map(({ ruleset, name }) => {
         const { name: _, ...content } = ruleset.layers.get(name) ?? assert.fail(`a layer ${name}`);
         return { name, content: JSON.stringify(content) };

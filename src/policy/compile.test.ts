@@ -98,12 +98,17 @@ void describe("members", () => {
 void describe("classes and layers", () => {
   const allowing = layerOf([rule([tcp(80)], web)]);
 
-  void test("layers that say the same are one; how they end, and their direction, make another", () => {
-    const same = { ...allowing, id: "b", objects: ["other"], kind: "networkPolicy" as const };
-    const { classes, layers } = rulesetOf([[allowing], [same], [{ ...allowing, id: "c", otherwise: "audit" }]]);
-    assert.equal(layers.size, 2);
+  void test("a layer is one for all who share its objects; other objects, how it ends, and its direction, make another", () => {
+    const same = { ...allowing, rules: allowing.rules.map((one) => ({ ...one })) };
+    const [other, audit] = [
+      { ...allowing, id: "b", objects: ["other"] },
+      { ...allowing, otherwise: "audit" as const },
+    ];
+    const { classes, layers } = rulesetOf([[allowing], [same], [other], [audit]]);
+    assert.equal(layers.size, 3);
     assert.deepEqual(classes.get(101), classes.get(102));
-    assert.notDeepEqual(classes.get(101), classes.get(103));
+    assert.notDeepEqual(classes.get(101), classes.get(103), "each counts what it denies by itself");
+    assert.notDeepEqual(classes.get(101), classes.get(104));
     const egress = compileLayer({ ...allowing, direction: "egress" }).chains.name;
     assert.notEqual(egress, compileLayer(allowing).chains.name);
   });

@@ -31,7 +31,7 @@ export type BindablePod = Pick<PolicyPod, "namespace" | "labels" | "serviceAccou
 
 /** The union over all bindings and SecurityGroupPolicies of the pod's namespace that select it. */
 export function groupsOf(pod: BindablePod, objects: ReadObjects): PodGroups {
-  const bindings = (objects.bindings.get(pod.namespace) ?? []).filter((binding) => binds(binding, pod, objects));
+  const bindings = (objects.bindings.get(pod.namespace) ?? []).filter((binding) => isBound(binding, pod, objects));
   const groups = new Map<string, ReadGroup>();
   const refused = new Map<string, RefusedGroup>();
   const named = bindings
@@ -58,7 +58,12 @@ export function groupsOf(pod: BindablePod, objects: ReadObjects): PodGroups {
   return { bound: bindings.length > 0, groups: [...groups.values()], refused: [...refused.values()] };
 }
 
-function binds({ pods, serviceAccounts }: ReadBinding, pod: BindablePod, objects: ReadObjects): boolean {
+/** Whether that binding of the pod's namespace selects it. */
+export function isBound(
+  { pods, serviceAccounts }: Pick<ReadBinding, "pods" | "serviceAccounts">,
+  pod: BindablePod,
+  objects: ReadObjects,
+): boolean {
   if (pods !== undefined && !selects(pods, pod.labels)) return false;
   if (serviceAccounts === undefined) return true;
   const labels = objects.serviceAccounts.get(pod.namespace)?.get(pod.serviceAccount);

@@ -2,10 +2,11 @@
 
 import type { Cidr } from "../net/cidr.ts";
 import type { Ip } from "../net/ip.ts";
+import type { PolicyKeys } from "./keys.ts";
 import type { Direction, MembershipKey } from "./model.ts";
 
 /**
- * Layers and blocks are named after their content, so that equal content is equal names and an edit makes new ones beside the old; the
+ * Layers and blocks are named after their content, layers after their objects too, so that an edit makes new ones beside the old; the
  * sets of members are named after their membership, and change.
  */
 export interface PolicyRuleset {
@@ -16,6 +17,8 @@ export interface PolicyRuleset {
   blockSets: ReadonlyMap<string, BlockSet>;
   /** Host links of pods: what such a link sends to itself through a service passes. */
   links: ReadonlySet<string>;
+  /** "closed": no link of a pod, of whatever class, gets credentials of the metadata address; absent: open. */
+  metadata?: PolicyKeys["metadata"];
 }
 
 /** Names of layers, in the order in which they are asked: none, one, or NetworkPolicy and groups. */
@@ -37,6 +40,15 @@ export interface LayerChains {
   peerLists: readonly (readonly PeerTest[])[];
   /** In order; a rule allows where all that it says holds. */
   rest: readonly RestRule[];
+}
+
+/** Packets that the lookups of a layer have counted, in the order of its parts. */
+export interface LookupCounts {
+  /** Of packets that found the entry, whoever the peer was. */
+  ports: readonly number[];
+  /** Of packets that each test of each list, and each rule, allowed. */
+  peerLists: readonly (readonly number[])[];
+  rest: readonly number[];
 }
 
 export interface PortEntry {

@@ -3,7 +3,7 @@
 import { cidrContains } from "../../src/net/cidr.ts";
 import { ipFamily } from "../../src/net/ip.ts";
 import type { Direction, Layer, Memberships, Packet, Peer, PortMatch } from "../../src/policy/model.ts";
-import type { LayerChains, PeerTest, PolicyRuleset, RestRule } from "../../src/policy/ruleset.ts";
+import type { LayerChains, LookupCounts, PeerTest, PolicyRuleset, RestRule } from "../../src/policy/ruleset.ts";
 
 /** What the layer of this name does with the packet, as the kernel would: ports, then the rest in order, then `otherwise`. */
 export function lookupAllows(ruleset: PolicyRuleset, name: string, packet: Packet): boolean {
@@ -20,6 +20,38 @@ export function lookupAllows(ruleset: PolicyRuleset, name: string, packet: Packe
     if (list.some((test) => testHolds(ruleset, layer, test, packet))) return true;
   }
   return layer.rest.some((rule) => restHolds(ruleset, layer, rule, packet));
+}
+
+/** What the kernel's lookups have counted once these packets have come by the layer of this name. */
+export function lookupCounts(ruleset: PolicyRuleset, name: string, packets: readonly Packet[]): LookupCounts {
+  const layer = ruleset.layers.get(name);
+  if (layer === undefined) throw new Error(`the ruleset names layer ${name} and does not have it`);
+  const counts = {
+    ports: layer.ports.map(() => 0),
+    peerLists: layer.peerLists.map((tests) => tests.map(() => 0)),
+    rest: layer.rest.map(() => 0),
+  };
+  const count = (list: number[] | undefined, at: number): boolean => {
+    if (list === undefined || at < 0) return false;
+    list[at] = (list[at] ?? 0) + 1;
+    return true;
+  };
+  for (const packet of packets) {
+    const entry = layer.ports.findIndex(
+      ({ protocol, port }) => protocol === packet.protocol && port === packet.destinationPort,
+    );
+    count(counts.ports, entry);
+    const peers = layer.ports[entry]?.peers;
+    if (peers === "any") continue;
+    const tests = peers === undefined ? [] : (layer.peerLists[peers] ?? []);
+    const held = tests.findIndex((test) => testHolds(ruleset, layer, test, packet));
+    if (peers !== undefined && count(counts.peerLists[peers], held)) continue;
+    count(
+      counts.rest,
+      layer.rest.findIndex((rule) => restHolds(ruleset, layer, rule, packet)),
+    );
+  }
+  return counts;
 }
 
 /** What the classes of both ends make of a packet; absent where an end is no pod of the node. Base chains' business is not in it. */

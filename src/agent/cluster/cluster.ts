@@ -8,16 +8,21 @@ import type { Pool } from "../../ipam/pool.ts";
 import type { Blocks } from "../../ipam/store.ts";
 import type { Cache, CacheStatus, Kube } from "../../kube/contract.ts";
 import { type Node, nodes, type Pod, pods } from "../../kube/core-objects.ts";
-import { nodeEndpoints, nodeNetworks } from "../../kube/objects.ts";
+import { type Endpoint, nodeEndpoints, nodeNetworks } from "../../kube/objects.ts";
 import type { Cidr } from "../../net/cidr.ts";
+import type { Ip } from "../../net/ip.ts";
+import { breakGlassAnnotation } from "../../policy/break-glass.ts";
+import { sourceGuardAnnotation } from "../../policy/source-guard.ts";
 import type { Ways } from "../place.ts";
 import type { FindOwner, FindPod } from "../policy/pod-policy.ts";
 import { nameReadBack } from "../rebuild.ts";
-import { publishedEndpoints, wantedEndpoints } from "./endpoints.ts";
+import { publishedEndpoints } from "./endpoints.ts";
 import { createAdmission, isPodOf, type SandboxPod } from "./identity.ts";
+import { createJudging, type Judging } from "./judging.ts";
 import { keepObject } from "./keep.ts";
-import { givenBlocks, wantedNetwork } from "./node-network.ts";
+import { givenBlocks, nodeOfAddress, wantedNetwork } from "./node-network.ts";
 import { ownerOf } from "./owner.ts";
+import { startPublishing, writing } from "./publish.ts";
 import { type NodeFault, peerRoutes, type PeersSeen } from "./peers.ts";
 
 export interface ClusterOptions {
@@ -37,6 +42,8 @@ export interface Cluster {
   blocks: () => Blocks;
   /** Ways to all other nodes of this segment, for a node that owns `own`. */
   ways: (near: readonly Cidr[], own: Blocks) => Ways;
+  /** The other node to which a block with that address is given, by name. */
+  nodeOf: (address: Ip) => string | undefined;
   /** uid of this agent's Node; undefined until the API server has told. */
   nodeUid: () => string | undefined;
   /** Settles when the API server has said which Node this is, if any, when it could not be asked, or after `withinMs`. */
@@ -61,18 +68,37 @@ export interface Cluster {
   faults: () => readonly NodeFault[];
   /** Has the cluster hear what this node lacks for its blocks; undefined where it lacks nothing. */
   tell: (lacks: NodeFault | undefined) => void;
+  /** Has the cluster hear by what pods of this node are judged. */
+  judging: (now: Judging) => void;
+  /** Has the cluster hear where policy denies nothing. */
+  tellBroken: (faults: readonly NodeFault[]) => void;
+  /** This agent's Node, as the API server told of it last. */
+  ownNode: () => Node | undefined;
   caches: () => CacheStatus[];
   /** Settles when all following has ended, after `signal`. */
   done: Promise<unknown>;
 }
 
+function warnOf(faults: readonly NodeFault[], log: Log): void {
+  for (const { code, message } of faults) log.warn({ code }, message);
+}
+
+/** What makes it another Node for us. */
+const selfOf = (node: Node | undefined): string => `${node?.metadata.uid} ${node?.spec.providerID}`;
+
+/** What policy asks of a Node. */
+const breakGlassOf = (node: Node | undefined): string | undefined => node?.metadata.annotations?.[breakGlassAnnotation];
+
 /** What policy asks of a pod. */
-const policyFacts = (pod: Pod | undefined): unknown => [pod?.metadata.labels, pod?.spec, pod?.status.phase];
+const policyFacts = (pod: Pod | undefined): unknown => [
+  pod?.metadata.labels,
+  pod?.metadata.annotations?.[sourceGuardAnnotation],
+  pod?.spec,
+  pod?.status.phase,
+];
 
 /** How often it is looked whether the API server has failed to answer: no event tells of that. */
 const lookMs = 100;
-
-const writing = { minMs: 50, retryMs: 500, retryMaxMs: 15_000, maxMs: 60_000 };
 
 /** Starts to follow the cluster; nothing is awaited. */
 export function joinCluster(options: ClusterOptions): Cluster {
@@ -80,6 +106,9 @@ export function joinCluster(options: ClusterOptions): Cluster {
   let listener: (change: ClusterChange) => void = () => {};
   let peers: PeersSeen = { routes: [], faults: [] };
   let lacks: NodeFault | undefined;
+  let publishing: Loop | undefined;
+  const judged = createJudging(log, { onGroups: () => publishing?.trigger(), onBypass: () => reporting.trigger() });
+  let broken: readonly NodeFault[] = [];
   /** What `peers` was made of; absent where a NodeNetwork has changed since. */
   let peersFor: string | undefined;
   const changed = (change: ClusterChange): void => {
@@ -93,9 +122,8 @@ export function joinCluster(options: ClusterOptions): Cluster {
     ...follow,
     fieldSelector: `metadata.name=${nodeName}`,
     onChange: ({ before, after }) => {
-      if (before?.metadata.uid !== after?.metadata.uid || before?.spec.providerID !== after?.spec.providerID) {
-        changed("self");
-      }
+      if (selfOf(before) !== selfOf(after)) changed("self");
+      if (breakGlassOf(before) !== breakGlassOf(after)) listener("pods");
     },
   });
   const networks = kube.follow(nodeNetworks, {
@@ -139,7 +167,7 @@ export function joinCluster(options: ClusterOptions): Cluster {
     sync: async () => {
       const own = node();
       if (own === undefined || !networks.synced()) return;
-      const faults = lacks === undefined ? peers.faults : [lacks, ...peers.faults];
+      const faults = [lacks, judged.bypass(), ...broken, ...peers.faults].filter((fault) => fault !== undefined);
       await keepObject({
         kube,
         kind: nodeNetworks,
@@ -161,7 +189,7 @@ export function joinCluster(options: ClusterOptions): Cluster {
     const seen = peerRoutes(networks.all(), { nodeName, blocks: own, near });
     peersFor = standing;
     if (!isDeepStrictEqual(seen.faults, peers.faults)) {
-      for (const { code, message } of seen.faults) log.warn({ code }, message);
+      warnOf(seen.faults, log);
       reporting.trigger();
     }
     peers = seen;
@@ -172,12 +200,21 @@ export function joinCluster(options: ClusterOptions): Cluster {
     blocks,
     ways,
     nodeUid,
+    nodeOf: (address) => nodeOfAddress(networks.all(), nodeName, address),
     faults: () => peers.faults,
     tell: (fault) => {
       if (isDeepStrictEqual(fault, lacks)) return;
       lacks = fault;
       reporting.trigger();
     },
+    judging: judged.now,
+    tellBroken: (faults) => {
+      if (isDeepStrictEqual(faults, broken)) return;
+      broken = faults;
+      warnOf(faults, log);
+      reporting.trigger();
+    },
+    ownNode: node,
     reporting,
     firstWord: (withinMs) => untilHeard(self, withinMs, signal, (wake) => (listener = wake)),
     listen: (onChange) => {
@@ -188,27 +225,15 @@ export function joinCluster(options: ClusterOptions): Cluster {
     ownerOf: owner,
     podsKnown: () => ownPods.synced(),
     podLives: (sandbox) => !ownPods.synced() || podOf(sandbox) !== undefined,
-    publish: (pool, until) =>
-      startLoop({
-        name: "endpoints",
-        ...writing,
-        sync: async () => {
-          const own = node();
-          if (own === undefined || !ownEndpoints.synced()) return;
-          // Before what was published of them is written over.
-          nameReadBack(pool, owner, log);
-          await keepObject({
-            kube,
-            kind: nodeEndpoints,
-            name: nodeName,
-            seen: () => ownEndpoints.get({ name: nodeName }),
-            wanted: (held) => wantedEndpoints(held, own, publishedEndpoints(pool.all(), ownPods)),
-            signal: until,
-          });
-        },
-        signal: until,
-        onPass,
-      }),
+    publish: (pool, until) => {
+      const endpoints = (): Endpoint[] => {
+        // Before what was published of them is written over.
+        nameReadBack(pool, owner, log);
+        return publishedEndpoints(pool.all(), ownPods);
+      };
+      publishing = startPublishing({ ...options, signal: until }, { node, seen: ownEndpoints, endpoints, judged });
+      return publishing;
+    },
     caches: () => [self, networks, ownPods, ownEndpoints].map((cache) => cache.status()),
     done: Promise.all([self.done, networks.done, ownPods.done, ownEndpoints.done, reporting.done]),
   };

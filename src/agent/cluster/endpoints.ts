@@ -30,18 +30,25 @@ export function publishedEndpoints(held: readonly Held[], pods: Pick<Cache<Pod>,
 const keyOf = ({ namespace, name, uid, interface: ifname }: Endpoint): string =>
   `${namespace}/${name}/${uid}/${ifname}`;
 
-/** The object as it should be; undefined where `held` is so already. */
+/** The object as it should be; undefined where `held` is so already. `groups`: the mark by which its pods are judged (`groupsMark`). */
 export function wantedEndpoints(
   held: NodeEndpoints | undefined,
   node: Node,
   endpoints: Endpoint[],
+  groups?: string,
 ): NodeEndpoints | undefined {
   const nodeUid = node.metadata.uid ?? "";
   const ownerReferences = [ownerOf(node)];
   const same =
     held?.nodeUid === nodeUid &&
     isDeepStrictEqual(held.endpoints, endpoints) &&
+    held.policy?.groups === groups &&
     isDeepStrictEqual(held.metadata.ownerReferences, ownerReferences);
   if (same) return undefined;
-  return { metadata: { ...(held?.metadata ?? { name: node.metadata.name }), ownerReferences }, nodeUid, endpoints };
+  return {
+    metadata: { ...(held?.metadata ?? { name: node.metadata.name }), ownerReferences },
+    nodeUid,
+    endpoints,
+    ...(groups === undefined ? {} : { policy: { groups } }),
+  };
 }

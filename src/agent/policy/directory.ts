@@ -7,6 +7,7 @@ import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import type { Pod } from "../../kube/core-objects.ts";
 import { type FileObjects, objectFilesBelow, readObjectFiles } from "../../kube/files.ts";
 import { type Ip, parseIp } from "../../net/ip.ts";
+import type { PolicyKeys } from "../../policy/keys.ts";
 import { allMembers, indexMembers } from "../../policy/members.ts";
 import type { Memberships, PolicyObjects } from "../../policy/model.ts";
 import { policyPodOf } from "../../policy/policy-pod.ts";
@@ -25,6 +26,7 @@ const settleMs = 200;
 export interface DirectoryOptions {
   directory: string;
   nodeName: string;
+  keys: Pick<PolicyKeys, "allowDns">;
   /** What an earlier agent has left: a directory without a file is then no directory that says nothing. */
   kept: { objects: PolicyObjects } | undefined;
   log: Log;
@@ -52,7 +54,7 @@ interface Taken {
 
 /** Starts to follow; nothing is awaited. */
 export function followDirectory(options: DirectoryOptions): DirectorySource {
-  const { directory, nodeName, kept, log, signal, onPass, onChange } = options;
+  const { directory, nodeName, keys, kept, log, signal, onPass, onChange } = options;
   let taken: Taken | undefined;
   let mark: string | undefined;
   let broken: string | undefined;
@@ -66,7 +68,7 @@ export function followDirectory(options: DirectoryOptions): DirectorySource {
     if (before === "" && (mark ?? saidBy(kept)) !== "") {
       throw new Fault("bad-config", `${directory} is empty now, which would open every pod; leave a file in it`);
     }
-    taken = takenOf(files, nodeName);
+    taken = takenOf(files, nodeName, keys);
     mark = before;
     onChange();
   };
@@ -100,7 +102,7 @@ export function followDirectory(options: DirectoryOptions): DirectorySource {
     bindings: [],
     groupPolicies: [],
   };
-  const empty = readObjects(nothing);
+  const empty = readObjects(nothing, keys);
 
   return {
     loop,
@@ -146,8 +148,8 @@ function statOf(file: string): { ino: number; size: number; mtimeMs: number } {
   return { ino, size, mtimeMs };
 }
 
-function takenOf(files: FileObjects, nodeName: string): Taken {
-  const read = readObjects(files.policy);
+function takenOf(files: FileObjects, nodeName: string, keys: Pick<PolicyKeys, "allowDns">): Taken {
+  const read = readObjects(files.policy, keys);
   const addressed = files.pods.map((pod) => ({ pod, addresses: addressesOf(pod) }));
   const elsewhere = addressed.filter(({ pod }) => pod.spec.nodeName !== nodeName);
   const index = indexMembers(

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { startFakeNode, type FakeNode } from "../../../test/model/fake-node.ts";
+import { hostMac } from "../../../test/kernel-stage.ts";
 import { testWired } from "../../../test/store.contract.ts";
 import { present } from "../../base/assert.ts";
 import { Fault } from "../../base/fault.ts";
@@ -11,7 +12,10 @@ import { createMetrics } from "../../base/metrics.ts";
 import { isWired, type Wired } from "../../ipam/store.ts";
 import { type Pod, pods } from "../../kube/core-objects.ts";
 import { type NetworkPolicy, networkPolicies } from "../../kube/policy-objects.ts";
+import { defaultKeys } from "../../policy/keys.ts";
 import { readObjects, type ReadObjects } from "../../policy/read-objects.ts";
+import type { Judging } from "../cluster/judging.ts";
+import { createGlass } from "./glass.ts";
 import { keepPolicy, type Policy } from "./keep.ts";
 import type { PolicySource } from "./sources.ts";
 
@@ -35,9 +39,13 @@ interface Stand {
   say: (...policies: readonly NetworkPolicy[]) => void;
   /** For each pass that ended well: whether connections are looked for. */
   narrowed: boolean[];
+  /** What the cluster was told. */
+  judging: Judging[];
   attachment: Wired;
   /** Addresses that were put into sets without a pass. */
   admitted: string[];
+  /** Of each time that the kernel was to hold a ruleset: whether what it holds was believed to be what it was told. */
+  trusted: boolean[];
   group: () => Promise<number | undefined>;
 }
 
@@ -60,6 +68,11 @@ async function stand(): Promise<Stand> {
   const change: typeof kernel.policy.change = (changes) => {
     for (const elements of changes.add?.values() ?? []) admitted.push(...elements.map(({ address }) => address));
     return kernel.policy.change(changes);
+  };
+  const trusted: boolean[] = [];
+  const ensure: typeof kernel.policy.ensure = (ruleset, trust) => {
+    trusted.push(trust === "as left");
+    return kernel.policy.ensure(ruleset, trust);
   };
   let read: ReadObjects;
   const policyObjects = (networkPolicies: readonly NetworkPolicy[]): ReturnType<PolicySource["objects"]> => ({
@@ -87,23 +100,28 @@ async function stand(): Promise<Stand> {
     done: Promise.resolve(),
   };
   const narrowed: boolean[] = [];
+  const judging: Judging[] = [];
   const policy = keepPolicy({
-    kernel: { ...kernel, policy: { ...kernel.policy, change } },
+    kernel: { ...kernel, policy: { ...kernel.policy, change, ensure } },
     pool,
     nodeName: "a",
     source,
     findPod: ({ name }) => podNamed(name),
     findOwner: () => undefined,
     kept: undefined,
-    groupsJudgeOwnNode: false,
+    keys: defaultKeys,
+    glass: createGlass({ nodeName: "a", ofNode: () => undefined, now: () => 0 }),
+    nodeBreakGlass: () => undefined,
+    onBroken: () => {},
     log: silentLog(),
     metrics: createMetrics(),
     signal: new AbortController().signal,
     cutting: { expect: () => {}, judgeBy: (_, isNarrower) => narrowed.push(isNarrower) },
+    judging: (now) => judging.push(now),
   });
   const group = async (): Promise<number | undefined> =>
     (await machine.kernel.node.link(attachment.wire.hostIndex))?.group;
-  return { node, policy, say, narrowed, attachment: named, admitted, group };
+  return { node, policy, say, narrowed, judging, attachment: named, admitted, trusted, group };
 }
 
 /** The API server's object of a pod in shop that is labelled by its name. */
@@ -128,6 +146,19 @@ void test("the first pass looks for connections, one that changes nothing does n
   policy.changed("cluster");
   await policy.sync();
   assert.equal(await group(), 100);
+});
+
+void test("the cluster hears by what the node judges once the kernel does, and what goes round it", async () => {
+  const { node, policy, say, judging } = await stand();
+  say(closed);
+  node.machine.kernel.failNext("policy.ensure", broken);
+  await assert.rejects(policy.sync(), /not now/);
+  assert.equal(judging.length, 0);
+  await policy.sync();
+  assert.deepEqual(judging.at(-1), { groups: "in none", bypass: undefined }, "no group judges its pods");
+  node.machine.kernel.addDevice(node.machine.kernel.node, { name: "kube-ipvs0", mac: hostMac, mtu: 1500 });
+  await policy.sync();
+  assert.match(judging.at(-1)?.bypass ?? "", /kube-proxy runs in IPVS mode/);
 });
 
 void test("a pass that fails after the kernel has been told owes the look for connections to the next", async () => {
@@ -197,4 +228,15 @@ void test("a pod that nothing judges is a member for others when ADD goes on, wi
   const other = testWired({ containerId: "other", pod: { namespace: "shop", name: "other", uid: "other" } });
   assert.equal(await policy.enter(other, podNamed("other")), 100);
   assert.deepEqual(admitted, web.addresses, "one that no selector names is no member");
+});
+
+void test("a pod that needs a pass has none that reads all that the kernel holds", async () => {
+  const { policy, say, trusted, attachment } = await stand();
+  say(closed);
+  await policy.sync();
+  trusted.length = 0;
+  assert.equal(await policy.enter(attachment, podNamed("db")), 101);
+  assert.deepEqual(trusted, [true]);
+  await policy.sync();
+  assert.equal(trusted.at(-1), false, "one that nobody has asked for does");
 });

@@ -8,27 +8,39 @@ import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import type { Metrics } from "../../base/metrics.ts";
 import type { Pool } from "../../ipam/pool.ts";
 import { type Attachment, attachmentKey } from "../../ipam/store.ts";
-import { applyAll } from "../../kernel/apply.ts";
-import type { Kernel, Link } from "../../kernel/contract.ts";
+import type { Kernel } from "../../kernel/contract.ts";
 import { createCompiler } from "../../policy/compile.ts";
-import { createClasses, firstClass } from "../../policy/compile-classes.ts";
+import { createClasses } from "../../policy/compile-classes.ts";
 import { memberChanges, withCarried } from "../../policy/compile-changes.ts";
 import { elementsOf } from "../../policy/compile-sets.ts";
+import { groupsMark } from "../../policy/mark.ts";
+import type { PolicyKeys } from "../../policy/keys.ts";
 import { indexMembers } from "../../policy/members.ts";
+import type { Memberships } from "../../policy/model.ts";
 import { neededMemberships, type ReadObjects } from "../../policy/read-objects.ts";
 import type { PolicyRuleset } from "../../policy/ruleset.ts";
+import type { Judging } from "../cluster/judging.ts";
+import type { NodeFault } from "../cluster/peers.ts";
 import { openGroup } from "../plan.ts";
 import { isNameless, nameReadBack } from "../rebuild.ts";
-import { unlessGone } from "../wire.ts";
+import { createBypassLook } from "./bypass.ts";
+import { createPolicyCounting, type PolicyCounting } from "./counting.ts";
 import type { Cutting } from "./cut.ts";
+import { createDue, type Look } from "./due.ts";
+import { type Glass, glassFaults } from "./glass.ts";
 import type { KeptPolicy } from "./kept.ts";
+import { carriedBy, moveLinks, placedOn } from "./links.ts";
 import { createMemberships, type OwnPods } from "./memberships.ts";
 import type { FindOwner, FindPod, NameOf, PodPolicy } from "./pod-policy.ts";
 import { policyReport, type PolicyReport } from "./report.ts";
 import type { PolicySource } from "./sources.ts";
 import { createSubjects, type Judged } from "./subjects.ts";
+import { createUnguarded } from "./unguarded.ts";
 import { createTurns } from "./turns.ts";
 import { createView, type View, viewWithin, waitingMs } from "./view.ts";
+
+/** The kernel is looked at that often, whoever asks. */
+const lookEveryMs = 30_000;
 
 export interface PolicyDeps {
   kernel: Kernel;
@@ -44,12 +56,19 @@ export interface PolicyDeps {
   log: Log;
   metrics: Pick<Metrics, "repaired">;
   signal: AbortSignal;
-  /** Egress groups judge what a pod sends to its own node, too. */
-  groupsJudgeOwnNode: boolean;
+  /** As the agent's configuration has them. */
+  keys: PolicyKeys;
   cutting: Pick<Cutting, "expect" | "judgeBy">;
+  /** Hears by what the kernel judges, once it does. */
+  judging: (now: Judging) => void;
+  glass: Glass;
+  /** What is annotated on the Node of break-glass; undefined where nothing is. */
+  nodeBreakGlass: () => string | undefined;
+  /** Told after each pass what the cluster is to hear of break-glass. */
+  onBroken: (faults: readonly NodeFault[]) => void;
 }
 
-export interface Policy extends PodPolicy {
+export interface Policy extends PodPolicy, Pick<PolicyCounting, "readings" | "answer"> {
   /** One pass. */
   sync: () => Promise<void>;
   /** Something that policy follows from has changed: what the cluster says, or which pods are attached. */
@@ -58,6 +77,8 @@ export interface Policy extends PodPolicy {
   doubt: () => void;
   /** It is not known yet what to judge by. */
   isWaiting: () => boolean;
+  /** When a pass is due, though nobody asks. */
+  dueMs: () => number;
   report: () => PolicyReport;
   /** What the next agent is to have; undefined while the cluster has not told everything. */
   keepable: () => KeptPolicy | undefined;
@@ -65,39 +86,44 @@ export interface Policy extends PodPolicy {
 
 /** Keeps the policy of the attachments of a pool. Nothing is done before the first pass. */
 export function keepPolicy(deps: PolicyDeps): Policy {
-  const { kernel, pool, nodeName, source, findPod, kept, groupsJudgeOwnNode, metrics, cutting, log } = deps;
-  const subjects = createSubjects({ nodeName, findPod, nameOf: deps.nameOf, known: kept?.pods ?? new Map() });
+  const { kernel, pool, nodeName, source, kept, keys, metrics, cutting, glass, log } = deps;
+  const subjects = createSubjects({ ...deps, known: kept?.pods ?? new Map(), brokenNow: glass.brokenNow });
   const classes = createClasses(kept?.classes);
   const compiler = createCompiler();
   const membershipsOf = createMemberships();
+  const unguarded = createUnguarded({ guard: kernel.guard, log });
   /** The class by which the kernel judges each attachment. */
   const groups = new Map<string, number>();
   /** The pods of the last pass, by whose layers the kernel judges. */
   let judgedLast: readonly Judged[] = [];
+  let knownLast: Memberships = new Map();
   let held: PolicyRuleset | undefined;
-  const view = createView(source, kept);
-  /**
-   * What the next pass has to do. `stale`: take in what the cluster has said. `asked`: anything at all; else it is a look at the kernel.
-   * `look`: see what the kernel holds, whatever it was told. `cut`: have connections looked for that should not be.
-   */
-  const due = { stale: true, asked: true, look: true, cut: true };
+  const view = createView(source, kept, keys);
+  const clock = (): number => performance.now();
+  const counting = createPolicyCounting({ table: kernel.policy, factsOf: compiler.factsOf, log, clock });
+  const bypass = createBypassLook(kernel, pool);
+  const due = createDue();
 
   async function pass(): Promise<void> {
-    const look = { isDue: due.look || !due.asked, isAll: !due.asked };
-    Object.assign(due, { stale: false, asked: false, look: false });
+    // Pods are judged otherwise from then on, as if the cluster had said so.
+    if (glass.untilEdgeMs() === 0) due.changed("cluster");
+    const look = due.begin();
     try {
       const now = view();
       if (now === undefined) return void (await kernel.policy.prepare());
+      const mark = source.known() ? groupsMark(source.objects().groups) : undefined;
       await passBy(now, look);
+      deps.judging({ groups: groupsTold(mark, judgedLast), bypass: await bypass(look.isAll) });
     } catch (error) {
       // It may have gone half the way: what had been open before is looked for when it has gone the whole of it.
-      Object.assign(due, { stale: true, asked: true, look: true, cut: true });
+      due.everything();
       throw error;
     }
   }
 
-  async function passBy({ objects, told }: View, look: { isDue: boolean; isAll: boolean }): Promise<void> {
+  async function passBy({ objects, told }: View, look: Look): Promise<void> {
     nameReadBack(pool, (one) => keptOwner(one, kept) ?? deps.findOwner(one), log);
+    glass.noteEdges(objects);
     const judged = subjects.of(pool.all(), objects);
     const [links, nodeAddresses] = await Promise.all([kernel.node.links(), kernel.node.addresses()]);
     const placed = placedOn(links, judged);
@@ -108,33 +134,38 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       subjects: assigned,
       memberships,
       links: new Set(judged.map(({ attachment }) => attachment.wire.hostLink)),
-      groupsJudgeOwnNode,
+      ...keys,
     });
     const nodes = new Map([[nodeName, nodeAddresses.map(({ address }) => address)]]);
-    const model = { subjects: judged, nodes, memberships, groupsJudgeOwnNode };
+    const model = { subjects: judged, nodes, memberships, ...keys };
     cutting.expect(model);
     // What links still carry stays until they are moved.
     const before = held;
     const both = before === undefined ? ruleset : withCarried(before, ruleset, carried);
+    counting.know(judged, ruleset);
     const hasChanged = await kernel.policy.ensure(both, look.isDue ? undefined : "as left");
     held = both;
     groups.clear();
     for (const { subject, classNumber } of assigned) groups.set(subject.key, classNumber);
     judgedLast = judged;
+    deps.onBroken(glassFaults(judged, glass));
+    knownLast = memberships;
     const moved = await moveLinks(placed, groups, deps);
+    await unguarded.follow(judged);
     if (both !== ruleset) await kernel.policy.ensure(ruleset, "as left");
     held = ruleset;
+    counting.settle();
     if (hasChanged && look.isAll) metrics.repaired("policy", 1);
     const wasDamaged = hasChanged && look.isDue;
-    cutting.judgeBy(model, due.cut || moved || wasDamaged || isNarrower(before, ruleset));
-    due.cut = false;
+    const isCutDue = due.takeCut();
+    cutting.judgeBy(model, isCutDue || moved || wasDamaged || isNarrower(before, ruleset));
   }
 
   const turns = createTurns(pass);
 
   /** The class of a pod that is judged by the very same layers, which the kernel then holds. */
   const classOfTwin = (judged: Judged): number | undefined => {
-    if (due.stale || turns.isBusy() || held === undefined) return undefined;
+    if (due.isStale() || turns.isBusy() || held === undefined) return undefined;
     if (judged.egress.length + judged.ingress.length === 0) return openGroup;
     const twin = judgedLast.find((one) => one.key !== judged.key && sameLayers(one, judged));
     return twin && groups.get(twin.key);
@@ -142,31 +173,20 @@ export function keepPolicy(deps: PolicyDeps): Policy {
 
   return {
     sync: () => turns.next(),
-    changed: (what) => {
-      due.stale ||= what === "cluster";
-      due.asked = true;
-    },
-    doubt: () => {
-      due.look = true;
-    },
-    linkRepaired: () => {
-      due.cut = true;
-      due.asked = true;
-    },
+    changed: due.changed,
+    doubt: due.doubt,
+    linkRepaired: due.cut,
     isWaiting: () => view() === undefined,
+    dueMs: () => (view() === undefined ? waitingMs : Math.min(lookEveryMs, glass.untilEdgeMs())),
     report: () => {
       const now = view();
       const by = source.known() ? "cluster" : now === undefined ? "nobody" : "kept";
       const nameless = pool.all().filter(({ attachment }) => isNameless(attachment)).length;
-      return policyReport({
-        by,
-        nameless,
-        judged: judgedLast,
-        groups,
-        objects: now?.objects,
-        factsOf: compiler.factsOf,
-      });
+      const last = { judged: judgedLast, memberships: knownLast, groups };
+      return policyReport({ by, nameless, ...last, objects: now?.objects, factsOf: compiler.factsOf, glass });
     },
+    readings: counting.readings,
+    answer: counting.answer,
     keepable: () =>
       source.known()
         ? {
@@ -174,10 +194,12 @@ export function keepPolicy(deps: PolicyDeps): Policy {
             memberships: source.memberships(),
             pods: subjects.pods(),
             classes: classes.kept(),
+            nodeBreakGlass: deps.nodeBreakGlass(),
           }
         : undefined,
     untilKnown: async () => void (await viewWithin(view, source, deps.signal)),
     groupOf: (id) => groups.get(attachmentKey(id)),
+    isUnguarded: unguarded.isUnguarded,
     enter: async (attachment, pod) => {
       subjects.remember(attachment, pod);
       await viewWithin(view, source, deps.signal);
@@ -185,8 +207,10 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       const { objects } = await viewWithin(view, source, deps.signal);
       const judged = subjects.one(attachment, objects);
       if (judged === undefined) return openGroup;
+      unguarded.note(judged);
       const known = classOfTwin(judged);
       if (known === undefined || held === undefined || !(await admitted(judged, { kernel, held, objects }))) {
+        due.changed("attachments"); // else it would be a look at all that the kernel holds
         await turns.next();
         return present(groups.get(judged.key), `class of ${judged.key}`);
       }
@@ -195,10 +219,17 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     },
     settle: async (attachment) => {
       await turns.idle();
-      if (due.stale) await turns.next();
+      if (due.isStale()) await turns.next();
       return groups.get(attachmentKey(attachment));
     },
   };
+}
+
+/** What the cluster is to hear of the groups by which pods are judged; `mark`: of what it has said of them. */
+function groupsTold(mark: string | undefined, judged: readonly Judged[]): Judging["groups"] {
+  if (mark === undefined) return "as told";
+  const isJudged = judged.some(({ egress, ingress }) => [...egress, ...ingress].some(({ kind }) => kind === "groups"));
+  return isJudged ? { mark } : "in none";
 }
 
 function keptOwner(attachment: Attachment, kept: KeptPolicy | undefined): Attachment["pod"] {
@@ -206,55 +237,11 @@ function keptOwner(attachment: Attachment, kept: KeptPolicy | undefined): Attach
   return pod && { namespace: pod.namespace, name: pod.name, uid: pod.uid };
 }
 
-/**
- * Classes that links of attachments carry, those of pods that are not known again yet among them: their number is nobody else's
- * meanwhile, and where its chains are gone it lets nothing pass.
- */
-function carriedBy(links: readonly Link[], pool: Pool): Set<number> {
-  const own = new Set(pool.all().map(({ attachment }) => attachment.wire?.hostIndex));
-  const classes = links.filter(({ index, group }) => own.has(index) && group >= firstClass);
-  return new Set(classes.map(({ group }) => group));
-}
-
-/** The node's links of judged pods, each with its pod. */
-interface Placed extends Pick<Link, "index" | "group"> {
-  judged: Judged;
-}
-
-function placedOn(links: readonly Link[], judged: readonly Judged[]): Placed[] {
-  const byIndex = new Map(judged.map((one) => [one.attachment.wire.hostIndex, one]));
-  return links.flatMap(({ index, group }) => {
-    const one = byIndex.get(index);
-    return one === undefined ? [] : [{ index, group, judged: one }];
-  });
-}
-
 function ownPods(judged: readonly Judged[]): OwnPods {
   return {
     pods: judged.filter(({ isKnown }) => isKnown).map(({ pod }) => pod),
     addresses: new Set(judged.flatMap(({ attachment }) => attachment.addresses)),
   };
-}
-
-/** Gives each link its pod's class; true where one had another. */
-async function moveLinks(
-  placed: readonly Placed[],
-  groups: ReadonlyMap<string, number>,
-  { kernel, pool, log }: Pick<PolicyDeps, "kernel" | "pool" | "log">,
-): Promise<boolean> {
-  let moved = 0;
-  for (const { index, group, judged } of placed) {
-    const to = groups.get(judged.key);
-    // Below are links on their way out.
-    if (to === undefined || to === group || group < openGroup) continue;
-    // Looked at again now: a link that DEL has doomed meanwhile stays so.
-    const held = pool.find(judged.attachment);
-    if (held?.attachment !== judged.attachment || held.leaving) continue;
-    await unlessGone(applyAll(kernel.node, [{ op: "link.set", link: index, group: to }]));
-    moved += 1;
-  }
-  if (moved > 0) log.info({ pods: moved }, "pods changed their class");
-  return moved > 0;
 }
 
 /** Puts a pod into the sets that the kernel holds, without a pass; false where that cannot be. A pod that nothing judges is denied nothing. */
@@ -283,13 +270,13 @@ async function admitted(
 }
 
 /** Starts the loop that keeps it. */
-export function startPolicy({ sync, isWaiting }: Policy, signal: AbortSignal, onPass: (pass: LoopPass) => void): Loop {
+export function startPolicy({ sync, dueMs }: Policy, signal: AbortSignal, onPass: (pass: LoopPass) => void): Loop {
   return startLoop({
     name: "policy",
     minMs: 5, // events of one cause come within a few milliseconds
     retryMs: 200,
     retryMaxMs: 10_000,
-    maxMs: () => (isWaiting() ? waitingMs : 30_000),
+    maxMs: dueMs,
     sync,
     signal,
     onPass,

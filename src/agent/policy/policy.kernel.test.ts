@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { get, type IncomingMessage } from "node:http";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
-import type { ClusterAgent } from "../../../test/cluster-agent.ts";
+import { type ClusterAgent, ownNode } from "../../../test/cluster-agent.ts";
 import {
   addPod,
   both,
@@ -25,15 +25,24 @@ import {
 import { uplink } from "../../../test/agent.ts";
 import { until } from "../../../test/until.ts";
 import { pods } from "../../kube/core-objects.ts";
+import { nodeEndpoints } from "../../kube/objects.ts";
 import { statusSocket } from "../status.ts";
+import type { PolicyAnswer } from "./counting.ts";
+import { groupsMark } from "../../policy/mark.ts";
 import { networkPolicies, securityGroupBindings, securityGroups } from "../../kube/policy-objects.ts";
 
-/** How many objects of a kind the agent has heard of. */
-async function heardOf({ config }: ClusterAgent, kind: string): Promise<number> {
-  const call = get({ socketPath: statusSocket(config.paths.socket), path: "/metrics" });
+async function told({ config }: ClusterAgent, path: "/metrics" | "/policy"): Promise<string> {
+  const call = get({ socketPath: statusSocket(config.paths.socket), path });
   const [response] = (await once(call, "response")) as [IncomingMessage];
-  const told = new RegExp(`^fairlead_kube_objects\\{kind="${kind}"\\} (\\d+)$`, "m").exec(await text(response));
-  return Number(told?.[1]);
+  return text(response);
+}
+
+/** How many objects of a kind the agent has heard of. */
+async function heardOf(agent: ClusterAgent, kind: string): Promise<number> {
+  const found = new RegExp(`^fairlead_kube_objects\\{kind="${kind}"\\} (\\d+)$`, "m").exec(
+    await told(agent, "/metrics"),
+  );
+  return Number(found?.[1]);
 }
 
 void test("a NetworkPolicy isolates running pods and new ones; another lets in whom it selects; without them all is open", async (t) => {
@@ -125,6 +134,63 @@ void test("security groups: members reach each other as rules say, an open conne
   t.diagnostic(`reset after ${tookMs} ms`);
   assert.equal(ended, wasReset);
   assert.ok(tookMs < 2_000, `reset after ${tookMs} ms`);
+});
+
+void test("what is denied, and which rules let begin, is told by metrics and by groups; the cluster hears by which groups the node judges", async (t) => {
+  const agent = await servingAgent(t);
+  const { kube } = agent;
+  const db = await addPod(t, agent, "db", { app: "db" });
+  const web = await addPod(t, agent, "web", { app: "web" });
+  const markTold = async (): Promise<string | undefined> =>
+    (await kube.get(nodeEndpoints, { name: ownNode })).policy?.groups;
+  const markNow = async (): Promise<string> => groupsMark((await kube.list(securityGroups)).items);
+  const ping = (type: number): object => ({
+    protocol: type === 8 ? "icmp" : "icmpv6",
+    icmp: { type },
+    from: [{ namespaceSelector: {} }],
+  });
+  const unused = { protocol: "tcp", ports: [{ port: 22 }], from: [{ cidr: "192.0.2.0/24" }] };
+  await kube.create(
+    securityGroups,
+    securityGroups.parse({ metadata: { name: "db" }, spec: { bindableFrom: {}, ingress: [ping(8), unused] } }),
+  );
+  await until("the agent has heard of the group", async () => (await heardOf(agent, "SecurityGroup")) === 1);
+  assert.equal(await markTold(), undefined, "none of its pods is in a group");
+  const spec = { podSelector: { matchLabels: { app: "db" } }, groups: ["db"] };
+  await kube.create(securityGroupBindings, { metadata: { namespace: "default", name: "db" }, spec });
+  await until("the pod is judged", () => !pings(web, db, 1));
+  await until("the cluster has heard of it", async () => (await markTold()) === (await markNow()));
+
+  const counted = async (): Promise<PolicyAnswer> => JSON.parse(await told(agent, "/policy")) as PolicyAnswer;
+  const deniedIn = ({ layers }: PolicyAnswer): number =>
+    layers.find(({ objects, direction }) => objects === "SecurityGroup db" && direction === "ingress")?.packets ?? 0;
+  const before = await counted();
+  assert.deepEqual(reached(web, db), [true, false]);
+  await until("the echo request of IPv6 is counted", async () => deniedIn(await counted()) > deniedIn(before));
+  const after = await counted();
+  const metric =
+    /^fairlead_policy_denied_packets_total\{kind="groups",direction="ingress",objects="SecurityGroup db"\} (\d+)$/m;
+  assert.equal(Number(metric.exec(await told(agent, "/metrics"))?.[1]), deniedIn(after));
+  const hits = (of: PolicyAnswer): number[] => of.rules.map(({ min, max }) => (min === max ? max : -1));
+  assert.ok((hits(after)[0] ?? 0) > (hits(before)[0] ?? 0), JSON.stringify(after.rules));
+  assert.deepEqual(
+    [after.rules.map(({ rule }) => rule), hits(after)[1]],
+    [["SecurityGroup db ingress rule 1", "SecurityGroup db ingress rule 2"], 0],
+  );
+
+  await kube.patch(
+    securityGroups,
+    { name: "db" },
+    { type: "merge", body: { spec: { ingress: [ping(128), ping(8)] } } },
+  );
+  await until("the edit holds", () => pings(web, db, 1));
+  await until("the cluster has heard of it, too", async () => (await markTold()) === (await markNow()));
+  const edited = await counted();
+  assert.ok(deniedIn(edited) >= deniedIn(after), "an edit takes back nothing that was counted");
+  assert.ok(
+    (hits(edited)[1] ?? 0) >= (hits(after)[0] ?? 0),
+    "the rule is another one by number and the same by what it says",
+  );
 });
 
 void test("egress of groups judges what a pod sends to its own node where the agent is told so; the node reaches its pods always", async (t) => {

@@ -1,10 +1,12 @@
 // What policy does on this node, for those who look: by whose word, which classes there are, and what of the objects does not count.
 
 import type { Compiler } from "../../policy/compile.ts";
-import type { Layer } from "../../policy/model.ts";
+import type { Layer, Memberships, Peer, Rule } from "../../policy/model.ts";
 import type { ReadObjects } from "../../policy/read-objects.ts";
 import type { Problem } from "../../policy/problem.ts";
+import { breakGlassAnnotation } from "../../policy/break-glass.ts";
 import type { Finding } from "../finding.ts";
+import { type BrokenReport, brokenReports, type Glass } from "./glass.ts";
 import type { Judged } from "./subjects.ts";
 
 /** Classes, problems and layers in one report; the rest is counted. */
@@ -18,6 +20,8 @@ export interface PolicyReport {
   nameless: number;
   /** Layers for which the kernel has no room: their rules, or some of them, allow nothing. */
   cut: { layer: string; leftOut: number }[];
+  /** Where policy denies pods of this node nothing, and until when. */
+  breakGlass: BrokenReport[];
   /** What of the objects does not count, and why. */
   problems: Problem[];
   /** Entries of each list that are not told. */
@@ -36,12 +40,28 @@ export interface ReportParts {
   judged: readonly Judged[];
   /** By attachment. */
   groups: ReadonlyMap<string, number>;
-  objects: Pick<ReadObjects, "problems"> | undefined;
+  objects: Pick<ReadObjects, "problems" | "alwaysEgress"> | undefined;
+  memberships: Memberships;
+  glass: Pick<Glass, "problems">;
   factsOf: Compiler["factsOf"];
 }
 
-export function policyReport({ by, nameless, judged, groups, objects, factsOf }: ReportParts): PolicyReport {
-  const problems = [...(objects?.problems ?? []), ...judged.flatMap((one) => one.problems)];
+export function policyReport({
+  by,
+  nameless,
+  judged,
+  groups,
+  objects,
+  memberships,
+  factsOf,
+  glass,
+}: ReportParts): PolicyReport {
+  const problems = [
+    ...(objects?.problems ?? []),
+    ...glass.problems(),
+    ...(objects?.alwaysEgress ?? []).flatMap((rule) => unheardOf(rule, memberships)),
+    ...judged.flatMap((one) => one.problems),
+  ];
   const byClass = Map.groupBy(judged, ({ key }) => groups.get(key) ?? 0);
   const classes = [...byClass]
     .toSorted(([a], [b]) => a - b)
@@ -51,15 +71,25 @@ export function policyReport({ by, nameless, judged, groups, objects, factsOf }:
     const { leftOut } = factsOf(layer);
     return leftOut === 0 ? [] : [{ layer: layer.id, leftOut }];
   });
-  const lists = { classes, cut, problems };
+  const lists = { classes, cut, problems, breakGlass: brokenReports(judged) };
   return {
     by,
     nameless,
     classes: lists.classes.slice(0, listedMax),
     cut: lists.cut.slice(0, listedMax),
     problems: lists.problems.slice(0, listedMax),
+    breakGlass: lists.breakGlass.slice(0, listedMax),
     more: Object.values(lists).reduce((sum, { length }) => sum + Math.max(0, length - listedMax), 0),
   };
+}
+
+/** A key that opens nothing, since nobody is known to whom it would. */
+function unheardOf({ from, peers }: Rule, memberships: Memberships): Problem[] {
+  const isSomebody = (peer: Peer): boolean => "block" in peer || (memberships.get(peer.members) ?? []).length > 0;
+  if (peers.some(isSomebody)) return [];
+  const message =
+    "no pod that it names is known, so it allows nothing; does the controller's configuration have it, too?";
+  return [{ object: "agent", path: from, message }];
 }
 
 const layersOf = (judged: Judged | undefined): Layer[] => [...(judged?.egress ?? []), ...(judged?.ingress ?? [])];
@@ -73,11 +103,17 @@ const layerReport = ({ direction, kind, objects, otherwise }: Layer): ClassRepor
 
 /** What an operator should know of it. */
 export function policyFindings(report: PolicyReport): Finding[] {
-  const { by, nameless, classes, cut, problems, more } = report;
+  const { by, nameless, classes, cut, problems, breakGlass, more } = report;
   const name = "policy";
   const findings: Finding[] = [
     ...(by === "cluster" ? [] : [notTold(by)]),
     ...(nameless === 0 ? [] : [notKnownAgain(nameless)]),
+    ...breakGlass.map(({ object, until, pods }): Finding => ({
+      name: "break-glass",
+      state: "bad",
+      says: `policy denies ${pods} pods nothing: break-glass of ${object} until ${until}`,
+      cure: `kubectl annotate ${object.toLowerCase()} ${breakGlassAnnotation}- ends it now`,
+    })),
     ...cut.map(({ layer, leftOut }): Finding => ({
       name,
       state: "bad",

@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { silentLog } from "../../base/log.ts";
 import type { Cache, CacheStatus, FollowOptions, Kind, Kube, KubeObject } from "../../kube/contract.ts";
 import { type NetworkPolicy, networkPolicies } from "../../kube/policy-objects.ts";
+import { defaultKeys } from "../../policy/keys.ts";
 import { followPolicy } from "./sources.ts";
 
 interface Followed {
@@ -58,6 +59,7 @@ void test("nothing is known before every kind has been listed, and this node's p
   let podsKnown = false;
   const signal = new AbortController().signal;
   const source = followPolicy({
+    keys: defaultKeys,
     kube,
     podsKnown: () => podsKnown,
     silentMaxMs: 1000,
@@ -82,6 +84,7 @@ void test("objects are read anew after a change, and not when they are asked for
   let changes = 0;
   const signal = new AbortController().signal;
   const source = followPolicy({
+    keys: defaultKeys,
     kube,
     podsKnown: () => true,
     silentMaxMs: 1000,

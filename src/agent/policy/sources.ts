@@ -12,6 +12,7 @@ import {
   serviceAccounts,
 } from "../../kube/policy-objects.ts";
 import { createPolicyView, type PolicyCaches } from "../../kube/policy-view.ts";
+import type { PolicyKeys } from "../../policy/keys.ts";
 import type { Memberships, PolicyObjects } from "../../policy/model.ts";
 import type { ReadObjects } from "../../policy/read-objects.ts";
 import { createHeard, type FollowedKind } from "./heard.ts";
@@ -41,6 +42,7 @@ export interface PolicySource {
 }
 
 export interface PolicySourceOptions {
+  keys: PolicyKeys;
   kube: Kube;
   /** All pods of this node have been listed. */
   podsKnown: () => boolean;
@@ -54,6 +56,7 @@ export interface PolicySourceOptions {
 /** Starts to follow; nothing is awaited. */
 export function followPolicy({
   kube,
+  keys,
   podsKnown,
   silentMaxMs,
   log,
@@ -86,7 +89,7 @@ export function followPolicy({
     groupPolicies: follow(securityGroupPolicies, { mayBeMissing: true }),
   };
   const caches = [...Object.values(kinds), slices];
-  const readAnew = createPolicyView(kinds);
+  const readAnew = createPolicyView(kinds, keys);
   const heardOf = createHeard({
     kube,
     kinds: judging(kinds),

@@ -3,9 +3,11 @@
 import type { Held } from "../../ipam/pool.ts";
 import { type Attachment, attachmentKey, isWired, type Wired } from "../../ipam/store.ts";
 import type { Pod } from "../../kube/core-objects.ts";
+import { judgedUnder } from "../../policy/break-glass.ts";
 import { layersOf, layersOfUnknown } from "../../policy/layers.ts";
-import type { Layer, PolicyPod, Subject } from "../../policy/model.ts";
+import type { BreakGlass, Layer, PolicyPod, Subject } from "../../policy/model.ts";
 import type { Problem } from "../../policy/problem.ts";
+import { guardProblems, isUnguarded } from "../../policy/source-guard.ts";
 import { policyPodOf } from "../../policy/policy-pod.ts";
 import type { ReadObjects } from "../../policy/read-objects.ts";
 import type { FindPod, NameOf } from "./pod-policy.ts";
@@ -17,7 +19,9 @@ export interface Judged extends Subject {
   pod: PolicyPod;
   /** False where nothing is known of it but its names: what could be about it closes it, and it is a member of nothing. */
   isKnown: boolean;
-  /** Groups that an object binds it to and that it does not get. */
+  /** It may send from any address. */
+  isUnguarded: boolean;
+  /** Groups that an object binds it to and that it does not get, and what is wrong with its wish to leave the guard. */
   problems: readonly Problem[];
 }
 
@@ -27,6 +31,8 @@ export interface SubjectsDeps {
   nameOf?: NameOf | undefined;
   /** What an earlier agent knew of pods, by attachment. */
   known: ReadonlyMap<string, PolicyPod>;
+  /** The break-glass that a pod of a namespace is under now: the same object as long as it lasts. Absent: none. */
+  brokenNow?: (namespace: string, objects: ReadObjects) => BreakGlass | undefined;
 }
 
 export interface Subjects {
@@ -44,19 +50,25 @@ export interface Subjects {
 const endedMax = 1024;
 
 /** A pod keeps what was last known of it until its attachment ends: its object can go before its sandbox does. */
-export function createSubjects({ nodeName, findPod, nameOf, known }: SubjectsDeps): Subjects {
+export function createSubjects({
+  nodeName,
+  findPod,
+  nameOf,
+  known,
+  brokenNow = () => undefined,
+}: SubjectsDeps): Subjects {
   const pods = new Map(known);
   /** By uid, the oldest first. */
   const ended = new Map<string, PolicyPod>();
   /** The objects that everything below was made for. */
   let read: ReadObjects | undefined;
-  let layers = new Map<string, Layer>();
+  let sharedLayers = new Map<string, Layer>();
   let made = new Map<string, Judged>();
 
   const shared = (layer: Layer): Layer => {
-    const same = layers.get(layer.id);
+    const same = sharedLayers.get(layer.id);
     if (same !== undefined) return same;
-    layers.set(layer.id, layer);
+    sharedLayers.set(layer.id, layer);
     return layer;
   };
   const withNames = new WeakMap<Wired, Wired>();
@@ -90,7 +102,7 @@ export function createSubjects({ nodeName, findPod, nameOf, known }: SubjectsDep
     const attachment = named(given);
     if (objects !== read) {
       read = objects;
-      layers = new Map();
+      sharedLayers = new Map();
       made = new Map();
     }
     if (attachment.pod === undefined) return undefined;
@@ -98,19 +110,24 @@ export function createSubjects({ nodeName, findPod, nameOf, known }: SubjectsDep
     const before = made.get(key);
     const said = podOf(attachment);
     const isSame = said === undefined ? before?.isKnown === false : before?.pod === said;
-    if (before !== undefined && isSame && before.attachment === attachment) return before;
     const pod = said ?? namesOnly(attachment, nodeName);
-    const { egress, ingress, problems } =
+    const glass = brokenNow(pod.namespace, objects);
+    const isAsBefore = isSame && before?.attachment === attachment && before.breakGlass === glass;
+    if (isAsBefore) return before;
+    const { problems, ...layers } =
       said === undefined ? layersOfUnknown(pod.namespace, objects) : layersOf(said, objects);
+    const { egress, ingress } = judgedUnder(glass, layers);
     const isKnown = said !== undefined;
     const judged = {
       key,
       attachment,
       pod,
       isKnown,
-      problems,
+      isUnguarded: isUnguarded(pod, objects.perPodGuard),
+      problems: [...problems, ...guardProblems(pod, objects.perPodGuard)],
       egress: egress.map(shared),
       ingress: ingress.map(shared),
+      ...(glass === undefined ? {} : { breakGlass: glass }),
     };
     made.set(key, judged);
     return judged;

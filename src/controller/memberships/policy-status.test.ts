@@ -7,7 +7,10 @@ import { settle } from "../../../test/controller/settled.ts";
 import { createTenants, shop, type Tenants } from "../../../test/controller/tenants.ts";
 import type { World } from "../../../test/controller/world.ts";
 import { events } from "../../kube/core-objects.ts";
+import { nodeEndpoints, nodeNetworks } from "../../kube/objects.ts";
 import { securityGroupBindings, securityGroups } from "../../kube/policy-objects.ts";
+import { groupsMark } from "../../policy/mark.ts";
+import { bypassedCode } from "./enforcement.ts";
 import { statusEveryMs } from "./memberships.ts";
 import { groupStatus } from "./policy-status.ts";
 
@@ -47,12 +50,25 @@ test("a group's status counts its members, whoever names it, and follows them", 
     const first = await statusOf();
     assert.deepEqual(
       [first?.members, first?.observedGeneration, first?.conditions?.map(({ type, status }) => [type, status])],
-      [2, 1, [["Accepted", "True"]]],
+      [
+        2,
+        1,
+        [
+          ["Accepted", "True"],
+          ["Enforced", "False"],
+        ],
+      ],
     );
     const group = await world.kube.get(securityGroups, { name: "db" });
     const later = "2027-01-01T00:00:00.000Z";
-    assert.equal(groupStatus(group, 2, undefined, later), undefined, "what says so already is not written");
-    assert.equal(groupStatus(group, 2, "bad", later)?.conditions?.[0]?.lastTransitionTime, later);
+    const enforcement = { nodesTotal: 1, nodesEnforcing: 0, behind: ["n1"], bypassed: [] };
+    const facts = { members: 2, problem: undefined, enforcement };
+    assert.equal(groupStatus(group, facts, later), undefined, "what says so already is not written");
+    const bad = groupStatus(group, { ...facts, problem: "bad" }, later)?.conditions ?? [];
+    assert.deepEqual(
+      bad.map(({ lastTransitionTime }) => lastTransitionTime === later),
+      [true, false],
+    );
     await tenants.setPhase("b", "Failed");
     await work();
     assert.equal((await statusOf())?.members, 1);
@@ -91,4 +107,66 @@ test("what of a policy cannot be understood is told on it", () =>
     await tenants.policy("long", { podSelector: {}, ingress: [{ from }] });
     await work();
     assert.deepEqual(await told(world), ["shop NetworkPolicy Invalid"]);
+  }));
+
+/** What agents say of the groups by which they judge, as the server has the groups now. */
+async function markNow({ kube }: World): Promise<string> {
+  return groupsMark((await kube.list(securityGroups)).items);
+}
+
+test("a group's status says on how many nodes with members it is enforced, and why not on all", () =>
+  withScene(async ({ world, tenants, work }) => {
+    await tenants.addNode("n2", "10.4.2.0/24");
+    await tenants.addNode("n3", "10.4.3.0/24");
+    await tenants.group("db");
+    await tenants.group("idle");
+    await tenants.bind("all", { podSelector: {}, groups: ["db"] });
+    await tenants.addPod("a", { node: "n1", addresses: ["10.4.1.2"] });
+    await tenants.addPod("b", { node: "n2", addresses: ["10.4.2.2"] });
+    const says = async (name: string, groups: string | null): Promise<void> =>
+      void (await world.kube.patch(nodeEndpoints, { name }, { type: "merge", body: { policy: groups && { groups } } }));
+    const bypassed = async (name: string, faults: object[] | null): Promise<void> =>
+      void (await world.kube.patch(nodeNetworks, { name }, { type: "merge", body: { spec: { faults } } }));
+    const statusOf = async (name: string): Promise<unknown> => {
+      await work();
+      const {
+        nodesEnforcing,
+        nodesTotal,
+        conditions = [],
+      } = (await world.kube.get(securityGroups, { name })).status ?? assert.fail("no status");
+      const enforced = conditions.find(({ type }) => type === "Enforced") ?? assert.fail("no condition");
+      return [nodesEnforcing, nodesTotal, enforced.reason, enforced.message];
+    };
+    assert.deepEqual(await statusOf("db"), [0, 2, "Pending", "not yet, or not any more, on n1, n2"]);
+    assert.deepEqual(await statusOf("idle"), [0, 0, "NoMembers", "no node has members"]);
+    await says("n1", await markNow(world));
+    assert.deepEqual(await statusOf("db"), [1, 2, "Pending", "not yet, or not any more, on n2"]);
+    await says("n2", await markNow(world));
+    assert.deepEqual(await statusOf("db"), [2, 2, "Enforced", "on every node that has members"]);
+    await world.kube.patch(securityGroups, { name: "db" }, { type: "merge", body: { spec: { egress: [] } } });
+    assert.deepEqual(await statusOf("db"), [0, 2, "Pending", "not yet, or not any more, on n1, n2"]);
+    await says("n1", await markNow(world));
+    await says("n2", await markNow(world));
+    assert.deepEqual(await statusOf("db"), [2, 2, "Enforced", "on every node that has members"]);
+    const fault = { code: bypassedCode, message: "IPVS", since: "2027-01-01T00:00:00.000Z" };
+    await bypassed("n2", [fault]);
+    const message = "something goes round policy on n2; see its NodeNetwork's faults, or fairlead check there";
+    assert.deepEqual(await statusOf("db"), [1, 2, "Bypassed", message], "whatever the agent says of its groups");
+  }));
+
+test("a binding's status counts the pods that it selects, whoever gets the groups", () =>
+  withScene(async ({ world, tenants, work }) => {
+    await tenants.group("db");
+    await tenants.bind("web", { podSelector: { matchLabels: { app: "web" } }, groups: ["db", "missing"] });
+    await tenants.bind("none", { podSelector: { matchLabels: { app: "other" } }, groups: ["db"] });
+    await tenants.addPod("a", { node: "n1", addresses: ["10.4.1.2"], labels: { app: "web" } });
+    await tenants.addPod("early", { node: "n1", labels: { app: "web" } });
+    await tenants.addPod("host", { node: "n1", labels: { app: "web" }, hostNetwork: true });
+    const podsOf = async (name: string): Promise<number | undefined> =>
+      (await world.kube.get(securityGroupBindings, { name, namespace: shop })).status?.pods;
+    await work();
+    assert.deepEqual([await podsOf("web"), await podsOf("none")], [2, 0]);
+    await tenants.setPhase("a", "Succeeded");
+    await work();
+    assert.equal(await podsOf("web"), 1);
   }));

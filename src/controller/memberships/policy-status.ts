@@ -4,6 +4,7 @@ import type { Condition } from "../../kube/objects.ts";
 import type { SecurityGroup, SecurityGroupBinding } from "../../kube/policy-objects.ts";
 import { objectTitle } from "../../policy/problem.ts";
 import { type ReadObjects, selectsNamespace } from "../../policy/read-objects.ts";
+import type { Enforcement } from "./enforcement.ts";
 
 type GroupStatus = NonNullable<SecurityGroup["status"]>;
 type BindingStatus = NonNullable<SecurityGroupBinding["status"]>;
@@ -11,8 +12,9 @@ type BindingStatus = NonNullable<SecurityGroupBinding["status"]>;
 export type RefusedGroup = NonNullable<BindingStatus["refused"]>[number];
 
 const acceptedCondition = "Accepted";
+const enforcedCondition = "Enforced";
 const messageLenMax = 1024;
-/** Problems of one object that are told in full. */
+/** Problems of one object, and nodes, that are told in full. */
 const toldMax = 3;
 
 /** What is wrong with each object that somebody wrote, by its title. */
@@ -27,27 +29,64 @@ export function problemsByObject({ problems }: ReadObjects): ReadonlyMap<string,
   );
 }
 
-/** The status of a group with that many members; undefined where it says so already. `nowText` is RFC 3339. */
+/** What the status of a group tells. */
+export interface GroupFacts {
+  members: number;
+  problem: string | undefined;
+  enforcement: Enforcement;
+}
+
+/** The status of a group; undefined where it says so already. `nowText` is RFC 3339. */
 export function groupStatus(
   { metadata, status }: SecurityGroup,
-  members: number,
-  problem: string | undefined,
+  { members, problem, enforcement }: GroupFacts,
   nowText: string,
 ): GroupStatus | undefined {
   const verdict = problem === undefined ? accepted : invalid(problem);
+  const { nodesTotal, nodesEnforcing } = enforcement;
   const wanted: GroupStatus = {
     ...observed(metadata.generation),
     members,
-    conditions: [conditionOf(verdict, status?.conditions, nowText)],
+    nodesTotal,
+    nodesEnforcing,
+    conditions: [
+      conditionOf(acceptedCondition, verdict, status?.conditions, nowText),
+      conditionOf(enforcedCondition, enforcedVerdict(enforcement), status?.conditions, nowText),
+    ],
   };
   return JSON.stringify(wanted) === JSON.stringify(status && ordered(status)) ? undefined : wanted;
 }
 
-const ordered = ({ observedGeneration, members, conditions = [] }: GroupStatus): GroupStatus => ({
+const ordered = ({
+  observedGeneration,
+  members,
+  nodesTotal = -1,
+  nodesEnforcing = -1,
+  conditions = [],
+}: GroupStatus): GroupStatus => ({
   ...observed(observedGeneration),
   members,
+  nodesTotal,
+  nodesEnforcing,
   conditions: conditions.map(orderedCondition),
 });
+
+function enforcedVerdict({ nodesTotal, behind, bypassed }: Enforcement): Verdict {
+  if (bypassed.length > 0) {
+    const message = `something goes round policy on ${namesOf(bypassed)}; see its NodeNetwork's faults, or fairlead check there`;
+    return { status: "False", reason: "Bypassed", message };
+  }
+  if (behind.length > 0) {
+    return { status: "False", reason: "Pending", message: `not yet, or not any more, on ${namesOf(behind)}` };
+  }
+  const message = nodesTotal === 0 ? "no node has members" : "on every node that has members";
+  return { status: "True", reason: nodesTotal === 0 ? "NoMembers" : "Enforced", message };
+}
+
+function namesOf(nodes: readonly string[]): string {
+  const more = nodes.length - toldMax;
+  return `${nodes.slice(0, toldMax).join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
+}
 
 /** The groups that `names` lists and that cannot be had from that namespace. */
 export function refusedGroups(names: readonly string[], namespace: string, objects: ReadObjects): RefusedGroup[] {
@@ -66,22 +105,31 @@ export function refusalText({ group, reason }: RefusedGroup, namespace: string):
     : `${title} may not be bound from namespace ${namespace} (its bindableFrom): it allows these pods nothing`;
 }
 
+/** What the status of a binding tells. */
+export interface BindingFacts {
+  /** Pods that it selects. */
+  pods: number;
+  refused: readonly RefusedGroup[];
+  problem: string | undefined;
+}
+
 /** The status of a binding; undefined where it says so already. */
 export function bindingStatus(
   { metadata, status }: SecurityGroupBinding,
-  refused: readonly RefusedGroup[],
-  problem: string | undefined,
+  { pods, refused, problem }: BindingFacts,
   nowText: string,
 ): BindingStatus | undefined {
   const verdict = problem === undefined ? bindingVerdict(refused, metadata.namespace ?? "") : invalid(problem);
   const wanted: BindingStatus = {
     ...observed(metadata.generation),
     refused: [...refused],
-    conditions: [conditionOf(verdict, status?.conditions, nowText)],
+    pods,
+    conditions: [conditionOf(acceptedCondition, verdict, status?.conditions, nowText)],
   };
   const before: BindingStatus | undefined = status && {
     ...observed(status.observedGeneration),
     refused: status.refused?.map(({ group, reason }) => ({ group, reason })) ?? [],
+    pods: status.pods ?? -1,
     conditions: status.conditions?.map(orderedCondition) ?? [],
   };
   return JSON.stringify(wanted) === JSON.stringify(before) ? undefined : wanted;
@@ -107,11 +155,16 @@ const observed = (generation: number | undefined): { observedGeneration?: number
   generation === undefined ? {} : { observedGeneration: generation };
 
 /** The time changes only with the condition's status. */
-function conditionOf(verdict: Verdict, before: readonly Condition[] | undefined, nowText: string): Condition {
+function conditionOf(
+  of: string,
+  verdict: Verdict,
+  before: readonly Condition[] | undefined,
+  nowText: string,
+): Condition {
   const { status, reason, message } = verdict;
-  const held = before?.find(({ type }) => type === acceptedCondition);
+  const held = before?.find(({ type }) => type === of);
   return {
-    type: acceptedCondition,
+    type: of,
     status,
     reason,
     message: message.slice(0, messageLenMax),

@@ -20,6 +20,8 @@ export interface Roster {
   update(objects: ReadObjects, definitions: readonly MembershipDefinition[]): void;
   /** The members of a membership by `endpointId`: the same map for as long as nothing in it has changed. */
   members(key: MembershipKey): ReadonlyMap<string, SliceEndpoint>;
+  /** The nodes that have members of it, by name: the same set for as long as nothing in the membership has changed. */
+  nodes(key: MembershipKey): ReadonlySet<string>;
   /** Whether an attachment of that id belongs to a pod that is there, a member of anything or not. */
   isAttached: (id: string) => boolean;
 }
@@ -45,6 +47,7 @@ export function createRoster(caches: RosterCaches): Roster {
   const byKey = new Map<MembershipKey, Map<string, readonly SliceEndpoint[]>>();
   /** Made when asked for, thrown away when something changes. */
   const made = new Map<MembershipKey, ReadonlyMap<string, SliceEndpoint>>();
+  const nodesMade = new Map<MembershipKey, ReadonlySet<string>>();
   const attached = new Map<string, number>();
   const nodeFacts = createNodeFacts(caches);
   let judge: ((pod: Pod) => readonly MembershipKey[]) | undefined;
@@ -61,6 +64,7 @@ export function createRoster(caches: RosterCaches): Roster {
     if (ended || endpoints.length === 0) return;
     for (const key of keys) {
       made.delete(key);
+      nodesMade.delete(key);
       const pods = byKey.get(key) ?? new Map<string, readonly SliceEndpoint[]>();
       if (by === 1) pods.set(name, endpoints);
       else pods.delete(name);
@@ -113,6 +117,14 @@ export function createRoster(caches: RosterCaches): Roster {
       let members = made.get(key);
       if (members === undefined) made.set(key, (members = membersFrom(pods)));
       return members;
+    },
+    nodes: (key) => {
+      const known = nodesMade.get(key);
+      if (known !== undefined) return known;
+      const names = [...(byKey.get(key)?.keys() ?? [])].flatMap((pod) => entries.get(pod)?.pod.spec.nodeName ?? []);
+      const nodes = new Set(names);
+      nodesMade.set(key, nodes);
+      return nodes;
     },
     isAttached: (id) => attached.has(id),
   };

@@ -13,6 +13,8 @@ import type { ReadObjects } from "../../policy/read-objects.ts";
 import type { ControllerDeps } from "../deps.ts";
 import { each } from "../each.ts";
 import { subjectOf } from "../events.ts";
+import { createBoundPods } from "./bound-pods.ts";
+import { createEnforcement } from "./enforcement.ts";
 import {
   bindingStatus,
   groupStatus,
@@ -22,16 +24,25 @@ import {
   type RefusedGroup,
 } from "./policy-status.ts";
 
-/** Brings all of it up to `objects`; `membersOf` gives how many members a group has. */
+/** Who is in a group. */
+export interface GroupCounts {
+  membersOf: (group: string) => number;
+  /** Names of nodes that have members. */
+  nodesOf: (group: string) => Iterable<string>;
+}
+
+/** Brings all of it up to `objects`. */
 export async function writePolicyStatus(
   deps: ControllerDeps,
   objects: ReadObjects,
-  membersOf: (group: string) => number,
+  { membersOf, nodesOf }: GroupCounts,
   signal: AbortSignal,
 ): Promise<void> {
   const { kube, caches, events } = deps;
   const nowText = new Date(deps.now()).toISOString();
   const problems = problemsByObject(objects);
+  const enforcementOf = createEnforcement(caches, nodesOf);
+  const podsOf = createBoundPods(caches.pods.all(), objects);
   const tell = async (kind: Parameters<typeof subjectOf>[0], { metadata }: KubeObject): Promise<string | undefined> => {
     const problem = problems.get(objectTitle(kind.kind, metadata));
     if (problem !== undefined) await events.warn(subjectOf(kind, metadata), "Invalid", problem, signal);
@@ -49,7 +60,11 @@ export async function writePolicyStatus(
   await each(caches.groups.all(), signal, async (group) => {
     const { name } = group.metadata;
     const problem = await tell(securityGroups, group);
-    const status = groupStatus(group, membersOf(name), problem, nowText);
+    const status = groupStatus(
+      group,
+      { members: membersOf(name), problem, enforcement: enforcementOf(group) },
+      nowText,
+    );
     if (status === undefined) return;
     const body = { metadata: versionOf(group), status };
     await unlessLate(() =>
@@ -61,7 +76,7 @@ export async function writePolicyStatus(
     const refused = refusedGroups(binding.spec.groups, namespace, objects);
     const problem = await tell(securityGroupBindings, binding);
     await tellRefused(securityGroupBindings, binding, refused);
-    const status = bindingStatus(binding, refused, problem, nowText);
+    const status = bindingStatus(binding, { pods: podsOf(binding), refused, problem }, nowText);
     if (status === undefined) return;
     const body = { metadata: versionOf(binding), status };
     await unlessLate(() =>

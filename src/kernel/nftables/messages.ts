@@ -21,7 +21,7 @@ import {
   subsystem,
   userDataType,
 } from "./constants.ts";
-import { type Expression, writeExpressions } from "./expression-kinds.ts";
+import { type Expression, counterAttributes, writeExpressions } from "./expression-kinds.ts";
 import type { Chain } from "./ruleset.ts";
 
 const batchAttributes = defineAttributes({ generation: { id: 1, kind: "be32" } });
@@ -51,7 +51,6 @@ export const ruleAttributes = defineAttributes({
 });
 const ruleExpressionsId = 4;
 
-const counterAttributes = defineAttributes({ bytes: { id: 1, kind: "be64" }, packets: { id: 2, kind: "be64" } });
 export const objectAttributes = defineAttributes({
   table: { id: 1, kind: "string" },
   name: { id: 2, kind: "string" },

@@ -29,7 +29,7 @@ const memberSets = [
   members("two4", 4, "10.4.1.3"),
   members("two6", 6, "fd00:10:4:1::3"),
 ];
-const blockSets = [blocks("out4", "172.30.0.0/29"), blocks("out6", "fd00:30::/125")];
+const blockSets = [blocks("out4", "172.30.0.0/29", "198.51.100.0/30"), blocks("out6", "fd00:30::/125")];
 
 /** Lets out to pod two by TCP and UDP 8080 and echo requests, and to the outside by UDP. */
 const outOfOne: LayerChains = layer("np_out", {
@@ -104,6 +104,70 @@ const layers = [open, openIn, shut, shutIn, audited, onlyTcp, only8080];
 function withClasses(classes: RulesetParts["classes"], links: readonly string[] = []): PolicyRuleset {
   return ruleset({ ...(classes === undefined ? {} : { classes }), layers, links });
 }
+
+/** Lets ports pass; its name tells of them, as the compiler's do. */
+const onlyPort = (port: number): LayerChains =>
+  layer(`only_${port}`, { ports: [{ protocol: tcp, port, peers: "any" }] });
+
+void test("what is denied is counted once, whatever becomes of the counter; each layer counts its own", async (t) => {
+  const { policy, setClass, expect } = await makePolicyStage(t);
+  const byLayer = (out: LayerChains): PolicyRuleset =>
+    ruleset({ classes: { 101: { egress: [out.name] }, 102: { egress: ["shut"] } }, layers: [out, shut] });
+  await policy.ensure(byLayer(onlyPort(8080)));
+  setClass("one", 101);
+  setClass("two", 102);
+  await policy.counted();
+  await expect({ "one tcp three 5432": "denied", "one udp three 9090 4": "denied", "one tcp three 8080": "passes" });
+  // A SYN by each family, and a datagram.
+  const before = (await policy.counted()).get("only_8080.deny");
+  assert.equal(before, 3);
+  await expect({ "one udp three 9090": "denied", "two udp three 9090 6": "denied" });
+  await policy.ensure(byLayer(onlyPort(5432)), "as left");
+  await expect({ "one udp three 9090 4": "denied" });
+  await policy.ensure(byLayer(onlyPort(8080)));
+  const counted = await policy.counted();
+  assert.deepEqual(
+    ["only_8080.deny", "only_5432.deny", "shut.deny"].map((name) => counted.get(name)),
+    [2, 1, 1],
+    "those that went among them",
+  );
+  assert.ok(
+    [...(await policy.counted()).values()].every((packets) => packets === 0),
+    "each packet once",
+  );
+});
+
+void test("every lookup counts the packets that begin connections by it, and only those", async (t) => {
+  const { policy, setClass, expect } = await makePolicyStage(t);
+  const out = layer("out", {
+    ports: [
+      { protocol: tcp, port: 8080, peers: 0 },
+      { protocol: tcp, port: 5432, peers: 0 },
+      { protocol: udp, port: 9090, peers: "any" },
+    ],
+    peerLists: [peers("two")],
+    rest: [
+      { protocol: 1, icmp: { type: 8 } },
+      { protocol: udp, ports: { first: 5000, last: 6000 }, peer: { family: 6, set: "two6" } },
+    ],
+  });
+  await policy.ensure(ruleset({ classes: { 101: { egress: ["out"] } }, layers: [out], memberSets }));
+  setClass("one", 101);
+  await expect({
+    "one tcp two 8080": "passes",
+    "one tcp two 5432 4": "passes",
+    "one tcp three 5432 6": "denied",
+    "one udp three 9090": "passes",
+    "one ping three 4": "passes",
+    "one ping three 6": "denied",
+    "one udp two 5432 6": "passes",
+  });
+  // Each connection is one new packet, whatever it sends and hears then.
+  const counted = { ports: [2, 2, 2], peerLists: [[2, 1]], rest: [1, 1] };
+  assert.deepEqual((await policy.lookups([out])).get("out"), counted);
+  await policy.ensure(emptyRuleset);
+  assert.deepEqual(policy.goneLookups().get("out"), counted);
+});
 
 void test("of two layers each must allow; one on probation only counts", async (t) => {
   const { policy, setClass, expect, counted } = await makePolicyStage(t);

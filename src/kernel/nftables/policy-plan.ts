@@ -33,6 +33,8 @@ export interface SetState {
 export interface Step {
   what: string;
   messages: readonly Request[];
+  /** Counters that it takes away, or begins anew: what they have counted is to be read before. */
+  dropsCounters?: readonly string[] | "all";
 }
 
 /** What the kernel holds once all steps to `image` are done. */
@@ -57,13 +59,15 @@ export function stateOf({ tag, counters, sets, chains }: PolicyImage): PolicySta
  */
 export function policySteps(found: PolicyState | undefined, image: PolicyImage): Step[] {
   if (found === undefined) return loadSteps(image);
-  if (isDamaged(found, image)) return [{ what: "load the policy table anew", messages: reload(image) }];
+  if (isDamaged(found, image))
+    return [{ what: "load the policy table anew", messages: reload(image), dropsCounters: "all" }];
   const missing = [...image.sets.values()].filter(({ name }) => !found.sets.has(name));
   const kept = [...image.sets.values()].filter(({ name }) => found.sets.has(name));
   const changes = kept.map((set) => changesOf(found, set));
   const members = changes.filter(({ set }) => !classMapNames.includes(set));
   const way = classWay(changes.filter(({ set }) => classMapNames.includes(set)));
   const chains = [...image.chains.values()].filter(({ shape }) => !found.chains.has(shape.name));
+  const dropped = [...found.counters].filter((name) => !image.counters.has(name));
   const steps: Step[] = [
     {
       what: "remove members of policy sets",
@@ -84,7 +88,11 @@ export function policySteps(found: PolicyState | undefined, image: PolicyImage):
       what: "add members of policy sets",
       messages: members.flatMap(added),
     },
-    { what: "remove what policies no longer need", messages: removals(found, image, way.chains) },
+    {
+      what: "remove what policies no longer need",
+      messages: removals(found, image, { chains: way.chains, counters: dropped }),
+      ...(dropped.length === 0 ? {} : { dropsCounters: dropped }),
+    },
   ];
   return steps.filter(({ messages }) => messages.length > 0);
 }
@@ -176,17 +184,20 @@ function keysOf(elements: Elements): Uint8Array[] {
 }
 
 /** Rules go first, then what they named: sets and maps, then chains, which maps named. */
-function removals(found: PolicyState, image: PolicyImage, passing: readonly ChainImage[]): Request[] {
+function removals(
+  found: PolicyState,
+  image: PolicyImage,
+  more: { chains: readonly ChainImage[]; counters: readonly string[] },
+): Request[] {
   const chains = [
-    ...passing.map(({ shape }) => shape.name),
+    ...more.chains.map(({ shape }) => shape.name),
     ...[...found.chains.keys()].filter((name) => !image.chains.has(name)),
   ];
   const sets = [...found.sets.keys()].filter((name) => !image.sets.has(name));
-  const counters = [...found.counters].filter((name) => !image.counters.has(name));
   return [
     ...chains.map((name) => flushRules(table, name)),
     ...sets.map((name) => deleteSet(table, name)),
     ...chains.map((name) => deleteChain(table, name)),
-    ...counters.map((name) => deleteCounter(table, name)),
+    ...more.counters.map((name) => deleteCounter(table, name)),
   ];
 }

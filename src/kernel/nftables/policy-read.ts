@@ -28,7 +28,7 @@ export async function readPolicy(channel: Channel): Promise<{ generation: number
       tag: shape.tag,
       flags: shape.flags,
       chains: new Map(shape.chains.map((chain) => [chain.name, chain])),
-      counters: await readCounters(channel),
+      counters: new Set((await readCounters(channel)).keys()),
       sets: await readSets(channel),
     };
     return { generation, state };
@@ -38,11 +38,16 @@ export async function readPolicy(channel: Channel): Promise<{ generation: number
   }
 }
 
-async function readCounters(channel: Channel): Promise<Set<string>> {
+/** Packets that each counter of the table has counted; none where there is no table. */
+export async function readCounters(channel: Channel): Promise<Map<string, number>> {
   const question = attributesMessage(nftMessage.getObject, 0, objectAttributes, { table, type: objectCounter });
   const found = await channel.dump("read the counters of policies", question, objectAttributes);
-  return new Set(found.flatMap(({ name }) => name ?? []));
+  return new Map(
+    found.flatMap(({ name, counter }) => (name === undefined ? [] : [[name, Number(counter?.packets ?? 0n)] as const])),
+  );
 }
+
+const none: Elements = new Map();
 
 async function readSets(channel: Channel): Promise<PolicyState["sets"]> {
   const question = attributesMessage(nftMessage.getSet, 0, setAttributes, { table });
@@ -52,10 +57,12 @@ async function readSets(channel: Channel): Promise<PolicyState["sets"]> {
     if ((flags & setFlag.anonymous) !== 0) continue;
     const tag = userData && userDataValue(userData, userDataType.ourTag);
     const isConstant = (flags & setFlag.constant) !== 0;
+    // What packets have put there is nobody's to compare.
+    const isByPackets = (flags & setFlag.byPackets) !== 0;
     sets.set(name, {
       tag: tag === undefined ? "" : Buffer.from(tag).toString("hex"),
       keyLen,
-      elements: isConstant ? undefined : await readElements(channel, name),
+      elements: isConstant ? undefined : isByPackets ? none : await readElements(channel, name),
     });
   }
   return sets;

@@ -8,6 +8,7 @@ import { policyTableName } from "./policy-base.ts";
 import { noPolicy, type PolicyImage, policyImage } from "./policy-image.ts";
 import { type SetChange, changeSteps, changedState, linkChange, memberChanges } from "./policy-members.ts";
 import { type PolicyState, type Step, doubted, policySteps, reload, stateOf } from "./policy-plan.ts";
+import { createCounting } from "./policy-counting.ts";
 import { readPolicy } from "./policy-read.ts";
 import { readGeneration, readTable } from "./table-read.ts";
 import { changedMeanwhile, createTurns } from "./turns.ts";
@@ -21,6 +22,7 @@ export function createPolicyTable(options: ChannelOptions): PolicyTable {
   const takeTurn = createTurns(whose);
   /** What this object left; undefined where it does not know. `generation`: the one in which nothing else had changed. */
   let left: { state: PolicyState; generation: number | undefined } | undefined;
+  const counting = createCounting(channel);
   /** What was made last: chains that are as in it look at sets that are as in it. */
   let made: PolicyImage | undefined;
 
@@ -28,8 +30,10 @@ export function createPolicyTable(options: ChannelOptions): PolicyTable {
   async function commitAll(steps: readonly Step[], first: number | undefined): Promise<number | undefined> {
     left = undefined;
     let generation = first;
-    for (const { what, messages } of steps) {
+    for (const { what, messages, dropsCounters } of steps) {
+      if (dropsCounters !== undefined) await counting.beforeDrop(dropsCounters);
       await channel.commit(what, messages, generation);
+      if (dropsCounters !== undefined) counting.afterDrop(dropsCounters);
       generation = generation === undefined ? undefined : following(generation);
     }
     return generation;
@@ -68,7 +72,7 @@ export function createPolicyTable(options: ChannelOptions): PolicyTable {
     const steps = policySteps(found && doubt(found.state, image), image);
     // It asks for no generation: a program that commits all the time cannot keep policy away, nor have it loaded for nothing.
     if (isLastTry) {
-      const load = [{ what: "load the policy table", messages: reload(image) }];
+      const load = [{ what: "load the policy table", messages: reload(image), dropsCounters: "all" } as const];
       return become(image, steps.length === 0 ? [] : load, undefined);
     }
     if (steps.length === 0 && (await readGeneration(channel)) !== found?.generation) throw changedMeanwhile(whose);
@@ -94,8 +98,12 @@ export function createPolicyTable(options: ChannelOptions): PolicyTable {
 
   return {
     ensure: async (ruleset, trust) => {
-      const image = policyImage(ruleset);
-      return takeTurn((isLastTry) => (trust === undefined ? ensure(image, isLastTry) : ensureAsLeft(image)));
+      const image = policyImage(ruleset, made);
+      return takeTurn(async (isLastTry) => {
+        const hasChanged = await (trust === undefined ? ensure(image, isLastTry) : ensureAsLeft(image));
+        counting.become(ruleset.layers);
+        return hasChanged;
+      });
     },
     prepare: () =>
       takeTurn(async (isLastTry) => {
@@ -112,12 +120,18 @@ export function createPolicyTable(options: ChannelOptions): PolicyTable {
     withdraw: async (links) => {
       await takeTurn(() => change([linkChange("remove", links)]));
     },
+    counted: () => takeTurn(counting.counted),
+    lookups: (wanted) => takeTurn(() => counting.lookups([...wanted])),
+    goneLookups: counting.goneLookups,
     prune: () =>
       takeTurn(async () => {
         left = undefined;
         if ((await readTable(channel, table)) === undefined) return;
+        await counting.beforeDrop("all");
         // Made first, so that the deletion finds one.
         await channel.commit("remove the policy table", [newTable(table), deleteTable(table)]);
+        counting.afterDrop("all");
+        counting.become(new Map());
       }),
   };
 }

@@ -23,7 +23,12 @@ export interface NamedSet {
   key: readonly FieldName[];
   /** For the text alone: what a set holds changes without its table. */
   elements?: readonly KeyValues[];
+  /** Filled by packets (see Statement, `share`): with so many keys at most, each kept for so long after its last packet. */
+  byPackets?: { sizeMax: number; timeoutMs: number };
 }
+
+/** One whose elements are known. */
+export type FilledSet = NamedSet & Required<Pick<NamedSet, "elements">>;
 
 /** A hash map from keys to what is done with a packet. */
 export interface VerdictMap {
@@ -31,6 +36,8 @@ export interface VerdictMap {
   key: readonly FieldName[];
   /** Nobody can change it while a rule refers to it (see ConstantNamedSet). */
   constant: boolean;
+  /** Each element counts the packets that find it. */
+  counted: boolean;
   verdicts: readonly (readonly [key: KeyValues, verdict: Verdict])[];
 }
 
@@ -67,6 +74,8 @@ export type Statement =
   | { match: FieldName; oneOf: readonly (Ip | Cidr | string)[] }
   /** What is done for each value that has this name. */
   | { match: FieldName; verdicts: Readonly<Record<string, Verdict>> }
+  /** Goes on only so often for each value of these fields by itself; where the set has no room for another value, not at all. */
+  | { share: { of: readonly FieldName[]; inSet: string; perSecond: number; burst: number } }
   /** An ICMP message of this family. */
   | { icmp: 4 | 6; type: number; code?: number }
   | Comparison
@@ -82,12 +91,16 @@ export type Comparison =
   /** Of these bits others are set than this one alone. */
   | { match: FieldName; among: readonly string[]; isNot: string }
   /** The text in the field begins so. */
-  | { match: FieldName; prefix: string };
+  | { match: FieldName; prefix: string }
+  /** The address in the field is one of this network. */
+  | { match: FieldName; within: Cidr };
 
 export type Effect =
   /** A number below `outOf`, anew for each packet, is below `below`. */
   | { random: { below: number; outOf: number } }
   | { count: string }
+  /** Counts in the rule itself. */
+  | { tally: true }
   /** Goes on only so often; all packets that come here share it. */
   | { limit: { perSecond: number; burst: number } }
   /** To those who listen on that nflog group: so many bytes of the packet. */

@@ -17,9 +17,12 @@ export const setAttributes = defineAttributes({
   keyType: { id: 4, kind: "be32" },
   keyLen: { id: 5, kind: "be32" },
   dataType: { id: 6, kind: "be32" },
+  timeoutMs: { id: 11, kind: "be64" },
   id: { id: 10, kind: "be32" },
   description: { id: 9, kind: "nested", of: setDescription },
   userData: { id: 13, kind: "bytes" },
+  /** What each element has of its own. */
+  expression: { id: 17, kind: "nested", of: defineAttributes({ name: { id: 1, kind: "string" } }) },
 });
 
 const dataAttributes = defineAttributes({ value: { id: 1, kind: "bytes" } });
@@ -40,14 +43,19 @@ export const elementsPerMessageMax = 1000;
 export const verdictsPerMessageMax = 400;
 
 /** Makes an empty hash set. `tag` is kept beside it, out of nft's sight. */
-export function newSet(table: string, { name, key }: NamedSet, id: number, tag?: Uint8Array): Request {
-  const values = { table, name, flags: 0, ...keyValues(key), id, userData: taggedWith(tag) };
+export function newSet(table: string, { name, key, byPackets }: NamedSet, id: number, tag?: Uint8Array): Request {
+  const dynamic = byPackets && {
+    flags: setFlag.byPackets | setFlag.timeout,
+    timeoutMs: BigInt(byPackets.timeoutMs),
+    description: { size: byPackets.sizeMax },
+  };
+  const values = { table, name, flags: 0, ...keyValues(key), id, userData: taggedWith(tag), ...dynamic };
   return attributesMessage(nftMessage.newSet, messageFlag.create, setAttributes, values);
 }
 
 /** Makes an empty map. A constant one is filled in the same batch: none that a rule refers to takes elements. */
 export function newVerdictMap(table: string, map: VerdictMap, id: number, tag?: Uint8Array): Request {
-  const { name, key, constant, verdicts } = map;
+  const { name, key, constant, counted, verdicts } = map;
   const values = {
     table,
     name,
@@ -56,6 +64,7 @@ export function newVerdictMap(table: string, map: VerdictMap, id: number, tag?: 
     dataType: verdictData,
     id,
     description: constant ? { size: verdicts.length } : undefined,
+    expression: counted ? { name: "counter" } : undefined,
     userData: Buffer.concat([byteOrderNote(key.map((name) => fields[name])), taggedWith(tag) ?? noBytes]),
   };
   return attributesMessage(nftMessage.newSet, messageFlag.create, setAttributes, values);

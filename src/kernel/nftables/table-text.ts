@@ -8,13 +8,21 @@ export function tableText({ name, comment, counters, sets, constants = [], maps 
   const blocks = [
     [`comment "${comment}"`],
     ...counters.map((counter) => [`counter ${counter} {`, "}"]),
-    ...sets.map(({ name: set, key, elements = [] }) =>
-      setLines(`set ${set}`, typeText(key), [], elements.map(keyText)),
-    ),
+    ...sets.map(({ name: set, key, elements = [], byPackets }) => {
+      const lines = setLines(
+        `set ${set}`,
+        typeText(key),
+        byPackets ? ["dynamic", "timeout"] : [],
+        elements.map(keyText),
+      );
+      if (byPackets === undefined) return lines;
+      const { sizeMax, timeoutMs } = byPackets;
+      return [...lines.slice(0, -1), `\tsize ${sizeMax}`, `\ttimeout ${timeoutMs / 1000}s`, ...lines.slice(-1)];
+    }),
     ...constants.map(constantLines),
-    ...maps.map(({ name: map, key, constant, verdicts }) => {
+    ...maps.map(({ name: map, key, constant, counted, verdicts }) => {
       const elements = verdicts.map(([values, verdict]) => `${keyText(values)} : ${verdictText(verdict)}`);
-      return setLines(`map ${map}`, `${typeText(key)} : verdict`, constant ? ["constant"] : [], elements);
+      return setLines(`map ${map}`, `${typeText(key)} : verdict`, constant ? ["constant"] : [], elements, counted);
     }),
     ...chains.map((chain) => [`chain ${chain.name} {`, ...chainLines(chain).map((line) => `\t${line}`), "}"]),
   ];
@@ -27,10 +35,17 @@ function constantLines({ name, key, oneOf }: ConstantNamedSet): string[] {
   return setLines(`set ${name}`, fields[key].typeName, ["constant", ...(interval ? ["interval"] : [])], oneOf);
 }
 
-function setLines(head: string, type: string, flags: readonly string[], elements: readonly string[]): string[] {
+function setLines(
+  head: string,
+  type: string,
+  flags: readonly string[],
+  elements: readonly string[],
+  counted = false,
+): string[] {
   const body = [
     `type ${type}`,
     ...(flags.length === 0 ? [] : [`flags ${flags.join(",")}`]),
+    ...(counted ? ["counter"] : []),
     ...(elements.length === 0 ? [] : [`elements = { ${elements.join(", ")} }`]),
   ];
   return [`${head} {`, ...body.map((line) => `\t${line}`), "}"];
@@ -56,6 +71,10 @@ function statementText(statement: Statement): string {
     const pairs = Object.entries(statement.verdicts).map(([value, verdict]) => `${value} : ${verdictText(verdict)}`);
     return `${statement.match} vmap { ${pairs.join(", ")} }`;
   }
+  if ("share" in statement) {
+    const { of, inSet, perSecond, burst } = statement.share;
+    return `update @${inSet} { ${of.join(" . ")} limit rate ${perSecond}/second burst ${burst} packets }`;
+  }
   if ("icmp" in statement) {
     const protocol = statement.icmp === 4 ? "icmp" : "icmpv6";
     const code = statement.code === undefined ? "" : ` ${protocol} code ${statement.code}`;
@@ -67,6 +86,7 @@ function statementText(statement: Statement): string {
   if ("from" in statement) return `${statement.match} ${statement.from}-${statement.to}`;
   if ("among" in statement) return `${statement.match} & (${statement.among.join(" | ")}) != ${statement.isNot}`;
   if ("prefix" in statement) return `${statement.match} "${statement.prefix}*"`;
+  if ("within" in statement) return `${statement.match} ${statement.within}`;
   return effectText(statement);
 }
 
@@ -74,6 +94,7 @@ function effectText(statement: Effect): string {
   if ("random" in statement) return `numgen random mod ${statement.random.outOf} < ${statement.random.below}`;
   if ("masquerade" in statement) return masqueradeText(statement.masquerade);
   if ("count" in statement) return `counter name "${statement.count}"`;
+  if ("tally" in statement) return "counter";
   if ("limit" in statement)
     return `limit rate ${statement.limit.perSecond}/second burst ${statement.limit.burst} packets`;
   if ("log" in statement) {
