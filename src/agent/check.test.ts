@@ -81,6 +81,14 @@ const damages: [what: string, damage: Damage, words: RegExp][] = [
     /address 10\.4\.1\.2 on eth0 in the pod is tentative/,
   ],
   ["no guard entry", (kernel) => kernel.guard.ensure([]), /source guard does not list 10\.4\.1\.2/],
+  [
+    "no guard for this link",
+    async (kernel) => {
+      const [guarded] = (await kernel.guard.list()) ?? [];
+      await kernel.guard.admit([{ link: present(guarded, "a guarded link").link, address: "any" }]);
+    },
+    /source guard lets fl[0-9a-f]+ send from any address/,
+  ],
   ["no guard", (kernel) => kernel.guard.prune(), /source guard table is missing/],
 ];
 

@@ -153,3 +153,35 @@ void test("what cannot be read is refused, with its place", async (t) => {
   for (const [contents, options, message] of cases)
     await assert.rejects(run(t, contents, options), { name: "Fault", message });
 });
+
+void test("the agents' keys of policy count, from their configuration, and are named where they decide", async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), "fairlead-why-keys-"));
+  t.after(() => rmSync(directory, { recursive: true }));
+  const agentConfig = join(directory, "agent.yaml");
+  const to = "169.254.169.254";
+  const ask = (text: string): Promise<Run> => {
+    writeFileSync(agentConfig, `node: { name: n1 }\npolicy: ${text}\n`);
+    return run(t, [shop], { from: "shop/api", to, traffic: "80", agentConfig });
+  };
+  assert.equal((await ask("{}")).well, true);
+  const closed = await ask("{ metadata: closed }");
+  assert.equal(closed.well, false);
+  assert.match(closed.text, /egress metadata +- +DENIED +policy\.metadata +policy\.metadata of the agents is closed/);
+  await assert.rejects(ask("{ metadata: shut }"), /policy\.metadata: /);
+});
+
+void test("break-glass that lasts, and a source guard that is off, are told", async (t) => {
+  const [from, until] = [-1, 1].map((hours) => new Date(Date.now() + hours * 3_600_000).toISOString());
+  const annotations = `{ fairlead.dev/break-glass: "${from}/${until}", fairlead.dev/source-guard: per-pod }`;
+  const broken = shop
+    .replace("labels: { team: shop } }", `labels: { team: shop }, annotations: ${annotations} }`)
+    .replace("labels: { tier: db } }", "labels: { tier: db }, annotations: { fairlead.dev/source-guard: off } }");
+  const into = await run(t, [broken, policy], { from: "elsewhere/stray", to: "shop/db", traffic: "sql" });
+  assert.equal(into.well, true);
+  assert.match(
+    into.text,
+    /audited +NetworkPolicy shop\/db +no rule allows .*; it passes by break-glass of Namespace shop until/,
+  );
+  const out = await run(t, [broken, policy], { from: "shop/db", to: "shop/api", traffic: "80" });
+  assert.match(out.text, /note: the source guard of pod shop\/db is off .*: it may send from any address/);
+});

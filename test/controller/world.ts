@@ -10,7 +10,8 @@ import { nodeEndpoints, nodeNetworks } from "../../src/kube/objects.ts";
 import { type Guard, guardBlocks } from "./guard.ts";
 import { defineOurKinds } from "./kinds.ts";
 
-export type WorldConfig = Pick<ControllerConfig, "assign" | "ranges" | "serviceRanges">;
+export type WorldConfig = Pick<ControllerConfig, "assign" | "ranges" | "serviceRanges"> &
+  Partial<Pick<ControllerConfig, "policy">>;
 
 export interface World {
   server: ApiServer;
