@@ -68,7 +68,7 @@ demo: setup ## a small VPC in network namespaces, and what Fairlead does in it
 	@bin/fairlead lab demo
 
 bench: setup reference upstream image ## measure against the reference plugins, write bench/results.json (Go, root); ARGS="--only load"
-	@umask 022; $(MAKE) --no-print-directory -s build/bench-spawn
+	@umask 022; $(MAKE) --no-print-directory -s build/bench-spawn build/bench-traffic
 	@node_modules/.bin/node bench/main.ts $(ARGS)
 
 image: ## the container image, made without a registry: build/fairlead-image.tar
@@ -77,7 +77,7 @@ image: ## the container image, made without a registry: build/fairlead-image.tar
 	@umask 022; $(MAKE) --no-print-directory -s -C native
 	@tools/image.sh $(ARGS)
 
-build/bench-spawn: bench/spawn.c
+build/bench-%: bench/%.c
 	mkdir -p build
 	gcc -std=gnu11 -O2 -Wall -Wextra -Werror -o $@.new $< && mv $@.new $@
 

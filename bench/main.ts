@@ -5,7 +5,8 @@ import { availableParallelism, cpus, loadavg, release } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { describe, Fault } from "../src/base/fault.ts";
-import { type Figures, partNames, parts, type PartName } from "./parts.ts";
+import type { Figures } from "./figures.ts";
+import { partNames, parts, type PartName } from "./parts.ts";
 import { reportJson, reportTable, valueTable } from "./report.ts";
 
 const usage = `usage: bench/main.ts [--only PART]... [--quick] [--out FILE]

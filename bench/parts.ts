@@ -2,32 +2,33 @@
 
 import { measureLoad } from "./load.ts";
 import { measureNodeWork } from "./node-work.ts";
-import { atMostMs, atMostMsMore, makeRow, makeValue, type Row, timesFaster, type Value } from "./report.ts";
+import { atMostMs, atMostMsMore, makeRow, makeValue, type Row, timesFaster } from "./report.ts";
+import type { Figures, PartOptions } from "./figures.ts";
 import { measurePods } from "./pods.ts";
+import { cut, enforcement, judged, path, transactions } from "./policy-parts.ts";
 import { blockPods, measure, type RunResult } from "./rounds.ts";
 import { measureSoak } from "./soak.ts";
 import { simulate } from "./simulation.ts";
 import { benchLab } from "./stage.ts";
-
-export interface Figures {
-  rows: Row[];
-  values: Value[];
-}
-
-export interface PartOptions {
-  /** A fraction of the work. */
-  quick: boolean;
-  signal: AbortSignal;
-  /** Told how far it is. */
-  onStep: (words: string) => void;
-}
 
 interface Part {
   what: string;
   run(options: PartOptions): Promise<Figures>;
 }
 
-export const partNames = ["single", "load", "soak", "node", "cluster", "pods"] as const;
+export const partNames = [
+  "single",
+  "load",
+  "soak",
+  "node",
+  "cluster",
+  "pods",
+  "path",
+  "transactions",
+  "enforcement",
+  "cut",
+  "judged",
+] as const;
 export type PartName = (typeof partNames)[number];
 
 export const parts: Readonly<Record<PartName, Part>> = {
@@ -43,6 +44,17 @@ export const parts: Readonly<Record<PartName, Part>> = {
     what: "pods of two real clusters in turn, ours and the reference's (after make upstream image)",
     run: realPods,
   },
+  path: { what: "what 300 rules and 10,000 members cost packets, on one node and between two", run: path },
+  transactions: {
+    what: "what changes of policy cost the kernel: a pod, a member, a class; a full load",
+    run: transactions,
+  },
+  enforcement: {
+    what: "10,000 members: edits and new members until packets follow, on one node and on ten",
+    run: enforcement,
+  },
+  cut: { what: "150,000 tracked connections: an edit that forbids 10,000 of them", run: cut },
+  judged: { what: "110 pods under 300 rules, 20,000 addresses: ADD against no policy, memory", run: judged },
 };
 
 const name = benchLab;

@@ -33,6 +33,8 @@ export interface Plugin {
 export interface Pod {
   netns: string;
   containerId: string;
+  /** Who it is in Kubernetes, as a runtime says it in CNI_ARGS. */
+  args?: string;
 }
 
 /** The plugin under test: the binary that the agent installed, talking to that agent. */
@@ -97,6 +99,7 @@ export function invocation(plugin: Plugin, verb: "ADD" | "DEL", pod: Pod, prevRe
       CNI_NETNS: netnsPath(pod.netns),
       CNI_IFNAME: "eth0",
       CNI_PATH: plugin.cniPath,
+      ...(pod.args === undefined ? {} : { CNI_ARGS: pod.args }),
     },
     stdinFile,
   };

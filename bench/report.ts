@@ -77,7 +77,7 @@ export function makeRow({ name, ours, reference = [], fraction, bar }: Measured)
 export interface Value {
   name: string;
   value: number;
-  unit: "MB" | "KB" | "pairs/s" | "s" | "requests";
+  unit: "MB" | "KB" | "pairs/s" | "/s" | "Gbit/s" | "s" | "requests" | "of 1" | "times";
   bar: string | null;
   ok: boolean | null;
 }
@@ -88,7 +88,19 @@ export function makeValue(name: string, value: number, unit: Value["unit"], max?
   return { name, value: rounded(value), unit, bar, ok: max === undefined ? null : value <= max };
 }
 
-const figure = (ms: number | null): string => (ms === null ? "-" : ms.toFixed(2));
+/** A share of something, and whether it is `min` or more. */
+export function makeShare(name: string, value: number, min?: number): Value {
+  const bar = min === undefined ? null : `>= ${min}`;
+  return { name, value: rounded(value), unit: "of 1", bar, ok: min === undefined ? null : value >= min };
+}
+
+/** How often one is contained in the other, and whether that is `max` or less. */
+export function makeTimes(name: string, value: number, max?: number): Value {
+  const bar = max === undefined ? null : `<= ${max} times`;
+  return { name, value: rounded(value), unit: "times", bar, ok: max === undefined ? null : value <= max };
+}
+
+const figure = (ms: number | null): string => (ms === null ? "-" : ms.toFixed(ms < 1 ? 3 : 2));
 const verdict = (ok: boolean | null): string => (ok === null ? "" : ok ? "holds" : "FAILS");
 
 /** The rows as a table for people. */
@@ -111,7 +123,13 @@ export function reportTable(rows: readonly Row[]): string {
 export function valueTable(values: readonly Value[]): string {
   return formatTable(
     ["what", "value", "unit", "bar", ""],
-    values.map(({ name, value, unit, bar, ok }) => [name, value.toFixed(1), unit, bar ?? "", verdict(ok)]),
+    values.map(({ name, value, unit, bar, ok }) => [
+      name,
+      value.toFixed(value < 10 ? 3 : 1),
+      unit,
+      bar ?? "",
+      verdict(ok),
+    ]),
   );
 }
 

@@ -1,5 +1,6 @@
 // A large cluster without its machines: a thousand Nodes and their pods in the lab's API server, the real controller, two real agents among them.
 
+import { callsAtOnce, eachOf, makeNode } from "./crowd.ts";
 import { residentMb, threadCpuMs } from "./proc.ts";
 import { agentUser, controllerUser, type Kubernetes, podRanges } from "../lab/kubernetes.ts";
 import type { Api } from "../lab/api.ts";
@@ -36,8 +37,6 @@ export interface SimulationResult {
   agentMb: number;
 }
 
-/** Calls to the API server at once. */
-const atOnce = 16;
 const blocksWithinMs = 300_000;
 /** How long the real agents may take to have a way to every node. */
 const settleWithinMs = 60_000;
@@ -52,11 +51,11 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
     const plan = planCluster({ lab: name, nodes: 2, families: [4, 6], gateway: true, control: true });
     const cluster = await startCluster(lab, plan, { keepsObjects: false, blockPrefix: 26 });
     const kubernetes = present(cluster.kubernetes, "Kubernetes");
-    const api = kubernetes.connect(atOnce);
+    const api = kubernetes.connect(callsAtOnce);
     await kubernetes.resetUsage();
     const startedMs = performance.now();
     const names = Array.from({ length: nodes - 2 }, (_, index) => `sim-${index}`);
-    await eachOf(names, (node) => makeNode(api, node), signal);
+    await eachOf(names, async (node) => void (await makeNode(api, node)), signal);
     const madeS = (performance.now() - startedMs) / 1000;
     onStep(`${nodes} nodes are made`);
     await until(() => missing(api, nodes), { what: "blocks", withinMs: blocksWithinMs, everyMs: 500, signal });
@@ -86,19 +85,6 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
     await removeLab(name);
     warden.dismiss();
   }
-}
-
-/** A Node as its kubelet makes it, and its NodeNetwork as its agent does. All of them lie behind one address of the wire. */
-async function makeNode(api: Api, name: string): Promise<void> {
-  const addresses = ["172.30.0.200", "fd00:30::200"].map((address) => ({ type: "InternalIP", address }));
-  const node = await api.must("POST", "/api/v1/nodes", { metadata: { name }, spec: {}, status: { addresses } });
-  const { uid } = z.object({ metadata: z.object({ uid: z.string() }) }).parse(node).metadata;
-  await api.must("POST", "/apis/fairlead.dev/v1alpha1/nodenetworks", {
-    apiVersion: "fairlead.dev/v1alpha1",
-    kind: "NodeNetwork",
-    metadata: { name, ownerReferences: [{ apiVersion: "v1", kind: "Node", name, uid }] },
-    spec: { nodeUid: uid, agentVersion: "simulated" },
-  });
 }
 
 async function makePod(api: Api, node: string, name: string): Promise<void> {
@@ -152,15 +138,3 @@ async function asked(
 }
 
 const sum = (values: Iterable<number>): number => [...values].reduce((total, value) => total + value, 0);
-
-/** Does `work` for each item, `atOnce` at a time. */
-async function eachOf<T>(items: readonly T[], work: (item: T) => Promise<void>, signal: AbortSignal): Promise<void> {
-  let next = 0;
-  const worker = async (): Promise<void> => {
-    for (let item = items[next++]; item !== undefined; item = items[next++]) {
-      signal.throwIfAborted();
-      await work(item);
-    }
-  };
-  await all(Array.from({ length: atOnce }, worker));
-}

@@ -1,15 +1,11 @@
 // The typed face of spawn.c: one process in a node's namespace that runs plugins for us and times each from start to end.
 
-import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { createInterface } from "node:readline";
-import type { Readable, Writable } from "node:stream";
-import { fileURLToPath } from "node:url";
 import { Fault } from "../src/base/fault.ts";
-import { inNetns } from "../lab/exec.ts";
 import type { Lab } from "../lab/record.ts";
+import { startChild } from "./child.ts";
 
-const program = fileURLToPath(new URL("../build/bench-spawn", import.meta.url));
+const program = "bench-spawn";
 
 export interface Invocation {
   /** The program's path and its arguments. */
@@ -56,19 +52,11 @@ export interface Spawner {
 
 /** Starts a spawner in `netns`; its programs' output goes through `directory`, like a runtime's over a file. */
 export function startSpawner(lab: Lab, netns: string, directory: string): Spawner {
-  const [file, args] = inNetns(netns, program, []);
-  // A session of its own: ^C ends a measurement between two programs, not in the middle of one. The lab's token marks it for removal.
-  const child = spawn(file, args, { env: lab.env, stdio: ["pipe", "pipe", "inherit"], detached: true });
-  const answers = readAnswers(child);
+  const child = startChild(lab, netns, program);
   const stdoutFile = (at: number): string => `${directory}/stdout-${at}`;
-  const ask = (lines: readonly string[]): void => {
-    const broken = lines.find((line) => line.includes("\n"));
-    if (broken !== undefined) throw new Fault("bug", `a line break in ${JSON.stringify(broken)}`);
-    child.stdin.write(`${lines.join("\n")}\n`);
-  };
   /** The numbers of one line of answer. */
   const told = async (): Promise<{ exit: number; ms: number; at?: number }> => {
-    const [, exit, ns, at] = /^(\d+) (\d+)(?: (\d+))?$/.exec(await answers.next()) ?? [];
+    const [, exit, ns, at] = /^(\d+) (\d+)(?: (\d+))?$/.exec(await child.next()) ?? [];
     if (exit === undefined)
       throw new Fault("lab-failed", `${program} ended while it ran programs; its words are above`);
     return { exit: Number(exit), ms: Number(ns) / 1e6, ...(at === undefined ? {} : { at: Number(at) }) };
@@ -81,17 +69,17 @@ export function startSpawner(lab: Lab, netns: string, directory: string): Spawne
 
   return {
     run: (invocation) => {
-      ask([...linesOf(invocation, stdoutFile(0)), "go"]);
+      child.say([...linesOf(invocation, stdoutFile(0)), "go"]);
       return runAt(0);
     },
     burst: async (invocations) => {
-      ask([...invocations.flatMap(keep), "burst -"]);
+      child.say([...invocations.flatMap(keep), "burst -"]);
       const runs: Run[] = [];
       for (const at of invocations.keys()) runs.push(await runAt(at));
       return runs;
     },
     cycle: async (pairs, atATime, ms) => {
-      ask([...pairs.flat().flatMap(keep), `cycle ${atATime} ${ms}`]);
+      child.say([...pairs.flat().flatMap(keep), `cycle ${atATime} ${ms}`]);
       const cycled: Cycled = { first: [], second: [], failed: 0, ms: 0 };
       let run = await told();
       for (; run.at !== undefined; run = await told()) {
@@ -100,7 +88,7 @@ export function startSpawner(lab: Lab, netns: string, directory: string): Spawne
       }
       return { ...cycled, ms: run.ms };
     },
-    end: () => child.stdin.end(),
+    end: () => child.end(),
   };
 }
 
@@ -111,17 +99,4 @@ function linesOf({ argv, env, stdinFile }: Invocation, stdoutFile: string): stri
     ...(stdinFile === undefined ? [] : [`in ${stdinFile}`]),
     `out ${stdoutFile}`,
   ];
-}
-
-/** Gives the child's lines one by one, and "" once it has ended or could not be started. */
-function readAnswers(child: ChildProcessByStdio<Writable, Readable, null>): { next(): Promise<string> } {
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  child.on("error", () => child.stdout.destroy());
-  child.stdin.on("error", () => {}); // it has ended: the missing answer says so
-  return {
-    next: async () => {
-      const { done, value } = await lines.next();
-      return done === true ? "" : value;
-    },
-  };
 }

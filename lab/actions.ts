@@ -77,6 +77,8 @@ export type Expectation =
   | { expect: "held connection"; pair: NamedPair; is: "going on" }
   /** Its caller is told, within so long after the last step that changed something. */
   | { expect: "held connection"; pair: NamedPair; is: "reset"; withinMs: number }
+  /** The agent of that node tells of the flow as denied, and by which object. */
+  | { expect: "told denial"; node: string; pair: NamedPair; object: string }
   /** Nothing of any pod that ever ran there. */
   | { expect: "nothing left"; node: string };
 

@@ -12,6 +12,7 @@ import type { Addresses, NodeLayout } from "./layout.ts";
 import { globalAddresses, links, neighbours, nftAddresses, routes } from "./look.ts";
 import { type Attempt, attempt, type Endpoint, type Wish } from "./probing.ts";
 import { readSandboxes } from "./runtime.ts";
+import { lookAtTold } from "./told.ts";
 import { lookAtFlows } from "./truth-table.ts";
 import { all } from "./waiting.ts";
 
@@ -60,6 +61,8 @@ export async function look(cluster: Cluster, expectation: Expectation): Promise<
       return quiet(await enforcedGroup(cluster, expectation), "its status, as the API server has it");
     case "flows":
       return lookAtFlows(cluster, expectation.as);
+    case "told denial":
+      return quiet(await toldDenial(cluster, expectation), "fairlead flows, as an operator on the node");
     case "held connection":
       return { ...(await heldConnection(cluster, expectation)), probes: 0 };
     case "nothing left":
@@ -309,6 +312,19 @@ async function enforcedGroup({ kubernetes }: Cluster, { group, members, nodes }:
   const told = await present(kubernetes, "Kubernetes").groupStatus(group);
   const wanted = `${members} members, enforced on ${nodes} of ${nodes} nodes`;
   return told === wanted ? [] : [`group ${group} tells of ${told}, not of ${wanted}`];
+}
+
+type ToldDenial = Extract<Expectation, { expect: "told denial" }>;
+
+function toldDenial(cluster: Cluster, { node, pair, object }: ToldDenial): Promise<string[]> {
+  const { netns, directory } = cluster.node(node).layout;
+  const namesOf = (name: string): string[] => {
+    const pod = cluster.pods.get(name);
+    const addresses = Object.values(cluster.endpoint(name).addresses);
+    return pod === undefined ? addresses : [`${pod.namespace}/${pod.name}`, ...addresses];
+  };
+  const told = { from: namesOf(pair.from), to: namesOf(pair.to), object };
+  return lookAtTold(told, { env: cluster.lab.env, netns, directory });
 }
 
 type HeldConnection = Extract<Expectation, { expect: "held connection" }>;

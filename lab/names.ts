@@ -122,6 +122,10 @@ export function createNames(): Names {
       case "flows":
         needKubernetes();
         return policy.seeTable(expectation.as);
+      case "told denial":
+        needKubernetes();
+        need(expectation.node, ["node"]);
+        return namedIn(expectation.pair).forEach((name) => need(name, places));
       case "held connection":
         return policy.needHeld(expectation.pair);
       case "other addresses":

@@ -22,8 +22,8 @@ export interface LabNode {
   readonly layout: NodeLayout;
   readonly runtime: Runtime;
   readonly agentLog: string;
-  /** Starts the agent and waits until it serves. */
-  startAgent(): Promise<void>;
+  /** Starts the agent and waits until it serves; `as` is another `fairlead` than before, from now on. */
+  startAgent(as?: string): Promise<void>;
   /** SIGTERM, and waits for its end. @throws Fault "lab-failed" where it ends other than with code 0, or has to be killed. */
   stopAgent(): Promise<void>;
   /** SIGKILL: no chance to tidy up. */
@@ -44,6 +44,7 @@ export function createNode(lab: Lab, layout: NodeLayout, program = fairlead): La
   if (layout.masquerade === true) writeFileSync(masqueradeFile(layout), masqueradeRanges(layout), { mode: 0o600 });
   const runtime = createRuntime(lab, layout);
   let agent: Daemon | undefined;
+  let installed = program;
   let stopped = true; // as on a node where none was ever started
 
   /** What a kubelet waits for: a network configuration in place, and a plugin that says it can serve. */
@@ -67,13 +68,14 @@ export function createNode(lab: Lab, layout: NodeLayout, program = fairlead): La
     agentLog,
     agentPid: () => running().id.pid,
     agentState: () => (agent?.alive() === true ? "runs" : stopped ? "stopped" : "killed"),
-    startAgent: async () => {
+    startAgent: async (as = installed) => {
       if (agent?.alive() === true) throw new Fault("lab-failed", `the agent of ${name} runs already`);
+      installed = as;
       stopped = false;
       agent = await startDaemon(lab, {
         name: `agent ${name}`,
         netns: layout.netns,
-        program,
+        program: installed,
         args: ["agent", "--config", configFile],
         logFile: agentLog,
       });

@@ -55,6 +55,10 @@ void describe("forms", () => {
       { expect: "enforced group", group: "web", members: 1, nodes: 2 },
     ],
     ["every flow passes or not as fairlead why says", { expect: "flows", as: "why says" }],
+    [
+      'node-2 tells that a to b was denied by "NetworkPolicy shop/closed"',
+      { expect: "told denial", node: "node-2", pair, object: "NetworkPolicy shop/closed" },
+    ],
     ["the connection from a to b goes on", { expect: "held connection", pair, is: "going on" }],
     [
       "the connection from a to b is reset within 2s",

@@ -71,6 +71,15 @@ export const policyForms: readonly Form[] = [
     words: "every flow passes or not as before",
     read: () => ({ expect: "flows", as: "before" }),
   }),
+  expectation('NODE tells that A to B was denied by "OBJECT"', {
+    words: '(?<node>NAME) tells that (?<from>NAME) to (?<to>NAME) was denied by "(?<object>[^"]+)"',
+    read: ({ node = "", from = "", to = "", object = "" }) => ({
+      expect: "told denial",
+      node,
+      pair: { from, to },
+      object,
+    }),
+  }),
   expectation("the connection from A to B goes on", {
     words: `${connection} goes on`,
     read: ({ from = "", to = "" }) => ({ expect: "held connection", pair: { from, to }, is: "going on" }),

@@ -96,6 +96,8 @@ export interface PodIdentity {
   /** Kept when a pod's sandbox is made anew. */
   uid?: string;
   namespace?: string;
+  /** Called once the pod's namespace is there, before any plugin is: for whoever counts packets from the first one on. */
+  prepare?: (netns: string) => Promise<void>;
 }
 
 /** The runtime of one node. */
@@ -195,11 +197,12 @@ export function createRuntime(lab: Lab, node: NodeLayout): Runtime {
 
   return {
     sandbox: sandboxOf,
-    add: async (pod, { uid = randomUUID(), namespace = namespaceDefault } = {}) => {
+    add: async (pod, { uid = randomUUID(), namespace = namespaceDefault, prepare } = {}) => {
       const netns = podNetns(lab.name, pod);
       const containerId = randomBytes(32).toString("hex");
       const sandbox: Sandbox = { pod, namespace, uid, containerId, netns, list: firstList(node) };
       await makeNetns(lab, netns);
+      await prepare?.(netns);
       keep(sandbox);
       try {
         sandbox.result = await attach(sandbox);

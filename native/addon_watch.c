@@ -63,7 +63,7 @@ static struct failure read_groups(napi_env env, napi_value list, uint32_t groups
   bool is_array = false;
   uint32_t len = 0;
   if (napi_is_array(env, list, &is_array) != napi_ok || !is_array ||
-      napi_get_array_length(env, list, &len) != napi_ok || len == 0 || len > monitor_groups_max)
+      napi_get_array_length(env, list, &len) != napi_ok || len > monitor_groups_max)
     return failed(EINVAL, "groups");
   for (uint32_t i = 0; i < len; i += 1) {
     napi_value element;

@@ -174,7 +174,7 @@ void lane_collected(struct lane *lane);
  * begun. */
 struct job *lane_stop(struct lane *lane);
 
-/* --- monitor.c: one thread that reads multicast datagrams. --- */
+/* --- monitor.c: one thread that reads what the kernel sends unasked. --- */
 
 /* Called on the monitor's thread. Takes over `bytes` and returns true, or returns false: no room now, `bytes`
  * stay the monitor's. NULL bytes say that events were lost. */
@@ -182,7 +182,8 @@ typedef bool monitor_deliver(void *context, uint8_t *bytes, size_t len);
 
 struct monitor;
 
-/* Joins the groups of `fd`, which must stay open until monitor_stop returns. */
+/* Joins the groups of `fd`, which must stay open until monitor_stop returns; none: the kernel sends to that
+ * socket alone, as it was told before. */
 struct failure monitor_start(struct monitor **monitor, int fd, size_t group_count, const uint32_t groups[],
                              monitor_deliver *deliver, void *context);
 /* Ends and joins the thread; nothing is delivered afterwards. */

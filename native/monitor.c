@@ -1,4 +1,4 @@
-/* Owns one monitor: a thread that reads multicast datagrams and hands them on, losses included. */
+/* Owns one monitor: a thread that reads what the kernel sends unasked and hands it on, losses included. */
 #include "core.h"
 
 #include <errno.h>
@@ -66,7 +66,7 @@ static void *run_monitor(void *argument) {
 }
 
 static struct failure join_groups(int fd, size_t group_count, const uint32_t groups[]) {
-  if (group_count == 0 || group_count > monitor_groups_max) return failed(EINVAL, "groups");
+  if (group_count > monitor_groups_max) return failed(EINVAL, "groups");
   for (size_t i = 0; i < group_count; i += 1)
     if (setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &groups[i], sizeof groups[i]) != 0)
       return failed(errno, "join group");

@@ -78,15 +78,28 @@ static int without_agent(const char *command, const char *socket_path, const cha
   return trouble.code == 0 ? 0 : fail(trouble.code, trouble.text);
 }
 
-static int forward(const char *command, const char *socket_path) {
+/* Connects and asks once; NULL or the reason why there is no answer. */
+static const char *ask(const char *socket_path, int64_t connect_deadline_ns, int64_t reply_ms,
+                       struct reply *reply) {
+  *reply = (struct reply){0};
   int code = 0;
-  int64_t most = strcmp(command, "STATUS") == 0 ? status_connect_ms_max : connect_ms_max;
-  int fd = connect_agent(socket_path, deadline_in(bound_ms("FAIRLEAD_CONNECT_MS", most)), &code);
-  if (fd < 0) return without_agent(command, socket_path, strerror(code));
-  int64_t reply_ms = bound_ms("FAIRLEAD_REPLY_MS", strcmp(command, "ADD") == 0 ? add_ms_max : other_ms_max);
-  struct reply reply = {0};
-  const char *reason = exchange_frames(fd, &request, deadline_in(reply_ms), &reply, body);
+  int fd = connect_agent(socket_path, connect_deadline_ns, &code);
+  if (fd < 0) return strerror(code);
+  const char *reason = exchange_frames(fd, &request, deadline_in(reply_ms), reply, body);
   close(fd);
+  return reason;
+}
+
+static int forward(const char *command, const char *socket_path) {
+  bool is_status = strcmp(command, "STATUS") == 0;
+  int64_t deadline_ns =
+      deadline_in(bound_ms("FAIRLEAD_CONNECT_MS", is_status ? status_connect_ms_max : connect_ms_max));
+  int64_t reply_ms = bound_ms("FAIRLEAD_REPLY_MS", strcmp(command, "ADD") == 0 ? add_ms_max : other_ms_max);
+  struct reply reply;
+  const char *reason = ask(socket_path, deadline_ns, reply_ms, &reply);
+  /* STATUS changes nothing: where an agent dies over it, the next one is asked. */
+  while (is_status && reply.is_cut && rest(retry_most_ms, deadline_ns))
+    reason = ask(socket_path, deadline_ns, reply_ms, &reply);
   return reason != NULL ? without_agent(command, socket_path, reason)
                         : print(body, reply.body_len, reply.exit_code);
 }

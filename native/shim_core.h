@@ -17,6 +17,7 @@ enum {
   /* An error makes the node NotReady and takes its pods out of Services, which run well: an agent that died
      twice is started again after 10 s. A kubelet gives a node up whose runtime has not answered for 30 s. */
   status_connect_ms_max = 20000,
+  retry_most_ms = 50, /* between two tries to reach an agent */
   stdin_ms_max = 10000,
   add_ms_max = 60000, /* the pool wait and the work, far within the runtime's limit of minutes */
   other_ms_max = 20000,
@@ -47,6 +48,7 @@ struct trouble {
 struct reply {
   uint8_t exit_code;
   size_t body_len;
+  bool is_cut; /* the agent was gone before its answer was complete */
 };
 
 /* --- shim_frame.c: pure --- */
@@ -69,6 +71,8 @@ void trouble_set(struct trouble *trouble, unsigned code, const char *format, ...
 
 int64_t now_ns(void);
 int64_t deadline_in(int64_t ms);
+/* Sleeps for `ms`, less where the deadline is nearer; false at the deadline. */
+bool rest(int64_t ms, int64_t deadline_ns);
 /* Reads stdin to its end into the frame. */
 void read_stdin(int fd, struct frame *frame, int64_t bound_ms, struct trouble *trouble);
 /* Connects to the agent; retries while it is not there yet. Gives the socket, or -1 with the errno in *code.

@@ -11,7 +11,6 @@
 
 enum {
   retry_first_ms = 2,
-  retry_most_ms = 50,
   /* A pipe that can be written takes so much without waiting (PIPE_BUF). */
   write_len_max = 4096,
 };
@@ -24,6 +23,15 @@ int64_t now_ns(void) {
 
 int64_t deadline_in(int64_t ms) {
   return now_ns() + ms * 1000000;
+}
+
+bool rest(int64_t ms, int64_t deadline_ns) {
+  int64_t left_ns = deadline_ns - now_ns();
+  if (left_ns <= 0) return false;
+  int64_t pause_ns = ms * 1000000 < left_ns ? ms * 1000000 : left_ns;
+  struct timespec pause = {.tv_sec = pause_ns / 1000000000, .tv_nsec = pause_ns % 1000000000};
+  nanosleep(&pause, NULL);
+  return true;
 }
 
 /* Waits for `events`; false at the deadline. */
@@ -92,11 +100,7 @@ int connect_agent(const char *path, int64_t deadline_ns, int *code) {
     int fd = try_connect(&address, code);
     if (fd >= 0) return fd;
     bool may_come = *code == ENOENT || *code == ECONNREFUSED || *code == EAGAIN || *code == EINTR;
-    int64_t left_ns = deadline_ns - now_ns();
-    if (!may_come || left_ns <= 0) return -1;
-    int64_t pause_ns = wait_ms * 1000000 < left_ns ? wait_ms * 1000000 : left_ns;
-    struct timespec pause = {.tv_sec = pause_ns / 1000000000, .tv_nsec = pause_ns % 1000000000};
-    nanosleep(&pause, NULL);
+    if (!may_come || !rest(wait_ms, deadline_ns)) return -1;
     wait_ms = wait_ms * 2 < retry_most_ms ? wait_ms * 2 : retry_most_ms;
   }
 }
@@ -126,10 +130,11 @@ static void send_request(int socket, const struct frame *request, int64_t deadli
   }
 }
 
-/* Reads exactly `len` bytes; NULL or the reason. */
-static const char *read_exactly(int socket, uint8_t *into, size_t len, int64_t deadline_ns) {
+/* Reads exactly `len` bytes; NULL or the reason, and whether the other end is gone. */
+static const char *read_exactly(int socket, uint8_t *into, size_t len, int64_t deadline_ns, bool *is_cut) {
   while (len > 0) {
     ssize_t got = recv(socket, into, len, 0);
+    *is_cut = got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
     if (got == 0) return "it closed the connection before its answer was complete";
     if (got > 0) {
       into += got;
@@ -150,8 +155,10 @@ const char *exchange_frames(int socket, const struct frame *request, int64_t dea
   send_request(socket, request, deadline_ns);
   (void)shutdown(socket, SHUT_WR);
   uint8_t header[frame_header_len];
-  const char *reason = read_exactly(socket, header, sizeof header, deadline_ns);
+  bool is_cut = false;
+  const char *reason = read_exactly(socket, header, sizeof header, deadline_ns, &is_cut);
   if (reason == NULL && reply_decode(header, reply, &reason))
-    reason = read_exactly(socket, body, reply->body_len, deadline_ns);
+    reason = read_exactly(socket, body, reply->body_len, deadline_ns, &is_cut);
+  reply->is_cut = is_cut;
   return reason;
 }

@@ -13,6 +13,8 @@ const statusSocketDefault = "/run/fairlead/status.sock";
 
 const print = (text: string): void => void process.stdout.write(`${text}\n`);
 
+const warn = (text: string): void => void process.stderr.write(`fairlead: ${text}\n`);
+
 const program = new Command("fairlead")
   .description("A Kubernetes network plugin that puts security groups on pods")
   .version(version)
@@ -137,6 +139,7 @@ interface WhyFlags extends ClusterOptions {
   fromFiles: string[];
   expect?: "allow" | "deny";
   groupsJudgeOwnNode?: boolean;
+  agentConfig?: string;
   json?: boolean;
 }
 
@@ -155,6 +158,7 @@ inCluster(program.command("why [from] [to] [traffic]"))
   )
   .addOption(new Option("--expect <answer>", "exit code 1 where any answer is another").choices(["allow", "deny"]))
   .option("--groups-judge-own-node", "as in the agents' configuration: groups judge what pods send to their own node")
+  .option("--agent-config <file>", "the agents' configuration, whose keys of policy count; else the one in the cluster")
   .option("--json", "the same as -o json: one object a line, for each family")
   .action(async (from: string | undefined, to: string | undefined, traffic: string | undefined, flags: WhyFlags) => {
     const { showWhy } = await import("./cli/why.ts");
@@ -210,6 +214,26 @@ program
     const { text, well } = await checkNode(options);
     print(text);
     if (!well) process.exitCode = 1;
+  });
+
+program
+  .command("flows")
+  .description("what policy denies on this node, packet by packet: both ends, which object decided, and why")
+  .option(
+    "--denied",
+    "only what no rule allows (denied, or on probation); else, with -f, also connections that begin and end",
+  )
+  .option("--pod <namespace/name>", "only flows of this pod")
+  .option("--node <name>", "the node that is meant: an error where the agent is another node's")
+  .option("-f, --follow", "go on until interrupted")
+  .addOption(socket())
+  .addOption(output())
+  .action(async (options: ReadOptions & { denied?: boolean; pod?: string; node?: string; follow?: boolean }) => {
+    const { showFlows } = await import("./cli/flows.ts");
+    const stop = new AbortController();
+    for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => stop.abort());
+    const { denied = false, follow = false, ...rest } = options;
+    await showFlows({ ...rest, denied, follow, signal: stop.signal, print, warn });
   });
 
 const lab = program

@@ -11,6 +11,7 @@ import { statusSocket } from "../src/agent/status.ts";
 import { parseConfig } from "../src/base/config.ts";
 import { isFault } from "../src/base/fault.ts";
 import { silentLog } from "../src/base/log.ts";
+import { uptimeMs } from "../src/base/uptime.ts";
 import { conflistFile } from "../src/cni/conflist.ts";
 import { askAgent } from "../src/cli/agent-client.ts";
 import { loadAddon } from "../src/kernel/addon.ts";
@@ -34,6 +35,10 @@ export interface ClusterAgent {
   kube: Kube;
   node: TestNetns;
   config: AgentConfig;
+  /** Set this ahead, and addresses of the next agent, and of this one, cool faster. */
+  clock: { aheadMs: number };
+  /** Of an agent that starts: the longest silence of a watch of policies that it believes. */
+  believes: { silentMaxMs: number | undefined };
   /** Starts the agent; `serving` settles when it takes pods, `done` when it has ended. */
   start(): Run;
   /** Stops the agent that runs. */
@@ -69,6 +74,8 @@ export async function makeClusterAgent(t: TestContext, settings: Record<string, 
     testConfig(directory, { blocks: [], settings: { kubernetes: {}, ...settings } }),
     "test configuration",
   );
+  const clock = { aheadMs: 0 };
+  const believes: ClusterAgent["believes"] = { silentMaxMs: undefined };
   let running: { stop: AbortController; done: Promise<void> } | undefined;
 
   const stop = async (): Promise<void> => {
@@ -96,6 +103,8 @@ export async function makeClusterAgent(t: TestContext, settings: Record<string, 
     kube,
     node,
     config,
+    clock,
+    believes,
     stop,
     start: () => {
       const end = new AbortController();
@@ -113,6 +122,8 @@ export async function makeClusterAgent(t: TestContext, settings: Record<string, 
         signal: end.signal,
         onServing,
         rehearsal: false,
+        ...(believes.silentMaxMs === undefined ? {} : { silentMaxMs: believes.silentMaxMs }),
+        uptime: () => uptimeMs() + clock.aheadMs,
       });
       const done = ended(served, kernel, agentKube);
       running = { stop: end, done };

@@ -25,6 +25,8 @@ export interface KernelUnderTest {
   addForwardChain: (chain: ForwardChain) => void;
   /** Lets more happen on the node than watchers can be told. */
   loseChanges: () => void;
+  /** Has the node log a UDP packet as policy does, from its loopback to that address and port. */
+  logPacket: (outcome: "denied" | "audited", destination: Ip, port: number) => void;
   /** Takes the path away, as a runtime does when a pod ends; what holds the namespace open still has it. */
   removeNetns: (path: string) => void;
 }

@@ -7,6 +7,7 @@ import type { Link, Op } from "../src/kernel/contract.ts";
 import { linkLocalOf } from "../src/net/mac.ts";
 import { testChains } from "./kernel-chains.contract.ts";
 import { testConntrack } from "./kernel-conntrack.contract.ts";
+import { testFlowLog } from "./kernel-flow-log.contract.ts";
 import { testGuard } from "./kernel-guard.contract.ts";
 import { testMasquerade } from "./kernel-masquerade.contract.ts";
 import { testPolicy, testPolicyTable } from "./kernel-policy.contract.ts";
@@ -34,6 +35,7 @@ export function testKernel(name: string, make: MakeKernel): void {
   void describe(`${name}: policy table`, () => testPolicyTable(make));
   void describe(`${name}: chains`, () => testChains(make));
   void describe(`${name}: connections`, () => testConntrack(make));
+  void describe(`${name}: flow log`, () => testFlowLog(make));
   void describe(`${name}: watching`, () => testWatch(make));
   void describe(`${name}: watchers`, () => testWatchers(make));
 }

@@ -1,112 +1,19 @@
 // Holds the real build/fairlead-cni to its behaviour, against small servers that answer well, badly, late and never.
 
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { type Server, type Socket, createServer } from "node:net";
-import { tmpdir } from "node:os";
+import { readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { join } from "node:path";
-import { type TestContext, test } from "node:test";
-import { fileURLToPath } from "node:url";
+import { test } from "node:test";
 import { bodyLengthMax, decodeRequest, encodeReply } from "../src/cni/wire.ts";
+import { errorOf, finish, header, makeDirectory, releasesIn, runShim, serve, shimPath, toAgent } from "./shim.ts";
 import { until } from "./until.ts";
 
-const shimPath = fileURLToPath(new URL("../build/fairlead-cni", import.meta.url));
 const bounded = { timeout: 20_000 };
 const versionText =
   '{"cniVersion":"1.1.0","supportedVersions":["0.1.0","0.2.0","0.3.0","0.3.1","0.4.0","1.0.0","1.1.0"]}\n';
-
-interface Outcome {
-  exitCode: number | null;
-  stdout: Buffer;
-  stderr: string;
-  tookMs: number;
-}
-
-interface Call {
-  env?: Record<string, string>;
-  stdin?: string | Buffer;
-  /** A shell command around the binary "$0", for redirections. */
-  shell?: string;
-}
-
-/** Runs the binary with exactly this environment. One that hangs is killed and fails the test. */
-async function runShim({ env = {}, stdin = "", shell }: Call): Promise<Outcome> {
-  const startedMs = performance.now();
-  const options = { env, timeout: 15_000, killSignal: "SIGKILL" as const };
-  const child = shell === undefined ? spawn(shimPath, [], options) : spawn("/bin/sh", ["-c", shell, shimPath], options);
-  return finish(child, stdin, startedMs);
-}
-
-async function finish(child: ChildProcess, stdin: string | Buffer, startedMs: number): Promise<Outcome> {
-  const stdout: Buffer[] = [];
-  const stderr: Buffer[] = [];
-  child.stdout?.on("data", (chunk: Buffer) => stdout.push(chunk));
-  child.stderr?.on("data", (chunk: Buffer) => stderr.push(chunk));
-  child.stdin?.on("error", () => undefined); // it may refuse before it has read everything
-  child.stdin?.end(stdin);
-  const [exitCode, signal] = (await once(child, "close")) as [number | null, string | null];
-  assert.equal(signal, null, `the plugin was killed by ${signal}`);
-  const tookMs = performance.now() - startedMs;
-  return { exitCode, stdout: Buffer.concat(stdout), stderr: Buffer.concat(stderr).toString(), tookMs };
-}
-
-function makeDirectory(t: TestContext): string {
-  const directory = mkdtempSync(join(tmpdir(), "fltest-shim-"));
-  t.after(() => rmSync(directory, { recursive: true, force: true }));
-  return directory;
-}
-
-/** Serves `path`; `answer` gets each connection with all that came before its half-close. */
-async function serve(
-  t: TestContext,
-  path: string,
-  answer: (socket: Socket, received: Buffer) => void,
-): Promise<Server> {
-  const sockets = new Set<Socket>();
-  const server = createServer({ allowHalfOpen: true }, (socket) => {
-    const received: Buffer[] = [];
-    sockets.add(socket);
-    socket.on("error", () => undefined);
-    socket.on("data", (chunk: Buffer) => received.push(chunk));
-    socket.on("end", () => answer(socket, Buffer.concat(received)));
-  });
-  t.after(() => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-  });
-  server.listen(path);
-  await once(server, "listening");
-  return server;
-}
-
-function errorOf({ stdout, exitCode }: Outcome): { code: number; msg: string } {
-  assert.equal(exitCode, 1);
-  const parsed = JSON.parse(stdout.toString()) as { cniVersion: string; code: number; msg: string };
-  assert.deepEqual(Object.keys(parsed), ["cniVersion", "code", "msg"]);
-  assert.equal(parsed.cniVersion, "1.1.0");
-  return parsed;
-}
-
-/** A call of `verb` to the agent at `path`, with short bounds. */
-function toAgent(verb: string, path: string, more: Record<string, string> = {}): Record<string, string> {
-  const bounds = { FAIRLEAD_CONNECT_MS: "100", FAIRLEAD_REPLY_MS: "200" };
-  return { CNI_COMMAND: verb, CNI_CONTAINERID: "c1", CNI_IFNAME: "eth0", FAIRLEAD_SOCKET: path, ...bounds, ...more };
-}
-
-function header(magic: string, version: number, code: number, length: number): Buffer {
-  const bytes = Buffer.alloc(12);
-  bytes.write(magic, "latin1");
-  bytes.writeUInt16BE(version, 4);
-  bytes.writeUInt16BE(code, 6);
-  bytes.writeUInt32BE(length, 8);
-  return bytes;
-}
-
-function releasesIn(directory: string): string[] {
-  return readdirSync(join(directory, "releases")).sort();
-}
 
 test("without CNI_COMMAND it says what it is, on stderr", bounded, async () => {
   for (const env of [{}, { CNI_COMMAND: "" }]) {
@@ -225,6 +132,39 @@ test("it waits for an agent that comes late", bounded, async (t) => {
   await serve(t, path, (socket) => socket.end(header("FRLD", 1, 0, 0)));
   assert.equal((await outcome).exitCode, 0);
 });
+
+test(
+  "a STATUS over which an agent dies is answered by the next agent; other verbs are not asked twice",
+  bounded,
+  async (t) => {
+    const path = join(makeDirectory(t), "cni.sock");
+    let asked = 0;
+    const dying = await serve(t, path, (socket) => {
+      asked += 1;
+      socket.destroy();
+      dying.close(); // its path goes with it
+    });
+    const bounds = { FAIRLEAD_CONNECT_MS: "5000", FAIRLEAD_REPLY_MS: "5000" };
+    const outcome = runShim({ env: toAgent("STATUS", path, bounds) });
+    await once(dying, "close");
+    await serve(t, path, (socket) => {
+      asked += 1;
+      socket.end(header("FRLD", 1, 0, 0));
+    });
+    assert.deepEqual([(await outcome).exitCode, asked], [0, 2]);
+
+    const other = join(makeDirectory(t), "cni.sock");
+    await serve(t, other, (socket) => {
+      asked += 1;
+      socket.destroy();
+    });
+    for (const verb of ["ADD", "CHECK", "GC"]) {
+      asked = 0;
+      assert.equal(errorOf(await runShim({ env: toAgent(verb, other, bounds) })).code, 11, verb);
+      assert.equal(asked, 1, verb);
+    }
+  },
+);
 
 test("without an agent every verb but DEL fails within the bound, and says where to look", bounded, async (t) => {
   const path = join(makeDirectory(t), 'c"\\\n.sock');

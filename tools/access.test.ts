@@ -98,7 +98,7 @@ function granted(name: string): Set<string> {
 }
 
 const programs = {
-  "fairlead-agent": sources("src/agent"),
+  "fairlead-agent": [...sources("src/agent"), "src/kube/events.ts"],
   "fairlead-controller": [...sources("src/controller"), "src/kube/lease.ts"],
 };
 

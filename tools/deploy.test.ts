@@ -7,6 +7,7 @@ import { parse, parseAllDocuments } from "yaml";
 import { agentConfigSchemaFor } from "../src/agent/config.ts";
 import { parseConfig } from "../src/base/config.ts";
 import { controllerConfigSchema } from "../src/controller/config.ts";
+import { breakGlassAnnotation, breakGlassMaxMs } from "../src/policy/break-glass.ts";
 import { installFile, installText, uninstallFile, uninstallText } from "./deploy.ts";
 import { imageName } from "./image/archive.ts";
 
@@ -64,6 +65,13 @@ const { version } = JSON.parse(readFileSync(new URL("../package.json", import.me
 test("deploy/fairlead.yaml and uninstall.yaml are made from the parts; node tools/deploy.ts makes them anew", () => {
   assert.equal(readFileSync(installFile, "utf8"), installText());
   assert.equal(readFileSync(uninstallFile, "utf8"), uninstallText());
+});
+
+test("admission of break-glass is about the annotation that nodes read, and as long as they let it be", () => {
+  const text = JSON.stringify(find("ValidatingAdmissionPolicy", "fairlead-break-glass"));
+  const hours = breakGlassMaxMs / 3_600_000;
+  assert.ok(text.includes(`duration(\\"${hours}h\\")`), text);
+  assert.ok(text.includes(`annotations[\\"${breakGlassAnnotation}\\"]`), text);
 });
 
 test("every container is of the image that make image makes", () => {

@@ -15,6 +15,7 @@ export const parts = [
   "crds.yaml",
   "parts/access.yaml",
   "parts/policy.yaml",
+  "parts/switches.yaml",
   "parts/config.yaml",
   "parts/agent.yaml",
   "parts/controller.yaml",

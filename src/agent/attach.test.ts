@@ -14,6 +14,7 @@ import { parseCidr } from "../net/cidr.ts";
 import { localMac } from "../net/mac.ts";
 import { poolWaitMs, reserve } from "./attach.ts";
 import { derivedNames } from "./plan.ts";
+import { openPolicy } from "./policy/pod-policy.ts";
 import { viewNode } from "./rebuild.ts";
 import { openGroup } from "./plan.ts";
 import { repairOps } from "./repair.ts";
@@ -44,7 +45,13 @@ test("a link has its class from the first moment on, and what was heard of meanw
       },
     },
   });
-  const policy = { enter: async () => 137, settle: async () => 140, groupOf: () => 140, linkRepaired: () => {} };
+  const policy = {
+    enter: async () => 137,
+    settle: async () => 140,
+    groupOf: () => 140,
+    linkRepaired: () => {},
+    untilKnown: async () => {},
+  };
   const { machine, core, add } = await startFakeNode({ wrap: listening, policy });
   await add("c1");
   const [held] = core.pool.all();
@@ -60,7 +67,13 @@ test("where it is not known what judges a pod, ADD fails and leaves nothing", as
   const refuse = async (): Promise<never> => {
     throw new Fault("policy-unknown", "nobody knows");
   };
-  const policy = { enter: refuse, settle: refuse, groupOf: () => undefined, linkRepaired: () => {} };
+  const policy = {
+    enter: refuse,
+    settle: refuse,
+    groupOf: () => undefined,
+    linkRepaired: () => {},
+    untilKnown: async () => {},
+  };
   const { machine, core, call, links } = await startFakeNode({ policy });
   machine.addNetns("c1");
   assert.equal((await call("ADD", "c1")).code, 11);
@@ -130,7 +143,7 @@ function exhausted(t: TestContext, coolMs: number): { pool: Pool; ask: () => Pro
   const first = testAttachment({ containerId: "first" });
   pool.reserve(first);
   pool.release(first, { cool: true });
-  const deps = { pool, signal: stop.signal, onDoomed: () => pool.free(pool.cooled()) };
+  const deps = { pool, signal: stop.signal, policy: openPolicy, onDoomed: () => pool.free(pool.cooled()) };
   return { pool, ask: () => reserve(testAttachment({ containerId: "next" }), { addresses: [], ranges: [] }, deps) };
 }
 

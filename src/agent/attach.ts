@@ -108,12 +108,13 @@ async function obtain(request: CniRequest, draft: WiredDraft, deps: AttachDeps):
   }
 }
 
-/** An address of the pool; waits for one that is about to become free. */
+/** An address of the pool; waits for one that is about to become free, and until it is known which ones are withheld. */
 export async function reserve<D extends Omit<Attachment, "addresses" | "createdMs">>(
   draft: D,
   wishes: CniRequest["wishes"],
-  { pool, signal, onDoomed }: Pick<AttachDeps, "pool" | "signal" | "onDoomed">,
+  { pool, signal, onDoomed, policy }: Pick<AttachDeps, "pool" | "signal" | "onDoomed" | "policy">,
 ): Promise<D & Pick<Attachment, "addresses" | "createdMs">> {
+  await policy.untilKnown();
   const deadlineMs = performance.now() + poolWaitMs;
   for (;;) {
     try {

@@ -102,14 +102,21 @@ interface AroundPolicy {
 
 /** Policy for the pods of this place; none outside Kubernetes. */
 export function policingOf(
-  { config, kernel, kube, log }: AgentOptions,
+  { config, kernel, kube, log, silentMaxMs, now = Date.now }: AgentOptions,
   { station: { pool, cluster }, metrics, signal, onPass }: AroundPolicy,
 ): Promise<Policing> {
   if (kube === undefined || cluster === undefined) return withoutPolicing({ kernel });
-  const deps = { kernel, pool, nodeName: config.node.name, stateDirectory: config.paths.state, ...config.policy };
+  const deps = { kernel, pool, nodeName: config.node.name, stateDirectory: config.paths.state, keys: config.policy };
   return preparePolicing(
-    { ...deps, log, metrics, judging: cluster.judging, signal, onPass },
-    { kube, findPod: cluster.podOf, podsKnown: cluster.podsKnown },
+    { ...deps, silentMaxMs, log, metrics, judging: cluster.judging, signal, onPass, now },
+    {
+      kube,
+      findPod: cluster.podOf,
+      findOwner: cluster.ownerOf,
+      podsKnown: cluster.podsKnown,
+      ownNode: cluster.ownNode,
+      onBroken: cluster.tellBroken,
+    },
   );
 }
 

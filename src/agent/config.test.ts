@@ -32,7 +32,7 @@ test("a name and a block are enough; docs/agent.md says the rest", () => {
       toPorts: [],
       randomFully: true,
     },
-    policy: { groupsJudgeOwnNode: false },
+    policy: { groupsJudgeOwnNode: false, allowDns: null, metadata: "open" },
     host: { dropIns: true },
     status: "normal",
     log: { level: "info" },

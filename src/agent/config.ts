@@ -6,6 +6,7 @@ import { masqueradePortRangesMax } from "../kernel/contract.ts";
 import { type Cidr, cidrFamily, cidrPrefix, cidrsOverlap } from "../net/cidr.ts";
 import { ipFamily } from "../net/ip.ts";
 import { cidr, ip } from "../net/schema.ts";
+import { policyKeys } from "../policy/keys.ts";
 import { parsePorts } from "./masquerade-config.ts";
 
 /** Blocks a node can own. */
@@ -86,7 +87,7 @@ const keys = z.strictObject({
     .union([z.literal("auto"), z.int().min(1280, "must be at least 1280, what IPv6 needs").max(65_535)])
     .default("auto"),
   masquerade: masquerade.prefault({}),
-  policy: z.strictObject({ groupsJudgeOwnNode: z.boolean().default(false) }).prefault({}),
+  policy: policyKeys.prefault({}),
   host: z.strictObject({ dropIns: z.boolean().default(true) }).prefault({}),
   status: z.enum(["normal", "strict"]).default("normal"),
   /** Where a kubelet asks whether the agent lives and serves: a TCP port of 127.0.0.1. */

@@ -37,11 +37,11 @@ export async function answerStatus(request: CniRequest, { pool, statusMode, loop
     return;
   }
   if (statusMode === "normal") return;
-  const full = pool.usage().find(({ total, live, cooling }) => total <= BigInt(live + cooling));
+  const full = pool.usage().find(({ total, live, cooling, withheld }) => total <= BigInt(live + cooling + withheld));
   if (full === undefined) return;
   throw new Fault(
     "not-available",
-    `no free IPv${full.family} address on this node: ${full.live} in use, ${full.cooling} cooling`,
+    `no free IPv${full.family} address on this node: ${full.live} in use, ${full.cooling} cooling, ${full.withheld} withheld`,
   );
 }
 

@@ -9,11 +9,13 @@ import { attachmentKey } from "../ipam/store.ts";
 import { type Cidr, cidrContains, cidrFamily, cidrPrefix, parseCidr } from "../net/cidr.ts";
 import type { Ip } from "../net/ip.ts";
 import { attachmentIdOf, podOf, reserve } from "./attach.ts";
+import type { PodPolicy } from "./policy/pod-policy.ts";
 
 export interface LendDeps {
   pool: Pool;
   signal: AbortSignal;
   onDoomed: () => void;
+  policy: PodPolicy;
 }
 
 const everything: { 4: Cidr; 6: Cidr } = {

@@ -24,6 +24,8 @@ export interface AgentOptions {
   now?: () => number;
   /** Ms since boot, for what has to last a certain time; tests pass their own. */
   uptime?: () => number;
+  /** Longest silence of a watch of policies that is believed without asking. */
+  silentMaxMs?: number;
   /** False: the first pods wait while code is compiled. For tests that start many agents. */
   rehearsal?: boolean;
 }

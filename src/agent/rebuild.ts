@@ -1,6 +1,8 @@
 // Attachments read back from the kernel: what a lost state file can be made of again.
 
-import type { Wired } from "../ipam/store.ts";
+import type { Log } from "../base/log.ts";
+import type { Pool } from "../ipam/pool.ts";
+import { type Attachment, attachmentKey, type Wired } from "../ipam/store.ts";
 import { type Kernel, type Link, type Neighbour, type Route, routeProtocol } from "../kernel/contract.ts";
 import { cidrBase, cidrFamily, cidrPrefix } from "../net/cidr.ts";
 import { addressBits } from "../net/ip.ts";
@@ -44,4 +46,21 @@ function attachmentOn(link: Link, { routes, neighbours }: NodeView, nowMs: numbe
     wire: { hostLink: name, hostIndex: index, podIndex: peerIndex, hostMac: mac, podMac, mtu },
     createdMs: nowMs,
   };
+}
+
+/** An attachment that was read back, and of which it is not known yet whose it is; one whose runtime named no pod has a namespace. */
+export const isNameless = ({ pod, netnsPath }: Attachment): boolean => pod === undefined && netnsPath === "";
+
+/** Gives attachments that were read back their pods, where `ownerOf` knows them by now. */
+export function nameReadBack(
+  pool: Pick<Pool, "all" | "identify">,
+  ownerOf: (attachment: Attachment) => Attachment["pod"],
+  log: Log,
+): void {
+  for (const { attachment } of pool.all()) {
+    const pod = isNameless(attachment) ? ownerOf(attachment) : undefined;
+    if (pod === undefined) continue;
+    log.info({ attachment: attachmentKey(attachment), pod: `${pod.namespace}/${pod.name}` }, "known again whose it is");
+    pool.identify(attachment, pod);
+  }
 }

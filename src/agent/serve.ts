@@ -211,6 +211,7 @@ function listen(
     masquerade,
     caches: () => [...(cluster?.caches() ?? []), ...policing.caches()],
     policy: policing.report,
+    flows: policing.flows,
     policing,
     diagnose: () =>
       diagnose({

@@ -48,6 +48,7 @@ async function stand(t: TestContext): Promise<Stand> {
     metrics: createMetrics(),
     kernelCalls: () => ({ route: 0, nftables: 0, removal: 0 }),
     masquerade: () => undefined,
+    flows: () => undefined,
     policy: () => undefined,
     policing: { readings: async () => [], answer: async () => undefined },
     caches: () => [{ kind: "Pod", objects: 3, lists: 1, watches: 1, events: 0, unreadable: 0, failures: 2 }],
@@ -112,6 +113,6 @@ test("what it does not know, and whatever is no question, is 404 and says what t
   ] as const) {
     const { status, body } = await ask(path, method);
     assert.equal(status, 404, `${method} ${path}`);
-    assert.match(body, /ask GET \/status, \/pods, \/check, \/policy, \/metrics, \/healthz, \/readyz/);
+    assert.match(body, /ask GET \/status, \/pods, \/check, \/flows, \/policy, \/metrics, \/healthz, \/readyz/);
   }
 });

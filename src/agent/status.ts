@@ -10,6 +10,7 @@ import type { CacheStatus } from "../kube/contract.ts";
 import { listen, prepareSocketPath, type StopListening } from "./connection.ts";
 import type { KernelLane } from "../kernel/contract.ts";
 import type { Finding } from "./finding.ts";
+import type { FlowsQuestion } from "./flows/flows.ts";
 import type { KeptMasquerade } from "./masquerade.ts";
 import { cidrFamily } from "../net/cidr.ts";
 import type { Policing } from "./policy/police.ts";
@@ -33,6 +34,7 @@ export interface StatusDeps {
   /** Nothing outside Kubernetes. */
   caches: () => readonly CacheStatus[];
   policy: Policing["report"];
+  flows: Policing["flows"];
   policing: Pick<Policing, "readings" | "answer">;
   diagnose: () => Promise<Finding[]>;
 }
@@ -42,9 +44,12 @@ export function statusSocket(cniSocket: string): string {
   return join(dirname(cniSocket), "status.sock");
 }
 
-/** Starts to answer GET /status, /pods, /check, /policy, /metrics, /healthz and /readyz. */
+/** Starts to answer GET /status, /pods, /check, /flows, /policy, /metrics, /healthz and /readyz. */
 export function serveStatus(deps: StatusDeps): Promise<StopListening> {
-  return serveRoutes(deps.socket, new Map(Array.from(routes, ([path, route]) => [path, () => route(deps)])));
+  return serveRoutes(
+    deps.socket,
+    new Map(Array.from(routes, ([path, route]) => [path, (query: URLSearchParams) => route(deps, query)])),
+  );
 }
 
 export interface WaitingDeps extends Pick<StatusDeps, "socket" | "nodeName" | "version" | "startedMs"> {
@@ -68,19 +73,20 @@ export function serveWaiting({ socket, nodeName, version, startedMs, waitsFor }:
 
 async function serveRoutes(
   socket: string,
-  answers: ReadonlyMap<string | undefined, () => Promise<Answer> | Answer>,
+  answers: ReadonlyMap<string | undefined, (query: URLSearchParams) => Promise<Answer> | Answer>,
 ): Promise<StopListening> {
   const server = createServer(
     { requestTimeout: 5000, headersTimeout: 5000, maxHeaderSize: 8192 },
     (request, response) => {
       const answer = async (): Promise<void> => {
-        const route = request.method === "GET" ? answers.get(request.url) : undefined;
+        const [path, query] = (request.url ?? "").split("?", 2);
+        const route = request.method === "GET" ? answers.get(path) : undefined;
         if (route === undefined) {
           response.writeHead(404, { "content-type": "application/json" });
           response.end(JSON.stringify({ code: "not-found", msg: `ask GET ${[...answers.keys()].join(", ")}` }));
           return;
         }
-        const { type, body, httpStatus = 200 } = await route();
+        const { type, body, httpStatus = 200 } = await route(new URLSearchParams(query));
         response.writeHead(httpStatus, { "content-type": type });
         response.end(body);
       };
@@ -104,7 +110,7 @@ interface Answer {
   httpStatus?: number;
 }
 
-type Route = (deps: StatusDeps) => Promise<Answer> | Answer;
+type Route = (deps: StatusDeps, query: URLSearchParams) => Promise<Answer> | Answer;
 
 const json = (value: unknown): Answer => ({ type: "application/json", body: `${JSON.stringify(value)}\n` });
 
@@ -112,11 +118,24 @@ const routes = new Map<string | undefined, Route>([
   ["/status", (deps) => json(nodeStatus(deps))],
   ["/pods", ({ pool }) => json(pool.all().map(({ attachment, state }) => ({ ...attachment, state })))],
   ["/check", async ({ diagnose }) => json(await diagnose())],
+  ["/flows", ({ flows }, query) => json(flows(flowsQuestion(query)) ?? { none: "this agent judges no pods" })],
   ["/policy", policyAnswer],
   ["/metrics", metricsText],
   ["/healthz", () => ({ type: "text/plain", body: "ok\n" })],
   ["/readyz", readiness],
 ]);
+
+/** `after=NUMBER`, `denied=yes`, `pod=NAMESPACE/NAME` and `connections=yes`; a number that cannot be read is 0. */
+function flowsQuestion(query: URLSearchParams): FlowsQuestion {
+  const after = query.get("after") ?? "";
+  const pod = query.get("pod");
+  return {
+    after: /^\d{1,15}$/.test(after) ? Number(after) : 0,
+    denied: query.get("denied") === "yes",
+    connections: query.get("connections") === "yes",
+    ...(pod === null ? {} : { pod }),
+  };
+}
 
 async function policyAnswer({ policing, nodeName }: StatusDeps): Promise<Answer> {
   const answer = await policing.answer();
@@ -136,11 +155,20 @@ async function metricsText(deps: StatusDeps): Promise<Answer> {
 }
 
 /** The gauges, as they are now. */
-function* readings({ pool, loops, gateDepth, kernelCalls, masquerade, caches }: StatusDeps): Generator<Reading> {
-  for (const { family, total, live, cooling } of pool.usage()) {
+function* readings({
+  pool,
+  loops,
+  gateDepth,
+  kernelCalls,
+  masquerade,
+  caches,
+  policy,
+}: StatusDeps): Generator<Reading> {
+  for (const { family, total, live, cooling, withheld } of pool.usage()) {
     yield ["fairlead_leases", [String(family), "live"], live];
     yield ["fairlead_leases", [String(family), "cooling"], cooling];
-    yield ["fairlead_leases", [String(family), "free"], Number(total) - live - cooling];
+    yield ["fairlead_leases", [String(family), "withheld"], withheld];
+    yield ["fairlead_leases", [String(family), "free"], Number(total) - live - cooling - withheld];
   }
   for (const [state, count] of Object.entries(attachmentCounts(pool))) yield ["fairlead_attachments", [state], count];
   for (const [state, count] of Object.entries(gateDepth())) yield ["fairlead_cni_calls", [state], count];
@@ -157,6 +185,7 @@ function* readings({ pool, loops, gateDepth, kernelCalls, masquerade, caches }: 
       yield ["fairlead_masquerade_kept_ranges", [String(family)], length];
     }
   }
+  for (const { object, pods } of policy()?.breakGlass ?? []) yield ["fairlead_policy_break_glass", [object], pods];
   for (const { name, failures } of loops()) yield ["fairlead_loop_failures", [name], failures];
 }
 
@@ -172,7 +201,7 @@ export interface NodeStatus {
   upSeconds: number;
   uplink: { name: string; mtu: number; addresses: string[] };
   blocks: string[];
-  addresses: { family: 4 | 6; total: string; live: number; cooling: number }[];
+  addresses: { family: 4 | 6; total: string; live: number; cooling: number; withheld: number }[];
   attachments: { ready: number; planned: number };
   calls: { working: number; waiting: number };
   loops: { name: string; passes: number; failures: number; lastError?: string }[];
@@ -190,9 +219,7 @@ function nodeStatus(deps: StatusDeps): NodeStatus {
     upSeconds: Math.round((performance.now() - startedMs) / 1000),
     uplink: { name: link.name, mtu, addresses: Object.values(addresses) },
     blocks: [...pool.blocks()],
-    addresses: pool
-      .usage()
-      .map(({ family, total, live, cooling }) => ({ family, total: String(total), live, cooling })),
+    addresses: pool.usage().map((row) => ({ ...row, total: String(row.total) })),
     attachments: attachmentCounts(pool),
     calls: gateDepth(),
     loops: loops().map(({ name, passes, failures, lastPass }) => ({

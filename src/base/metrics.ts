@@ -39,7 +39,7 @@ export const metricTable = {
   fairlead_leases: metric(
     "gauge",
     ["family", "state"],
-    'Addresses of this node\'s blocks: "live", "cooling" after a release, "free".',
+    'Addresses of this node\'s blocks: "live", "cooling" after a release, "withheld" since memberships still list them, "free".',
   ),
   fairlead_loop_passes_total: metric("counter", ["loop", "outcome"], "Passes of each background loop."),
   fairlead_loop_failures: metric(
@@ -60,6 +60,11 @@ export const metricTable = {
     lagSeconds,
   ),
   fairlead_repairs_total: metric("counter", ["what"], "What was found wrong on the node and put right."),
+  fairlead_flows_total: metric(
+    "counter",
+    ["outcome", "fate"],
+    'Packets and connections that the flow log heard of: "denied", "audited", "began", "ended"; "told" one by one, "suppressed" beyond what one pod may tell, "lost" on their way from the kernel, "unread".',
+  ),
   fairlead_masquerade_file: metric(
     "gauge",
     ["state"],
@@ -107,6 +112,11 @@ export const metricTable = {
     'Controller: node blocks of each range: "given", "promised" to a node that has not got it yet, "service", "free".',
   ),
   fairlead_controller_leads: metric("gauge", [], "Controller: 1 while this replica leads."),
+  fairlead_policy_break_glass: metric(
+    "gauge",
+    ["object"],
+    "Pods of this node that policy denies nothing, by the Namespace or Node whose break-glass lasts. None where none does.",
+  ),
   fairlead_kernel_calls: metric("gauge", ["lane"], "Calls that wait for the kernel or are under way, by thread."),
 } as const satisfies Record<string, MetricKind>;
 
@@ -136,6 +146,8 @@ export interface Metrics {
   reaped(lagMs: number): void;
   /** Counts what was found wrong on the node and put right. */
   repaired(what: Repair, count: number): void;
+  /** Counts what the flow log heard of. */
+  flow(outcome: string, fate: string, count: number): void;
   /** The Prometheus text form of all of them; gauges, and counters that others count, as `readings` say. */
   text(readings: Iterable<Reading>): Promise<string>;
 }
@@ -157,6 +169,7 @@ export function createMetrics(): Metrics {
   const lag = histogram("fairlead_reaper_lag_seconds");
   const passes = new Counter(options("fairlead_loop_passes_total"));
   const repairs = new Counter(options("fairlead_repairs_total"));
+  const flows = new Counter(options("fairlead_flows_total"));
   const names = Object.keys(metricTable).filter((name): name is MetricName => Object.hasOwn(metricTable, name));
   const read = new Map(
     names.flatMap((name): [MetricName, Gauge | Counter][] => {
@@ -175,6 +188,7 @@ export function createMetrics(): Metrics {
     },
     reaped: (lagMs) => lag.observe(lagMs / 1000),
     repaired: (what, count) => repairs.inc({ what }, count),
+    flow: (outcome, fate, count) => flows.inc({ outcome, fate }, count),
     text: (readings) => {
       for (const one of read.values()) one.reset();
       for (const [name, labels, value] of readings)

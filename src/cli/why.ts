@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs";
 import { Fault } from "../base/fault.ts";
 import { quote } from "../cni/quote.ts";
+import { defaultKeys, type PolicyKeys } from "../policy/keys.ts";
 import type { ClusterOutcome } from "./cluster-status.ts";
 import type { OpenCluster } from "./cluster/open.ts";
 import { placeNamed } from "./route/name.ts";
@@ -10,6 +11,7 @@ import type { Place } from "./route/place.ts";
 import { readServices, refuseService, type ServiceNames } from "./route/services.ts";
 import { type Answers, createAnswers, type WhyAnswer } from "./why/answer.ts";
 import { readFromFiles } from "./why/from-files.ts";
+import { keysInFile, keysOfCluster } from "./why/keys.ts";
 import { type Deciding, readDeciding } from "./why/objects.ts";
 import { answersText, problemsText } from "./why/report.ts";
 import { readTraffic, type Traffic } from "./why/traffic.ts";
@@ -32,6 +34,8 @@ export interface WhyOptions {
   namespace?: string;
   /** As the agents' configuration has it. */
   groupsJudgeOwnNode?: boolean;
+  /** A configuration of the agents, whose keys of policy count; absent: that of the cluster, and for files the defaults. */
+  agentConfig?: string;
   output: "table" | "json";
 }
 
@@ -52,8 +56,8 @@ interface Question {
  */
 export async function showWhy(open: () => Promise<OpenCluster>, options: WhyOptions): Promise<ClusterOutcome> {
   const asked = questionsOf(options);
-  const { notes, services, ...deciding } = await readAll(open, options.files);
-  const answers = createAnswers(deciding, { groupsJudgeOwnNode: options.groupsJudgeOwnNode === true });
+  const { notes, services, keys, ...deciding } = await readAll(open, options);
+  const answers = createAnswers(deciding, { ...keys, nowMs: Date.now() });
   const answered = asked.map((question) => ({
     question,
     found: answersTo(question, answers, { services, namespace: options.namespace }),
@@ -78,17 +82,27 @@ export async function showWhy(open: () => Promise<OpenCluster>, options: WhyOpti
 }
 
 interface Read extends Deciding {
+  keys: PolicyKeys;
   services: ServiceNames;
   /** What a reader of the answers should know. */
   notes: readonly string[];
 }
 
-async function readAll(open: () => Promise<OpenCluster>, files: readonly string[]): Promise<Read> {
-  if (files.length > 0) return { ...readFromFiles(files), services: new Map() };
+async function readAll(open: () => Promise<OpenCluster>, options: WhyOptions): Promise<Read> {
+  const { files, agentConfig, groupsJudgeOwnNode } = options;
+  const asked = groupsJudgeOwnNode === undefined ? {} : { groupsJudgeOwnNode };
+  const inFile = agentConfig === undefined ? undefined : keysInFile(agentConfig);
+  if (files.length > 0) {
+    return { ...readFromFiles(files), services: new Map(), keys: { ...(inFile ?? defaultKeys), ...asked } };
+  }
   const cluster = await open();
   try {
-    const [deciding, services] = await Promise.all([readDeciding(cluster), readServices(cluster)]);
-    return { ...deciding, services, notes: [] };
+    const [deciding, services, { keys, notes }] = await Promise.all([
+      readDeciding(cluster),
+      readServices(cluster),
+      inFile === undefined ? keysOfCluster(cluster) : { keys: inFile, notes: [] },
+    ]);
+    return { ...deciding, services, keys: { ...keys, ...asked }, notes };
   } finally {
     await cluster.kube.close();
   }

@@ -12,11 +12,12 @@ import {
   securityGroups,
   serviceAccounts,
 } from "../kube/policy-objects.ts";
+import { breakGlassAnnotation } from "../policy/break-glass.ts";
 import { hasEnded } from "../policy/policy-pod.ts";
 import type { Caches } from "./deps.ts";
 import { viewOf } from "./node-view.ts";
 
-const loopNames = ["node-blocks", "network-unavailable", "sweep", "memberships"] as const;
+const loopNames = ["node-blocks", "network-unavailable", "sweep", "memberships", "break-glass"] as const;
 export type LoopName = (typeof loopNames)[number];
 
 /** Starts to follow; `trigger` asks a loop for a pass, where it runs. */
@@ -34,6 +35,7 @@ export function followAll(kube: Kube, trigger: (loop: LoopName) => void, signal:
       onSynced,
       onChange: (change) => {
         if (matters(change)) all();
+        else if (breakGlassOf(change.before) !== breakGlassOf(change.after)) trigger("break-glass");
       },
     }),
     networks: kube.follow(nodeNetworks, { signal, onSynced, onChange: all }),
@@ -60,7 +62,14 @@ export function followAll(kube: Kube, trigger: (loop: LoopName) => void, signal:
         if (decides(change)) forMemberships();
       },
     }),
-    namespaces: followPolicy(namespaces),
+    namespaces: kube.follow(namespaces, {
+      signal,
+      onSynced,
+      onChange: () => {
+        forMemberships();
+        trigger("break-glass");
+      },
+    }),
     serviceAccounts: followPolicy(serviceAccounts),
     networkPolicies: followPolicy(networkPolicies),
     groups: followPolicy(securityGroups),
@@ -83,6 +92,8 @@ function decides({ before, after }: CacheChange<Pod>): boolean {
 function decisiveOf({ metadata, spec, status }: Pod): string {
   return JSON.stringify([metadata.uid, metadata.labels, spec, hasEnded({ status })]);
 }
+
+const breakGlassOf = (node: Node | undefined): string | undefined => node?.metadata.annotations?.[breakGlassAnnotation];
 
 /** Kubelets write their Nodes all the time; most of it is nothing to us. */
 function matters({ before, after }: CacheChange<Node>): boolean {

@@ -15,6 +15,7 @@ test("the least that must be said, and what it means", () => {
     ranges: [{ cidr: "10.64.0.0/14", blockPrefix: 24 }],
     serviceRanges: [],
     lease: { namespace: "fairlead-system", name: "fairlead-controller", durationMs: 15_000 },
+    policy: { allowDns: null },
     provider: "none",
     status: { address: "127.0.0.1", port: 9686 },
     log: { level: "info" },

@@ -4,6 +4,7 @@ import { z } from "zod";
 import { type Cidr, cidrFamily, cidrPrefix, cidrsOverlap } from "../net/cidr.ts";
 import { cidr, ip } from "../net/schema.ts";
 import { kubernetesKeys } from "../kube/config.ts";
+import { controllerPolicyKeys } from "../policy/keys.ts";
 import { blockPrefixDefault, blockSizeProblem } from "../ipam/node-blocks.ts";
 
 /** Ranges that are no node's: services in each family, and what else lies inside a range. */
@@ -53,6 +54,7 @@ export const controllerConfigSchema = z
         durationMs: z.int().min(5000, "must be at least 5000").max(120_000).default(15_000),
       })
       .prefault({}),
+    policy: controllerPolicyKeys.prefault({}),
     provider: z.literal("none", 'only "none" is known').default("none"),
     status: z
       .strictObject({

@@ -39,7 +39,7 @@ export interface Caches {
 export interface ControllerDeps {
   kube: Kube;
   caches: Caches;
-  config: Pick<ControllerConfig, "assign" | "ranges" | "serviceRanges">;
+  config: Pick<ControllerConfig, "assign" | "ranges" | "serviceRanges"> & Partial<Pick<ControllerConfig, "policy">>;
   events: Reporter;
   log: Log;
   /** Milliseconds since 1970. */

@@ -8,6 +8,7 @@ import { reportPasses } from "../base/passes.ts";
 import { uptimeMs } from "../base/uptime.ts";
 import type { Kube } from "../kube/contract.ts";
 import { type ElectionTimes, startElection } from "../kube/lease.ts";
+import { startBreakGlass } from "./break-glass.ts";
 import { followAll, type LoopName } from "./caches.ts";
 import type { ControllerConfig } from "./config.ts";
 import type { ControllerDeps } from "./deps.ts";
@@ -90,7 +91,7 @@ async function lead(deps: ControllerDeps, { loops, metrics, term }: Leading): Pr
   const { nodes, networks, endpoints, ledgers } = deps.caches;
   for (const cache of [nodes, networks, endpoints, ledgers]) await cache.whenSynced(syncWithinMs, term);
   const onPass = reportPasses(metrics, deps.log);
-  for (const start of [startNodeBlocks, startNetworkUnavailable, startSweep, startMemberships]) {
+  for (const start of [startNodeBlocks, startNetworkUnavailable, startSweep, startMemberships, startBreakGlass]) {
     const loop = start(deps, term, onPass);
     loops.set(loop.status().name, loop);
   }

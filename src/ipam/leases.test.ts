@@ -165,7 +165,7 @@ test("against a model: never an address twice, never a cooling one, and empty on
           cold.clear();
         }
       }
-      const counted = usage(book).reduce((sum, { live, cooling }) => sum + live + cooling, 0);
+      const counted = usage(book, 0).reduce((sum, { live, cooling }) => sum + live + cooling, 0);
       assert.equal(counted, taken.size + cold.size);
     }),
     { numRuns: 300 },
@@ -176,4 +176,37 @@ test("a wide IPv6 block is searched no longer than what is taken", () => {
   const book = emptyBook([cidr("fd00:4::/64")]);
   for (let index = 0; index < 1000; index += 1) lease(book, chooseAddress(book, 6, 0));
   assert.equal(book.leased.size, 1000);
+});
+
+test("what is withheld is not given, cooled or never leased, and who asks hears why", () => {
+  const book = emptyBook([cidr("10.4.1.8/30"), cidr("fd00:4:1::/64")]);
+  const [one, two] = ["10.4.1.9" as Ip, "10.4.1.10" as Ip];
+  book.withheld = new Set([one, two, "fd00:4:1::2" as Ip, "fd00:4:1::3" as Ip]);
+  unlease(book, one, 1000);
+  const ask = (nowMs: number): Ip => chooseAddress(book, 4, nowMs);
+  assert.throws(
+    () => ask(500),
+    (error) =>
+      isFault(error, "pool-empty") &&
+      /0 in use, 1 cooling, next free in 1 s .*; each of 1 is withheld: MembershipSlices/.test(error.message),
+  );
+  // What nobody knows the end of is nothing to wait for.
+  assert.throws(
+    () => ask(1000),
+    (error) => isFault(error, "pool-empty") && error.data["nextFreeMs"] === undefined && error.data["withheld"] === 2,
+  );
+  assert.deepEqual(cooled(book, 1000), []);
+  assert.deepEqual(
+    usage(book, 1000).map(({ cooling, withheld }) => [cooling, withheld]),
+    [
+      [0, 1],
+      [0, 0],
+    ],
+  );
+  assert.throws(() => chooseAddresses(book, { addresses: [two], ranges: [] }, 1000), /10\.4\.1\.10 .* is withheld/);
+  assert.equal(chooseAddress(book, 6, 0), "fd00:4:1::4", "the search goes on behind them");
+  book.withheld = new Set([one]);
+  assert.equal(ask(1000), two);
+  book.withheld = new Set();
+  assert.deepEqual(cooled(book, 1000), [one]);
 });

@@ -14,6 +14,15 @@ export interface LeaseBook {
   cooling: Map<Ip, number>;
   /** Per block: the offset given last. */
   cursors: Map<Cidr, bigint>;
+  /** Addresses that somebody still takes for a pod's that has gone. */
+  withheld: Withheld;
+}
+
+/** Addresses that are not given, whoever holds them or not. */
+export interface Withheld {
+  has(address: Ip): boolean;
+  /** No more than these; it bounds a search. */
+  readonly size: number;
 }
 
 export interface FamilyUsage {
@@ -22,11 +31,13 @@ export interface FamilyUsage {
   total: bigint;
   live: number;
   cooling: number;
+  /** Have cooled, and are withheld. */
+  withheld: number;
 }
 
-/** A book with nothing leased. */
+/** A book with nothing leased, and nothing withheld. */
 export function emptyBook(blocks: Blocks): LeaseBook {
-  return { blocks, leased: new Set(), cooling: new Map(), cursors: new Map() };
+  return { blocks, leased: new Set(), cooling: new Map(), cursors: new Map(), withheld: new Set() };
 }
 
 /** Changes the blocks; leases and cooling addresses stay, and the search in a new block goes on behind what is leased of it. */
@@ -93,10 +104,12 @@ const rangeName = ({ first, last, asked }: Wanted["ranges"][number]): string => 
 
 function certain(book: LeaseBook, address: Ip, wanted: Wanted, nowMs: number): Ip {
   if (!book.blocks.some((block) => isUsable(block, address))) throw foreign(book, named(address, wanted));
-  const coolsUntilMs = book.cooling.get(address);
-  if (coolsUntilMs === undefined && !book.leased.has(address)) return address;
-  const nextFreeMs = coolsUntilMs === undefined ? undefined : Math.max(0, coolsUntilMs - nowMs);
-  const why = nextFreeMs === undefined ? "is in use" : `cools for ${Math.ceil(nextFreeMs / 1000)} s more`;
+  if (isFree(book, address)) return address;
+  const coolsUntilMs = book.cooling.get(address) ?? 0;
+  const isWithheld = isOnlyWithheld(book, address, nowMs);
+  const nextFreeMs = book.leased.has(address) || isWithheld ? undefined : Math.max(0, coolsUntilMs - nowMs);
+  const coolsFor = `cools for ${Math.ceil((nextFreeMs ?? 0) / 1000)} s more`;
+  const why = isWithheld ? `is ${withheldWhy}` : nextFreeMs === undefined ? "is in use" : coolsFor;
   throw new Fault("address-taken", `the address ${address} that was asked for ${why}; ask for another, or try later`, {
     data: { address, nextFreeMs },
   });
@@ -125,8 +138,11 @@ function foreign(book: LeaseBook, what: string): Fault {
   return new Fault("unsupported-value", `${what} is not this node's to give (${book.blocks.join(", ")})`);
 }
 
-const isFree = (book: LeaseBook, address: Ip): boolean => !book.leased.has(address) && !book.cooling.has(address);
-const takenCount = (book: LeaseBook): bigint => BigInt(book.leased.size + book.cooling.size);
+const isFree = (book: LeaseBook, address: Ip): boolean =>
+  !book.leased.has(address) && !book.cooling.has(address) && !book.withheld.has(address);
+const takenCount = (book: LeaseBook): bigint => BigInt(book.leased.size + book.cooling.size + book.withheld.size);
+const withheldWhy =
+  "withheld: MembershipSlices still list it for a pod that has gone; fairlead-controller takes it out, see whether it runs";
 const min = (a: bigint, b: bigint): bigint => (a < b ? a : b);
 const max = (a: bigint, b: bigint): bigint => (a > b ? a : b);
 
@@ -165,13 +181,15 @@ export function unlease(book: LeaseBook, address: Ip, untilMs?: number): void {
   if (untilMs !== undefined) book.cooling.set(address, untilMs);
 }
 
-/** Addresses whose cooling has ended. */
+/** Addresses whose cooling has ended, and which are not withheld. */
 export function cooled(book: LeaseBook, nowMs: number): Ip[] {
-  return [...book.cooling].flatMap(([address, untilMs]) => (untilMs <= nowMs ? [address] : []));
+  const ended = [...book.cooling].filter(([, untilMs]) => untilMs <= nowMs);
+  return ended.flatMap(([address]) => (book.withheld.has(address) ? [] : [address]));
 }
 
 /** How far the blocks of each family are used. */
-export function usage(book: LeaseBook): FamilyUsage[] {
+export function usage(book: LeaseBook, nowMs: number): FamilyUsage[] {
+  const withheld = new Set([...book.cooling.keys()].filter((address) => isOnlyWithheld(book, address, nowMs)));
   const count = (addresses: Iterable<Ip>, family: 4 | 6): number => {
     let found = 0;
     for (const address of addresses) if (ipFamily(address) === family) found += 1;
@@ -183,15 +201,21 @@ export function usage(book: LeaseBook): FamilyUsage[] {
       .filter((block) => cidrFamily(block) === family)
       .reduce((sum, block) => sum + usableAddresses(block).count, 0n),
     live: count(book.leased, family),
-    cooling: count(book.cooling.keys(), family),
+    cooling: count(book.cooling.keys(), family) - count(withheld, family),
+    withheld: count(withheld, family),
   }));
 }
 
-/** When the next cooling address of `family` ends, in ms from now; undefined where none cools. */
+/** Nothing but that it is withheld keeps it from being given. */
+const isOnlyWithheld = (book: LeaseBook, address: Ip, nowMs: number): boolean =>
+  !book.leased.has(address) && (book.cooling.get(address) ?? 0) <= nowMs && book.withheld.has(address);
+
+/** When the next cooling address of `family` ends, in ms from now; undefined where none cools. Nobody knows the end of what is withheld. */
 export function nextCooledInMs(book: LeaseBook, family: 4 | 6, nowMs: number): number | undefined {
   let nextMs: number | undefined;
   for (const [address, untilMs] of book.cooling) {
-    if (ipFamily(address) === family && (nextMs === undefined || untilMs < nextMs)) nextMs = untilMs;
+    if (ipFamily(address) !== family || (nextMs !== undefined && untilMs >= nextMs)) continue;
+    if (!isOnlyWithheld(book, address, nowMs)) nextMs = untilMs;
   }
   return nextMs === undefined ? undefined : Math.max(0, nextMs - nowMs);
 }
@@ -200,12 +224,27 @@ export function nextCooledInMs(book: LeaseBook, family: 4 | 6, nowMs: number): n
 function poolEmpty(book: LeaseBook, family: 4 | 6, nowMs: number, where = ""): Fault {
   const blocks = book.blocks.filter((block) => cidrFamily(block) === family);
   if (blocks.length === 0) return new Fault("pool-empty", `this node has no IPv${family} block`);
-  const used = usage(book).find((row) => row.family === family);
+  const used = usage(book, nowMs).find((row) => row.family === family);
+  const withheld = blocks.reduce((sum, block) => sum + withheldIn(book, block, nowMs), 0);
   const nextMs = nextCooledInMs(book, family, nowMs);
   const next = nextMs === undefined ? "" : `, next free in ${Math.ceil(nextMs / 1000)} s`;
+  const why = withheld === 0 ? "" : `; each of ${withheld} is ${withheldWhy}`;
   return new Fault(
     "pool-empty",
-    `no free IPv${family} address on this node${where}: ${used?.live ?? 0} in use, ${used?.cooling ?? 0} cooling${next} (${blocks.join(", ")})`,
-    { data: { family, live: used?.live, cooling: used?.cooling, nextFreeMs: nextMs } },
+    `no free IPv${family} address on this node${where}: ${used?.live ?? 0} in use, ${used?.cooling ?? 0} cooling${next} (${blocks.join(", ")})${why}`,
+    { data: { family, live: used?.live, cooling: used?.cooling, withheld, nextFreeMs: nextMs } },
   );
+}
+
+/** Of a block without a free address, those that are only withheld, whether anybody has had them since the journal began or not. */
+function withheldIn(book: LeaseBook, block: Cidr, nowMs: number): number {
+  if (book.withheld.size === 0) return 0;
+  const { count } = usableAddresses(block);
+  const tries = min(takenCount(book), count);
+  let [offset, found] = [-1n, 0];
+  for (let step = 0n; step < tries; step += 1n) {
+    offset = nextOffset(block, offset);
+    if (isOnlyWithheld(book, usableAt(block, offset), nowMs)) found += 1;
+  }
+  return found;
 }

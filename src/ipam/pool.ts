@@ -64,6 +64,8 @@ export interface Pool {
   confirm(id: AttachmentId): void;
   /** Takes an attachment that serves already, found in the kernel. @throws Fault "store-failed"; "address-taken" where an address of it is another's */
   restore(attachment: Attachment): void;
+  /** Says whose an attachment is that was restored without its pod. It is not written down: the next start asks again. */
+  identify(id: AttachmentId, pod: NonNullable<Attachment["pod"]>): void;
   /** Ends an attachment. `cool`: false only where no packet can have used its addresses. */
   release(id: AttachmentId, options: { cool: boolean }): void;
   /** Its removal begins; it stays known until `release`. */
@@ -74,8 +76,10 @@ export interface Pool {
   dead(): Ip[];
   /** Nothing in the kernel remembers these any more. */
   cleaned(addresses: readonly Ip[]): void;
-  /** Addresses whose cooling has ended; they are still not given out. */
+  /** Addresses whose cooling has ended, and which are not withheld; they are still not given out. */
   cooled(): Ip[];
+  /** From now on these are not given, nor freed when they have cooled; what they are is asked each time. */
+  withhold(withheld: leases.Withheld): void;
   /** Makes cooled addresses free to give again, and wakes who waits for one. */
   free(addresses: readonly Ip[]): void;
   usage(): leases.FamilyUsage[];
@@ -164,6 +168,12 @@ export function openPool(options: PoolOptions): Pool {
       }
       changed();
     },
+    identify: (id, pod) => {
+      const stored = attachments.get(attachmentKey(id));
+      if (stored === undefined) return;
+      stored.attachment = { ...stored.attachment, pod };
+      changed();
+    },
     release: (id, { cool }) => {
       const stored = attachments.get(attachmentKey(id));
       if (stored === undefined) return;
@@ -201,12 +211,11 @@ export function openPool(options: PoolOptions): Pool {
       for (const address of addresses) book.cooling.delete(address);
       if (addresses.length > 0) wake();
     },
-    usage: () => leases.usage(book),
-    nextCooledInMs: () => {
-      const times = leases.familiesOf(book.blocks).map((family) => leases.nextCooledInMs(book, family, uptime()));
-      const known = times.filter((timeMs) => timeMs !== undefined);
-      return known.length === 0 ? undefined : Math.min(...known);
+    withhold: (withheld) => {
+      book.withheld = withheld;
     },
+    usage: () => leases.usage(book, uptime()),
+    nextCooledInMs: () => nextCooledInMs(book, uptime()),
     whenFreed: async (timeoutMs, signal) => {
       let wake: (() => void) | undefined;
       await pause(timeoutMs, signal, (end) => {
@@ -224,6 +233,12 @@ export function openPool(options: PoolOptions): Pool {
       facts = { ...facts, ...more };
     },
   };
+}
+
+function nextCooledInMs(book: leases.LeaseBook, nowMs: number): number | undefined {
+  const times = leases.familiesOf(book.blocks).map((family) => leases.nextCooledInMs(book, family, nowMs));
+  const known = times.filter((timeMs) => timeMs !== undefined);
+  return known.length === 0 ? undefined : Math.min(...known);
 }
 
 /** Callbacks, and the function that calls them all. */

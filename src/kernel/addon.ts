@@ -53,7 +53,8 @@ export interface Addon {
   /** The next part of the answer to that same `request`, which is not sent again. */
   nextPart(lane: Lane, socket: Descriptor, request: Uint8Array, timeoutMs: number): Promise<Buffer>;
   /**
-   * Joins the multicast `groups` (1 to 64) and calls back with each datagram, until closed. An overrun of the socket, or of
+   * Joins the multicast `groups` (at most 64; none where the kernel was told by `call` to send to this very socket) and calls back
+   * with each datagram, until closed. An overrun of the socket, or of
    * the 1,024 datagrams that may wait for the event loop, calls back with undefined, at its place in the order: events were
    * lost. EBUSY where calls on the socket are under way; EAGAIN beyond 64 monitors.
    */

@@ -5,6 +5,8 @@ import type { Cidr } from "../net/cidr.ts";
 import type { Ip } from "../net/ip.ts";
 import type { Mac } from "../net/mac.ts";
 import type { LayerChains, LookupCounts, MemberElement, PolicyRuleset } from "../policy/ruleset.ts";
+import type { Connection } from "./connection.ts";
+import type { FlowLog } from "./flow-log-contract.ts";
 
 /** A link by its index, or by its name in that namespace. Routes, addresses and neighbours need the index. */
 export type LinkRef = number | string;
@@ -262,43 +264,7 @@ export interface PolicyTable {
   prune(): Promise<void>;
 }
 
-/** One direction of a tracked connection. */
-export interface ConnectionTuple {
-  source: Ip;
-  destination: Ip;
-  /** Of protocols that have ports; GRE has its keys here. */
-  sourcePort?: number;
-  destinationPort?: number;
-  /** Of ICMP and ICMPv6. */
-  icmp?: { id: number; type: number; code: number };
-}
-
-/** An entry of the kernel's connection tracking. */
-export interface Connection {
-  /** IP protocol: 1 ICMP, 6 TCP, 17 UDP, 47 GRE, 58 ICMPv6, 132 SCTP … */
-  protocol: number;
-  /** As the first packet came. */
-  original: ConnectionTuple;
-  /** As answers come: the original turned around, unless addresses or ports are translated. */
-  reply: ConnectionTuple;
-  /** Packets went both ways. */
-  replied: boolean;
-  /** It stays when the table is full. */
-  assured: boolean;
-  tcpState?: TcpState;
-}
-
-export type TcpState =
-  | "none"
-  | "syn-sent"
-  | "syn-received"
-  | "established"
-  | "fin-wait"
-  | "close-wait"
-  | "last-ack"
-  | "time-wait"
-  | "closed"
-  | "syn-sent-twice";
+export type { Connection, ConnectionTuple, TcpState } from "./connection.ts";
 
 /** Addresses in one question to Conntrack. The work depends on the size of the table, hardly on their number. */
 export const conntrackAddressesMax = 1024;
@@ -368,6 +334,7 @@ export interface Kernel {
   readonly masquerade: Masquerade;
   readonly policy: PolicyTable;
   readonly conntrack: Conntrack;
+  readonly flowLog: FlowLog;
   /**
    * Calls back with each change of the node's namespace, our own among them, until the function that it gives is called or the
    * kernel is closed: in their order, but nftables may be ahead of the rest or behind it. Everything that changes after this call

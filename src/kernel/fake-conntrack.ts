@@ -2,6 +2,7 @@
 
 import { Fault } from "../base/fault.ts";
 import type { Ip } from "../net/ip.ts";
+import type { FakeFlowLog } from "./fake-flow-log.ts";
 import { type Connection, type Conntrack, connectionsMax, conntrackAddressesMax } from "./contract.ts";
 
 export interface FakeConntrack {
@@ -10,9 +11,19 @@ export interface FakeConntrack {
   track: (connection: Connection) => void;
 }
 
-/** `begin` is called before each call and throws where that is to fail; what it gives is called after it. */
-export function createFakeConntrack(begin: (call: `conntrack.${keyof Conntrack}`) => () => void): FakeConntrack {
+/** `begin` is called before each call and throws where that is to fail; what it gives is called after it. `tell`: entries come and go. */
+export function createFakeConntrack(
+  begin: (call: `conntrack.${keyof Conntrack}`) => () => void,
+  tell: FakeFlowLog["connection"] = () => {},
+): FakeConntrack {
   let table: Connection[] = [];
+
+  function remove(isGone: (connection: Connection) => boolean): number {
+    const { gone = [], kept = [] } = Object.groupBy(table, (connection) => (isGone(connection) ? "gone" : "kept"));
+    table = kept;
+    for (const connection of gone) tell({ what: "ended", connection });
+    return gone.length;
+  }
 
   /** One call: its effect is at once. */
   async function run<T>(call: `conntrack.${keyof Conntrack}`, addresses: readonly Ip[], effect: () => T): Promise<T> {
@@ -27,17 +38,11 @@ export function createFakeConntrack(begin: (call: `conntrack.${keyof Conntrack}`
     conntrack: {
       forget: (addresses) =>
         run("conntrack.forget", addresses, () => {
-          const before = table.length;
-          table = table.filter((connection) => !hasPart(connection, addresses));
-          return before - table.length;
+          return remove((connection) => hasPart(connection, addresses));
         }),
       cut: (addresses, isUnwanted) =>
         run("conntrack.cut", addresses, () => {
-          const before = table.length;
-          table = table.filter(
-            (connection) => !hasPart(connection, addresses) || !isUnwanted(structuredClone(connection)),
-          );
-          return before - table.length;
+          return remove((connection) => hasPart(connection, addresses) && isUnwanted(structuredClone(connection)));
         }),
       list: (addresses) =>
         run("conntrack.list", addresses, () => {
@@ -51,6 +56,7 @@ export function createFakeConntrack(begin: (call: `conntrack.${keyof Conntrack}`
       const taken = table.some(({ protocol, original }) => JSON.stringify([protocol, original]) === key);
       if (taken) throw new Fault("bug", `the test tracks ${key} twice`);
       table.push(structuredClone(connection));
+      tell({ what: "began", connection });
     },
   };
 }

@@ -11,6 +11,7 @@ import {
   removeNeighbour,
   setNeighbour,
 } from "./fake-addresses.ts";
+import type { FlowLog } from "./flow-log-contract.ts";
 import { addVeth, changeLink, linkOf, removeGroup, removeLink } from "./fake-links.ts";
 import { allRoutes, removeRoute, setRoute } from "./fake-routes.ts";
 import { addRule, allRules, removeRule } from "./fake-rules.ts";
@@ -27,6 +28,7 @@ export type FakeCall =
   | `masquerade.${keyof Masquerade}`
   | `policy.${keyof PolicyTable}`
   | `conntrack.${keyof Conntrack}`
+  | `flowLog.${keyof FlowLog}`
   | "netns.open"
   | "netns.read"
   | "sysctl.write";

@@ -30,6 +30,11 @@ testKernel("fake kernel", async (t) => {
     damageMasquerade: (how) => kernel.damageMasquerade(how),
     damagePolicy: (how) => kernel.damagePolicy(how),
     addForwardChain: (chain) => kernel.addForwardChain(chain),
+    logPacket: (outcome, destination, destinationPort) => {
+      const source = destination.includes(":") ? ip("::1") : ip("127.0.0.1");
+      const head = { source, destination, protocol: 17, sourcePort: 40_000, destinationPort };
+      kernel.logPacket({ what: "packet", outcome, outLink: 1, head });
+    },
     loseChanges: () => kernel.loseChanges(),
   };
 });

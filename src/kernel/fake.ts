@@ -5,6 +5,7 @@ import { Fault } from "../base/fault.ts";
 import type { Mac } from "../net/mac.ts";
 import type { Connection, ForwardChain, Kernel, Netns } from "./contract.ts";
 import { createFakeConntrack } from "./fake-conntrack.ts";
+import { createFakeFlowLog, type FakeFlowLog } from "./fake-flow-log.ts";
 import { type GuardDamage, createFakeGuard } from "./fake-guard.ts";
 import { dropLink } from "./fake-links.ts";
 import { createFakeMasquerade, type FakeMasquerade } from "./fake-masq.ts";
@@ -36,6 +37,8 @@ export interface FakeKernel extends Kernel {
   countLookups: FakePolicy["countLookups"];
   /** Puts a connection into the node's table, as its first packet does. */
   track: (connection: Connection) => void;
+  /** The policy table logs a packet, or one gets lost. */
+  logPacket: FakeFlowLog["log"];
   /** Another program makes a chain. */
   addForwardChain: (chain: ForwardChain) => void;
   /** Changes are lost on the way to those who watch. */
@@ -92,13 +95,15 @@ export function createFakeKernel(): FakeKernel {
   const { guard, damage } = createFakeGuard({ begin: beginOpen, committed: watch.nftables });
   const masquerade = createFakeMasquerade({ begin: beginOpen, committed: watch.nftables });
   const policy = createFakePolicy({ begin: beginOpen, committed: watch.nftables });
-  const { conntrack, track } = createFakeConntrack(beginOpen);
+  const flows = createFakeFlowLog(beginOpen);
+  const { conntrack, track } = createFakeConntrack(beginOpen, flows.connection);
   return {
     node: openNamespace(nodeNamespace),
     guard,
     masquerade: masquerade.masquerade,
     policy: policy.policy,
     conntrack,
+    flowLog: flows.flowLog,
     watch: watch.watch,
     forwardChains: async () => {
       mustBeOpen("read the chains");
@@ -117,6 +122,7 @@ export function createFakeKernel(): FakeKernel {
     close: () => {
       closed = true;
       watch.close();
+      flows.close();
       for (const netns of open.keys()) netns.close();
     },
     addNetns: (path) => {
@@ -145,6 +151,7 @@ export function createFakeKernel(): FakeKernel {
     countPackets: policy.count,
     countLookups: policy.countLookups,
     track,
+    logPacket: flows.log,
     addForwardChain: (chain) => {
       forwardChains.push(chain);
       watch.nftables("nft");

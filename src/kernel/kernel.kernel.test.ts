@@ -42,6 +42,17 @@ async function make(t: TestContext): Promise<KernelUnderTest> {
           chain plain { accept; }
         }`,
       ),
+    logPacket: (outcome, destination, port) => {
+      const prefix = outcome === "denied" ? "deny " : "audit ";
+      run("ip", "link", "set", "lo", "up");
+      run(
+        "nft",
+        `add table inet told; delete table inet told; table inet told {
+          chain out { type filter hook output priority filter; udp dport ${port} log prefix "${prefix}" group 5; }
+        }`,
+      );
+      run("bash", "-c", `echo hello >/dev/udp/${destination}/${port}`);
+    },
     loseChanges: () => run("sh", "-c", manyRules), // this waits, and so does the event loop
   };
 }

@@ -7,6 +7,7 @@ import { type Addon, type Descriptor, type Lane, loadAddon } from "./addon.ts";
 import { createConntrack } from "./conntrack/conntrack.ts";
 import type { Kernel, KernelLane, Netns } from "./contract.ts";
 import { addonFault, createSequence } from "./netlink/message.ts";
+import { createFlowLog } from "./flow-log/flow-log.ts";
 import { type NetnsHandle, openNetns } from "./netlink/netns.ts";
 import { callTimeoutMs, routeLane } from "./netlink/session.ts";
 import { type ChannelOptions, createChannel } from "./nftables/channel.ts";
@@ -47,6 +48,7 @@ export function openKernel({ nodeNetns = ownNetns, addon: bare = loadAddon(), lo
   }
 
   const watch = createWatch({ addon, netns: descriptor, mustBeOpen });
+  const flowLog = createFlowLog({ addon, netns: descriptor, mustBeOpen });
   log.debug({ netns: node.id, path: nodeNetns }, "kernel opened");
   const rulesets: ChannelOptions = {
     call: (request) => addon.call(nfnetlinkLane, nfnetlink, request, callTimeoutMs),
@@ -60,6 +62,7 @@ export function openKernel({ nodeNetns = ownNetns, addon: bare = loadAddon(), lo
     forwardChains: () => readForwardChains(createChannel(rulesets)),
     callsUnderWay: underWay,
     conntrack: createConntrack({ addon, netns: descriptor, mustBeOpen }),
+    flowLog,
     watch: watch.watch,
     openNetns: (path) => {
       mustBeOpen(`opening network namespace ${path}`);
@@ -69,6 +72,7 @@ export function openKernel({ nodeNetns = ownNetns, addon: bare = loadAddon(), lo
       if (closed) return;
       closed = true;
       watch.close();
+      flowLog.close();
       for (const netns of open.keys()) netns.close();
       addon.close(nfnetlink);
       addon.stop();

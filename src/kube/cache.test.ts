@@ -316,3 +316,16 @@ test("a kind that must be there is not taken for empty where the server does not
   await until("it has failed", () => cache.status().failures > 2);
   assert.equal(cache.synced(), false);
 });
+
+test("one that is told to renew lists anew, without counting as a failure, and watches on", async (t) => {
+  const following = await startFollowing(t, { before: (server) => put(server, "a") });
+  const { server, cache, told } = following;
+  await watching(following);
+  cache.renew();
+  await until("it has listed anew", () => cache.status().lists === 2);
+  await until("it watches anew", () => cache.status().watches >= 2);
+  put(server, "b");
+  await until("it follows", () => told.includes("+b"));
+  const { failures, lastError } = cache.status();
+  assert.deepEqual([failures, lastError], [0, undefined]);
+});

@@ -34,14 +34,12 @@ export function startCache<T extends KubeObject>(
   let watching = false;
   let failures = 0;
   let lastError: string | undefined;
+  let renewal = new AbortController();
   const isMissing = createMissing();
   const firstSync = Promise.withResolvers<void>();
   const ended = Promise.withResolvers<void>();
 
-  const tell = (what: string, listener: () => void): void => {
-    const error = failureOf(listener);
-    if (error !== undefined) log.error({ kind: kind.kind, error }, `${what} of a cache has failed`);
-  };
+  const tell = (what: string, listener: () => void): void => tellSafely(listener, { kind: kind.kind, what, log });
   const held = createHeld<T>({
     kind,
     log,
@@ -92,9 +90,10 @@ export function startCache<T extends KubeObject>(
       counts.watches += 1;
     };
     try {
-      const call = { kind, selection: options, resourceVersion, signal, onHeard };
+      const until = AbortSignal.any([signal, renewal.signal]);
+      const call = { kind, selection: options, resourceVersion, signal: until, onHeard };
       for await (const { type, raw } of watchEvents(transport, limits, call)) {
-        if (signal.aborted) return 0;
+        if (until.aborted) return 0;
         if (type !== "BOOKMARK") counts.events += 1;
         if (type === "DELETED") held.drop(raw);
         else if (type !== "BOOKMARK") held.put(raw);
@@ -114,11 +113,13 @@ export function startCache<T extends KubeObject>(
 
   async function run(): Promise<void> {
     while (!signal.aborted) {
+      if (renewal.signal.aborted) [renewal, version] = [new AbortController(), undefined];
       try {
         if (version === undefined) await list();
         if (version !== undefined && !signal.aborted) await pause(await watch(version), signal);
       } catch (error) {
         if (signal.aborted) break;
+        if (renewal.signal.aborted) continue;
         if (isForgotten(error)) version = undefined;
         if (options.mayBeMissing === true && isMissing(error, held.objects.size > 0)) {
           empty();
@@ -140,14 +141,12 @@ export function startCache<T extends KubeObject>(
     all: () => [...held.objects.values()],
     synced: () => synced,
     whenSynced: async (withinMs, waiting) => {
-      const { controller, release } = linkSignals([waiting, signal]);
-      void firstSync.promise.then(() => controller.abort());
-      await pause(withinMs, controller.signal);
-      release();
+      await settledWithin(firstSync.promise, withinMs, [waiting, signal]);
       if (synced) return;
       const why = lastError ?? (signal.aborted || waiting.aborted ? "given up by the caller" : "no answer so far");
       throw new Fault("kube-unreachable", `${kind.plural} have not been listed within ${withinMs} ms: ${why}`);
     },
+    renew: () => renewal.abort(),
     silentMs: () => performance.now() - heardMs,
     status: () => ({
       kind: kind.kind,
@@ -161,13 +160,20 @@ export function startCache<T extends KubeObject>(
   };
 }
 
+/** Settles with the promise, when the time is over, or when a signal aborts. */
+async function settledWithin(work: Promise<void>, withinMs: number, signals: readonly AbortSignal[]): Promise<void> {
+  const { controller, release } = linkSignals(signals);
+  void work.then(() => controller.abort());
+  await pause(withinMs, controller.signal);
+  release();
+}
+
 /** A listener that throws is a fault of its own: the cache stays right and goes on. */
-function failureOf(listener: () => void): string | undefined {
+function tellSafely(listener: () => void, { kind, what, log }: { kind: string; what: string; log: Log }): void {
   try {
     listener();
-    return undefined;
   } catch (error) {
-    return describe(error);
+    log.error({ kind, error: describe(error) }, `${what} of a cache has failed`);
   }
 }
 

@@ -159,6 +159,8 @@ export interface Cache<T> {
   whenSynced(withinMs: number, signal: AbortSignal): Promise<void>;
   /** Ms since the server was last heard on this watch, bookmarks included; Infinity before the first list. */
   silentMs(): number;
+  /** Ends the watch and lists anew: what it holds was found to be behind. */
+  renew(): void;
   status(): CacheStatus;
   /** Settles when the following has ended, after `signal` aborted. */
   done: Promise<void>;

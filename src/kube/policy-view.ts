@@ -9,6 +9,8 @@ import type {
   SecurityGroupPolicy,
   ServiceAccount,
 } from "./policy-objects.ts";
+import { breakGlassAnnotation } from "../policy/break-glass.ts";
+import { defaultKeys, type PolicyKeys } from "../policy/keys.ts";
 import { modeAnnotation } from "../policy/read-network-policy.ts";
 import { type ReadObjects, readObjects } from "../policy/read-objects.ts";
 
@@ -21,10 +23,16 @@ export interface PolicyCaches {
   groupPolicies: Cache<SecurityGroupPolicy>;
 }
 
+/** Annotations that decide. */
+const deciding = [modeAnnotation, breakGlassAnnotation] as const;
+
 type Watched = Namespace | NetworkPolicy | SecurityGroup;
 
 /** Gives a function that reads what the caches hold: the same object for as long as nothing has changed but statuses, and annotations that decide nothing. */
-export function createPolicyView(caches: PolicyCaches): () => ReadObjects {
+export function createPolicyView(
+  caches: PolicyCaches,
+  keys: Pick<PolicyKeys, "allowDns"> = defaultKeys,
+): () => ReadObjects {
   const marks = new WeakMap<Watched, string>();
   let before: string[] = [];
   let read: ReadObjects | undefined;
@@ -35,7 +43,8 @@ export function createPolicyView(caches: PolicyCaches): () => ReadObjects {
     if (known !== undefined) return known;
     const { namespace = "", name, uid = "", generation, labels, annotations } = object.metadata;
     const said = "spec" in object ? `${generation ?? object.metadata.resourceVersion}` : JSON.stringify(labels ?? {});
-    const made = `${namespace}/${name} ${uid} ${said} ${annotations?.[modeAnnotation] ?? ""}`;
+    const noted = deciding.map((key) => annotations?.[key] ?? "").join(" ");
+    const made = `${namespace}/${name} ${uid} ${said} ${noted}`;
     marks.set(object, made);
     return made;
   };
@@ -52,7 +61,7 @@ export function createPolicyView(caches: PolicyCaches): () => ReadObjects {
     const lists: readonly (readonly Watched[])[] = Object.values(objects);
     const now = lists.flatMap((list) => ["", ...list.map(mark)]);
     if (read === undefined || now.length !== before.length || now.some((one, at) => one !== before[at])) {
-      read = readObjects(objects);
+      read = readObjects(objects, keys);
       before = now;
     }
     return read;

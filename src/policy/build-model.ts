@@ -1,11 +1,13 @@
 // The model of a whole cluster, and that of one node, which knows its own pods and what it is told of others.
 
 import type { Ip } from "../net/ip.ts";
+import { judgedUnder, lasts, readBreakGlass } from "./break-glass.ts";
+import { defaultKeys, type PolicyKeys } from "./keys.ts";
 import { layersOf } from "./layers.ts";
 import { allMembers, indexMembers } from "./members.ts";
-import type { Layer, Memberships, Model, PolicyObjects, PolicyPod, Subject } from "./model.ts";
+import type { BreakGlass, Layer, Memberships, Model, PolicyObjects, PolicyPod, Subject } from "./model.ts";
 import type { Definitions } from "./packet-text.ts";
-import type { Problem } from "./problem.ts";
+import { objectTitle, type Problem, reporter } from "./problem.ts";
 import { type ReadObjects, readObjects } from "./read-objects.ts";
 
 /** The model, and for people: what memberships stand for, and what of the objects does not count and why. */
@@ -14,10 +16,13 @@ export interface BuiltModel extends Model {
   problems: readonly Problem[];
 }
 
-export interface ModelOptions {
-  /** Egress groups judge what a pod sends to its own node, too. Default: no. */
-  groupsJudgeOwnNode?: boolean;
-}
+/** As the agents' configuration has it; what is absent is as `defaultKeys` has it. */
+export type ModelOptions = Partial<PolicyKeys> & {
+  /** When break-glass is looked at, in milliseconds since 1970; absent: none lasts. */
+  nowMs?: number;
+  /** Annotations of nodes that say break-glass, by name. */
+  nodeBreakGlass?: ReadonlyMap<string, string>;
+};
 
 /** Addresses of nodes, by name. */
 export type NodeAddresses = ReadonlyMap<string, readonly Ip[]>;
@@ -29,7 +34,7 @@ export function clusterModel(
   nodes: NodeAddresses,
   options: ModelOptions = {},
 ): BuiltModel {
-  const read = readObjects(objects);
+  const read = readObjects(objects, { ...defaultKeys, ...options });
   return modelOf(read, pods, nodes, allMembers(indexMembers(pods, read), read), options);
 }
 
@@ -49,12 +54,18 @@ function modelOf(
   pods: readonly PolicyPod[],
   nodes: NodeAddresses,
   memberships: Memberships,
-  { groupsJudgeOwnNode = false }: ModelOptions,
+  {
+    groupsJudgeOwnNode = defaultKeys.groupsJudgeOwnNode,
+    metadata = defaultKeys.metadata,
+    nowMs,
+    nodeBreakGlass,
+  }: ModelOptions,
 ): BuiltModel {
   const problems = new Map<string, Problem>();
+  const broken = breakGlassAt(read, nodeBreakGlass, nowMs);
   const add = (problem: Problem): unknown =>
     problems.set(`${problem.object} ${problem.path} ${problem.message}`, problem);
-  read.problems.forEach(add);
+  [...read.problems, ...broken.problems].forEach(add);
   // Pods that are told the same share the layer itself, so that whoever reads the model does the work once.
   const layers = new Map<string, Layer>();
   const shared = (layer: Layer): Layer => {
@@ -65,13 +76,16 @@ function modelOf(
   const subjects = pods
     .filter(({ addresses }) => addresses.length > 0)
     .map((pod): Subject => {
-      const { egress, ingress, problems } = layersOf(pod, read);
+      const { problems, ...said } = layersOf(pod, read);
       problems.forEach(add);
       const { namespace, name, uid, node, addresses } = pod;
+      const breakGlass = broken.of(pod);
+      const { egress, ingress } = judgedUnder(breakGlass, said);
       return {
         pod: { namespace, name, uid, node, addresses },
         egress: egress.map(shared),
         ingress: ingress.map(shared),
+        ...(breakGlass === undefined ? {} : { breakGlass }),
       };
     });
   return {
@@ -79,7 +93,26 @@ function modelOf(
     nodes,
     memberships,
     groupsJudgeOwnNode,
+    metadata,
     definitions: read.memberships,
     problems: [...problems.values()],
   };
+}
+
+/** Whose pods are under break-glass at `nowMs`; a node's counts where the namespace has none. */
+function breakGlassAt(
+  { breakGlass }: ReadObjects,
+  ofNodes: ReadonlyMap<string, string> = new Map(),
+  nowMs: number | undefined,
+): { of: (pod: PolicyPod) => BreakGlass | undefined; problems: Problem[] } {
+  const problems: Problem[] = [];
+  const nodes = new Map(
+    [...ofNodes].map(([name, text]) => {
+      const title = objectTitle("Node", { name });
+      return [name, readBreakGlass(title, text, reporter(title, problems))];
+    }),
+  );
+  const lasting = (glass: BreakGlass | undefined): BreakGlass | undefined =>
+    glass !== undefined && nowMs !== undefined && lasts(glass, nowMs) ? glass : undefined;
+  return { problems, of: ({ namespace, node }) => lasting(breakGlass.get(namespace)) ?? lasting(nodes.get(node)) };
 }

@@ -5,6 +5,7 @@ import { createTally, type Limits, rulesOf } from "./compile-fit.ts";
 import { type CompiledLayer, compileLayer } from "./compile-layer.ts";
 import { saysTheSame } from "./compile-same.ts";
 import { elementsOf, type MemberSetKind } from "./compile-sets.ts";
+import type { PolicyKeys } from "./keys.ts";
 import { policyLimits } from "./limits.ts";
 import type { Layer, Member, Memberships, Subject } from "./model.ts";
 import type { BlockSet, LayerChains, MemberSet, PolicyClass, PolicyRuleset } from "./ruleset.ts";
@@ -22,6 +23,8 @@ export interface CompileInput {
   links: ReadonlySet<string>;
   /** Egress groups judge what a pod sends to its own node, too. */
   groupsJudgeOwnNode: boolean;
+  /** As in the model; absent: open. */
+  metadata?: PolicyKeys["metadata"];
 }
 
 export interface Compiler {
@@ -62,7 +65,8 @@ export function createCompiler(limits: Limits = policyLimits): Compiler {
     return set;
   };
 
-  const compile = ({ subjects, memberships, links, groupsJudgeOwnNode }: CompileInput): PolicyRuleset => {
+  const compile = (input: CompileInput): PolicyRuleset => {
+    const { subjects, memberships, links, groupsJudgeOwnNode, metadata = "open" } = input;
     const pods = [...subjects];
     const made = new Map<Layer, Made>();
     for (const layer of pods.flatMap(({ subject }) => [...subject.egress, ...subject.ingress])) {
@@ -93,7 +97,8 @@ export function createCompiler(limits: Limits = policyLimits): Compiler {
       for (const set of sets.blocks) blockSets.set(set.name, set);
     }
     const nameOf = (layer: Layer): string => compiledOf(present(made.get(layer), layer.id)).chains.name;
-    return { classes: classesOf(pods, nameOf, groupsJudgeOwnNode), layers, memberSets, blockSets, links };
+    const classes = classesOf(pods, nameOf, groupsJudgeOwnNode);
+    return { classes, layers, memberSets, blockSets, links, metadata };
   };
   const factsOf = (layer: Layer): LayerFacts => {
     const { chains, leftOut } = compiledOf(madeOf(layer));

@@ -1,6 +1,8 @@
 // Why a packet passes or does not: the four judgements in words, what nearly allowed it, and what would have to change.
 
-import type { Direction, Layer, LayerKind, Packet, Rule } from "./model.ts";
+import { breakGlassText } from "./break-glass.ts";
+import { credentialsPort, metadataKey } from "./metadata.ts";
+import type { Direction, Layer, LayerKind, Packet, Rule, Subject } from "./model.ts";
 import {
   type Definitions,
   endText,
@@ -94,6 +96,7 @@ function explained(question: Question, packet: Packet, parts: ExplainParts): Exp
       cures: [],
     };
   }
+  if (kind === "metadata") return { ...base, outcome: "denied", layer: layer.id, ...closedMetadata(layer, packet) };
   const near = nearMisses(layer, packet, parts);
   const outcome = layer.otherwise === "deny" ? "denied" : "audited";
   return {
@@ -101,7 +104,7 @@ function explained(question: Question, packet: Packet, parts: ExplainParts): Exp
     outcome,
     layer: layer.id,
     objects: layer.objects,
-    says: `no rule allows ${wanted(layer, packet, parts)}${outcome === "audited" ? "; it passes on probation" : ""}`,
+    says: `no rule allows ${wanted(layer, packet, parts)}${outcome === "audited" ? `; it passes ${byWhat(subject)}` : ""}`,
     near: near.map(({ miss }) => miss),
     cures: [
       ...near.map(({ cure }) => cure),
@@ -110,8 +113,23 @@ function explained(question: Question, packet: Packet, parts: ExplainParts): Exp
   };
 }
 
-const objectsOf = ({ from }: Rule, { objects }: Layer): string[] =>
-  objects.filter((title) => from.startsWith(`${title} `));
+function closedMetadata(
+  { objects }: Layer,
+  packet: Packet,
+): Pick<ExplainedJudgement, "objects" | "says" | "near" | "cures"> {
+  const says = `${metadataKey} of the agents is closed: pods do not get the credentials that ${packet.destination} gives`;
+  return { objects, says, near: [], cures: [`set ${metadataKey} to open in the agents' configuration, for all pods`] };
+}
+
+function byWhat(subject: Subject | undefined): string {
+  return subject?.breakGlass === undefined ? "on probation" : `by ${breakGlassText(subject.breakGlass)}`;
+}
+
+/** A rule of none of the layer's objects is one of the agent's own keys. */
+const objectsOf = ({ from }: Rule, { objects }: Layer): string[] => {
+  const own = objects.filter((title) => from.startsWith(`${title} `));
+  return own.length === 0 ? [from] : own;
+};
 
 const oneOf = ({ objects }: Layer): string =>
   objects.length === 1 ? objects.join("") : `one of ${objects.join(", ")}`;
@@ -120,6 +138,8 @@ const towards = (direction: Direction): "to" | "from" => (direction === "egress"
 
 function freeText({ direction, kind, subject }: Question, free: Free, packet: Packet): string {
   if (free === "own node") return "its own node, which is not judged";
+  if (free === "metadata open") return `${metadataKey} of the agents is open`;
+  if (free === "no credentials") return `${metadataKey} of the agents closes tcp ${credentialsPort} alone`;
   if (free === "no subject" || subject === undefined) {
     return `${direction === "egress" ? packet.source : packet.destination} is no pod that is judged here`;
   }

@@ -135,7 +135,7 @@ function groupLayers(pod: JudgedPod, read: ReadObjects): GroupLayers {
     objects,
     // What a refused group would say is not known: it denies.
     otherwise: otherwise(groups, refused.length === 0),
-    rules: groups.flatMap((group) => group[direction] ?? []),
+    rules: [...groups.flatMap((group) => group[direction] ?? []), ...(direction === "egress" ? read.alwaysEgress : [])],
   });
   return {
     egress: groups.some(({ egress }) => egress === undefined) ? undefined : layer("egress"),

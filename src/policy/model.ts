@@ -2,6 +2,7 @@
 
 import type { Cidr } from "../net/cidr.ts";
 import type { Ip } from "../net/ip.ts";
+import type { PolicyKeys } from "./keys.ts";
 import type {
   Namespace,
   NetworkPolicy,
@@ -44,8 +45,11 @@ export interface NamedPort {
 
 export type Direction = "ingress" | "egress";
 
-/** Whose objects a layer is made of. A new flow must pass the layers of its source's egress and of its target's ingress: four judgements. */
-export type LayerKind = "networkPolicy" | "groups";
+/**
+ * Whose objects a layer is made of. A new flow must pass the layers of its source's egress and of its target's ingress: four judgements.
+ * "metadata" is no pod's own: it judges what any pod sends to the cloud's metadata address, and nothing else.
+ */
+export type LayerKind = "networkPolicy" | "groups" | "metadata";
 
 /** What one kind of object lets a pod do in one direction: the union of rules. A pod without such a layer passes that judgement. */
 export interface Layer {
@@ -112,11 +116,21 @@ export interface Member {
 /** Absent: a membership that nobody has told of yet, which has no members. */
 export type Memberships = ReadonlyMap<MembershipKey, readonly Member[]>;
 
+/** A time in which policy denies some pods nothing. */
+export interface BreakGlass {
+  /** "Namespace shop", "Node node-1". */
+  title: string;
+  fromMs: number;
+  untilMs: number;
+}
+
 /** A pod and its layers: of each kind at most one in each direction, NetworkPolicy first. */
 export interface Subject {
   pod: Pick<PolicyPod, "namespace" | "name" | "uid" | "node" | "addresses">;
   egress: readonly Layer[];
   ingress: readonly Layer[];
+  /** Its layers deny nothing for so long. */
+  breakGlass?: BreakGlass;
 }
 
 /** Everything that decides. A cluster's model knows all pods as subjects; that of an agent those of its node. */
@@ -127,6 +141,8 @@ export interface Model {
   memberships: Memberships;
   /** Egress groups judge what a pod sends to its own node, too. */
   groupsJudgeOwnNode: boolean;
+  /** Whether pods may have the credentials of the cloud's metadata address; absent: open. */
+  metadata?: PolicyKeys["metadata"];
 }
 
 /** The first packet of a flow, after translation of services and before masquerade. */

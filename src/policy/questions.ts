@@ -1,6 +1,7 @@
 // Which of the four judgements a packet must pass, and why the others are not asked.
 
 import type { Ip } from "../net/ip.ts";
+import { metadataJudgement } from "./metadata.ts";
 import type { Direction, Layer, LayerKind, Model, Packet, Subject } from "./model.ts";
 import { protocols } from "./port.ts";
 
@@ -13,13 +14,13 @@ export type Question = {
 } & ({ layer: Layer } | { free: Free });
 
 /** Why a judgement is not asked. */
-export type Free = "no subject" | "no layer" | "own node";
+export type Free = "no subject" | "no layer" | "own node" | "metadata open" | "no credentials";
 
 /** Why a packet passes whatever layers say. */
 export type Always = "no subjects" | "itself" | "from own node" | "neighbour discovery";
 
 export interface Questions {
-  /** The four, in the order in which they are asked; or why none is. */
+  /** The four, in the order in which they are asked, after that on metadata where the packet is for its address; or why none is. */
   of(packet: Packet): readonly Question[] | Always;
   subjectAt(address: Ip): Subject | undefined;
 }
@@ -43,6 +44,7 @@ export function createQuestions(model: Model): Questions {
     if (target !== undefined && isNodeOf(packet.source, target)) return "from own node";
     const toNode = source !== undefined && isNodeOf(packet.destination, source);
     return [
+      ...(source === undefined || toNode ? [] : onMetadata(source, packet, model)),
       question("egress", "networkPolicy", source, toNode),
       question("egress", "groups", source, toNode && !model.groupsJudgeOwnNode),
       question("ingress", "networkPolicy", target, false),
@@ -50,6 +52,11 @@ export function createQuestions(model: Model): Questions {
     ];
   };
   return { of, subjectAt: (address) => subjects.get(address) };
+}
+
+function onMetadata(subject: Subject, packet: Packet, model: Model): Question[] {
+  const judgement = metadataJudgement(packet, model);
+  return judgement === undefined ? [] : [{ direction: "egress", kind: "metadata", subject, ...judgement }];
 }
 
 function question(direction: Direction, kind: LayerKind, subject: Subject | undefined, excused: boolean): Question {

@@ -1,8 +1,20 @@
 // Everything that people have written, read once and put where questions find it.
 
+import type { Namespace } from "../kube/policy-objects.ts";
+import { breakGlassAnnotation, readBreakGlass } from "./break-glass.ts";
+import { dnsRule } from "./dns.ts";
+import { defaultKeys, type PolicyKeys } from "./keys.ts";
 import { namespaceNameLabel } from "./membership.ts";
-import type { CanonicalSelector, MembershipDefinition, MembershipKey, Peer, PolicyObjects } from "./model.ts";
-import type { Problem } from "./problem.ts";
+import type {
+  BreakGlass,
+  CanonicalSelector,
+  MembershipDefinition,
+  MembershipKey,
+  Peer,
+  PolicyObjects,
+  Rule,
+} from "./model.ts";
+import { objectTitle, type Problem, reporter } from "./problem.ts";
 import { type ReadBinding, type ReadGroup, readBinding, readGroup, readGroupPolicy } from "./read-group.ts";
 import { type ReadNetworkPolicy, readNetworkPolicy } from "./read-network-policy.ts";
 import { type Labels, order, selects } from "./selector.ts";
@@ -18,14 +30,21 @@ export interface ReadObjects {
   groups: ReadonlyMap<string, ReadGroup>;
   /** SecurityGroupBindings and SecurityGroupPolicies, by namespace. */
   bindings: ReadonlyMap<string, readonly ReadBinding[]>;
+  /** Of namespaces, by name, whether it lasts now or not. */
+  breakGlass: ReadonlyMap<string, BreakGlass>;
+  /** What egress of groups allows beside the groups' own rules. */
+  alwaysEgress: readonly Rule[];
   /** Every membership that some rule refers to. */
   memberships: ReadonlyMap<MembershipKey, MembershipDefinition>;
   /** What is wrong within objects; what is wrong with what a pod is bound to, `groupsOf` says. */
   problems: readonly Problem[];
 }
 
-/** Reads all objects. It costs as much as there are rules: once for each state of the objects. */
-export function readObjects(objects: PolicyObjects): ReadObjects {
+/** Reads all objects, as the keys have it. It costs as much as there are rules: once for each state of the objects. */
+export function readObjects(
+  objects: PolicyObjects,
+  { allowDns }: Pick<PolicyKeys, "allowDns"> = defaultKeys,
+): ReadObjects {
   const problems: Problem[] = [];
   const memberships = new Map<MembershipKey, MembershipDefinition>();
   const refer = (definition: MembershipDefinition): Peer => {
@@ -53,9 +72,21 @@ export function readObjects(objects: PolicyObjects): ReadObjects {
     networkPolicies: byNamespace(policies),
     groups: new Map(groups.map((group) => [group.name, group])),
     bindings: byNamespace(bindings),
+    breakGlass: breakGlassOf(objects.namespaces, problems),
+    alwaysEgress: allowDns === null ? [] : [dnsRule(allowDns, refer, problems)],
     memberships: new Map([...memberships].sort(([a], [b]) => order(a, b))),
     problems: problems.sort((a, b) => order(a.object, b.object)),
   };
+}
+
+function breakGlassOf(namespaces: readonly Namespace[], problems: Problem[]): Map<string, BreakGlass> {
+  return new Map(
+    namespaces.flatMap(({ metadata: { name, annotations } }): [string, BreakGlass][] => {
+      const title = objectTitle("Namespace", { name });
+      const read = readBreakGlass(title, annotations?.[breakGlassAnnotation], reporter(title, problems));
+      return read === undefined ? [] : [[name, read]];
+    }),
+  );
 }
 
 function byNamespace<T extends { namespace: string; title: string }>(objects: readonly T[]): Map<string, T[]> {

@@ -2,6 +2,7 @@
 
 import type { Cidr } from "../net/cidr.ts";
 import type { Ip } from "../net/ip.ts";
+import type { PolicyKeys } from "./keys.ts";
 import type { Direction, MembershipKey } from "./model.ts";
 
 /**
@@ -16,6 +17,8 @@ export interface PolicyRuleset {
   blockSets: ReadonlyMap<string, BlockSet>;
   /** Host links of pods: what such a link sends to itself through a service passes. */
   links: ReadonlySet<string>;
+  /** "closed": no link of a pod, of whatever class, gets credentials of the metadata address; absent: open. */
+  metadata?: PolicyKeys["metadata"];
 }
 
 /** Names of layers, in the order in which they are asked: none, one, or NetworkPolicy and groups. */

@@ -1,5 +1,6 @@
 // A replica of the controller that a test steers: its passes are made one by one, whoever holds the lease, and its caches can be frozen.
 
+import { createBreakGlassTeller } from "../../src/controller/break-glass.ts";
 import { followAll, type LoopName } from "../../src/controller/caches.ts";
 import type { Caches, ControllerDeps } from "../../src/controller/deps.ts";
 import { createReporter } from "../../src/controller/events.ts";
@@ -75,6 +76,7 @@ export async function startReplica(world: World, life: Pick<Life, "cross">): Pro
   };
   const sweep = createSweep(deps);
   const memberships = createMembershipKeeper(deps);
+  const breakGlass = createBreakGlassTeller(deps);
   // A leader whose term is over and who does not look: no write of it is stopped by a signal.
   const { signal } = new AbortController();
   const loops: Readonly<Record<LoopName, () => Promise<void>>> = {
@@ -82,6 +84,7 @@ export async function startReplica(world: World, life: Pick<Life, "cross">): Pro
     "network-unavailable": () => syncNetworkUnavailable(deps, signal),
     sweep: () => sweep.sync(signal),
     memberships: () => memberships.sync(signal),
+    "break-glass": () => breakGlass.sync(signal),
   };
   const replica: Replica = {
     deps,

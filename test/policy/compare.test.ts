@@ -19,7 +19,7 @@ test("a difference is found and shown with the packet, what each judgement says 
     () => compareWithNaive(forgetful, plan),
     ({ message }: Error) => {
       assert.match(message, /^run \d+ of seed 20261126 \(path [\d:]+, \d+ shrinks\) differs from the naive reading$/m);
-      assert.match(message, / -> .* 17\/53 should be denied \(egress networkPolicy: .*\), told: \{"passes":true\}$/m);
+      assert.match(message, / -> .* 17\/53 should be denied \(egress metadata: .*\), told: \{"passes":true\}$/m);
       assert.match(message, /networkPolicies: \[/);
       assert.ok(message.split("\n").length < 150, `${message.split("\n").length} lines`);
       return true;

@@ -50,16 +50,18 @@ interface End {
 }
 
 /** As an agent makes it: of its own pods, all objects, and the memberships that it is told. */
-function kernelOfNode({ objects, pods, nodes, groupsJudgeOwnNode }: World, node: string): (pod: PolicyPod) => Ask {
-  const { memberships } = clusterModel(objects, pods, nodes, { groupsJudgeOwnNode });
+function kernelOfNode({ objects, pods, nodes, ...keys }: World, node: string): (pod: PolicyPod) => Ask {
+  const { groupsJudgeOwnNode, metadata } = keys;
+  const { memberships } = clusterModel(objects, pods, nodes, keys);
   const local = pods.filter((pod) => pod.node === node);
-  const { subjects } = localModel(readObjects(objects), local, nodes, memberships, { groupsJudgeOwnNode });
-  const keys = [...new Set(subjects.map(classKey))];
-  const classOf = (subject: Subject): number => firstClass + keys.indexOf(classKey(subject));
+  const { subjects } = localModel(readObjects(objects, keys), local, nodes, memberships, keys);
+  const classes = [...new Set(subjects.map(classKey))];
+  const classOf = (subject: Subject): number => firstClass + classes.indexOf(classKey(subject));
   const input = {
     subjects: subjects.map((subject) => ({ subject, classNumber: classOf(subject) })),
     links: new Set<string>(),
     groupsJudgeOwnNode,
+    metadata,
   };
   const compiler = createCompiler();
   compiler.compile({ ...input, memberships: new Map() }); // it remembers: nothing of this may be left

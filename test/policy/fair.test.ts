@@ -23,6 +23,9 @@ const exemptShareMin = 0.002;
 /** Packets whose answer another reading of one feature would change. */
 const decidedMin = 8;
 
+/** A single address is met too seldom to have a share; the feature of its name counts it. */
+const ofObjects = judgements.filter((judgement) => judgement !== "egress metadata");
+
 interface Counts {
   packets: number;
   passing: number;
@@ -38,7 +41,7 @@ test("random worlds are fair: every judgement denies and allows, and every featu
   context.diagnostic(JSON.stringify(counts));
   assert.ok(share(counts.passing) > passingShareMin, `${counts.passing} of ${counts.packets} packets pass`);
   assert.ok(1 - share(counts.passing) > deniedShareMin, `${counts.passing} of ${counts.packets} packets pass`);
-  for (const judgement of judgements) {
+  for (const judgement of ofObjects) {
     const alone = counts.deniedAlone[judgement];
     const allowed = counts.outcomes[outcomeName(judgement, "allowed")];
     assert.ok(share(alone) > deniedAloneShareMin, `${judgement} alone denies ${alone} of ${counts.packets}`);

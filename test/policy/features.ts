@@ -160,5 +160,11 @@ export const features: Readonly<Record<string, Rewrite>> = {
     ],
   })),
   "own node": (world) => ({ ...world, nodes: new Map() }),
+  "credentials of the metadata address": (world) => ({ ...world, metadata: "open" }),
+  "break-glass of a namespace": withObjects(({ namespaces }) => ({
+    namespaces: namespaces.map(({ metadata }) => ({ metadata: { ...metadata, annotations: {} } })),
+  })),
+  "break-glass of a node": (world) => ({ ...world, nodeBreakGlass: new Map() }),
+  "names from resolvers": (world) => ({ ...world, allowDns: null }),
   "groups judge the own node": (world) => ({ ...world, groupsJudgeOwnNode: !world.groupsJudgeOwnNode }),
 };

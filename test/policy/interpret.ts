@@ -11,6 +11,9 @@ export type Asked = "egress" | "toNode" | "ingress";
 
 /** Whether `packet` gets by the layers that `classNumber` has. A class that is not in the ruleset lets nothing pass. */
 export function rulesetPasses(ruleset: PolicyRuleset, classNumber: number, asked: Asked, packet: Packet): boolean {
+  const credentials = packet.protocol === 6 && packet.destinationPort === 80;
+  const isClosed = asked === "egress" && ruleset.metadata === "closed" && credentials;
+  if (isClosed && ["169.254.169.254", "fd00:ec2::254", "fd20:ce::254"].includes(packet.destination)) return false;
   const layers = ruleset.classes.get(classNumber)?.[asked];
   if (layers === undefined) return false;
   return layers.every((name) => {

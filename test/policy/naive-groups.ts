@@ -7,6 +7,7 @@ import type { Direction, PolicyPod } from "../../src/policy/model.ts";
 import { selects } from "./naive-parts.ts";
 import {
   addressesOf,
+  type Grant,
   type Grants,
   selectsNamespace,
   type Service,
@@ -31,9 +32,22 @@ export function groupGrants(world: World, universe: Universe, pod: PolicyPod, di
       services: servicesWhere(universe, (service) => ruleHolds(rule, service)),
     }));
   });
+  if (direction === "egress") allowed.push(...namesFromResolvers(world, universe));
   // A group that does not exist, or that may not be bound, allows nothing and is not on probation.
   const audit = bound.every((name) => members.includes(name)) && groups.every(({ spec }) => spec.mode === "audit");
   return { allowed, audit };
+}
+
+/** "UDP and TCP 53 to those pods and addresses", whatever the groups of a pod say of what it sends. */
+function namesFromResolvers({ allowDns, pods }: World, universe: Universe): Grant[] {
+  if (allowDns === null) return [];
+  const { namespace, podLabels, addresses } = allowDns;
+  const resolvers = pods.filter(
+    (pod) =>
+      pod.namespace === namespace && Object.entries(podLabels).every(([key, value]) => pod.labels[key] === value),
+  );
+  const peers = new Set([...resolvers.flatMap((pod) => pod.addresses), ...addresses]);
+  return [{ peers, services: servicesWhere(universe, ({ text }) => text === "17/53" || text === "6/53") }];
 }
 
 /** Names of groups that objects of the pod's namespace bind it to, whether or not they may. */

@@ -24,7 +24,13 @@ export type Outcome =
   | "audited"
   | "denied";
 
-export const judgements = ["egress networkPolicy", "egress groups", "ingress networkPolicy", "ingress groups"] as const;
+export const judgements = [
+  "egress metadata",
+  "egress networkPolicy",
+  "egress groups",
+  "ingress networkPolicy",
+  "ingress groups",
+] as const;
 export type Judgement = (typeof judgements)[number];
 
 export interface Answer {
@@ -60,9 +66,10 @@ export function naiveReader(world: World, universe: Universe): (packet: Packet) 
       const grants = grantsOf(pod, kind, direction);
       if (grants === undefined) return "no layer";
       const allowed = grants.allowed.some(({ peers, services }) => peers.has(peer) && services.has(serviceOf(packet)));
-      return allowed ? "allowed" : grants.audit ? "audited" : "denied";
+      return allowed ? "allowed" : grants.audit || isBroken(world, pod) ? "audited" : "denied";
     };
     const outcomes = {
+      "egress metadata": source === undefined ? ("nobody" as const) : credentials(world, packet),
       "egress networkPolicy": judge("networkPolicy", "egress"),
       "egress groups": judge("groups", "egress"),
       "ingress networkPolicy": judge("networkPolicy", "ingress"),
@@ -70,6 +77,22 @@ export function naiveReader(world: World, universe: Universe): (packet: Packet) 
     };
     return { passes: !Object.values(outcomes).includes("denied"), judgements: outcomes };
   };
+}
+
+/** "While it lasts, policy denies the pods of the namespace, or of the node, nothing": at most 24 hours, both times written. */
+function isBroken({ objects, nodeBreakGlass, nowMs }: World, pod: PolicyPod): boolean {
+  const namespace = objects.namespaces.find(({ metadata }) => metadata.name === pod.namespace);
+  const texts = [namespace?.metadata.annotations?.["fairlead.dev/break-glass"], nodeBreakGlass.get(pod.node)];
+  return texts.some((text = "") => {
+    const [from = NaN, until = NaN, ...more] = text.split("/").map((time) => new Date(time).getTime());
+    return more.length === 0 && until - from <= 24 * 60 * 60 * 1000 && nowMs >= from && nowMs < until;
+  });
+}
+
+/** "Whether pods may reach the cloud's metadata address: one key closes its credential ports (tcp 80)", to every pod. */
+function credentials({ metadata }: World, packet: Packet): Outcome {
+  const isClosed = metadata === "closed" && serviceOf(packet) === "6/80";
+  return isClosed && ["169.254.169.254", "fd00:ec2::254"].includes(packet.destination) ? "denied" : "no layer";
 }
 
 /** Solicitations and advertisements of routers and neighbours; a redirect is no part of finding anybody. */

@@ -18,8 +18,8 @@ const worlds = Number(process.env["POLICY_WORLDS"] ?? "1600");
 const packetsMax = 200;
 const packetsMin = 100_000;
 
-const judgeOf = ({ objects, pods, nodes, groupsJudgeOwnNode }: World): Judge =>
-  createJudge(clusterModel(objects, pods, nodes, { groupsJudgeOwnNode }));
+const judgeOf = ({ objects, pods, nodes, ...keys }: World): Judge =>
+  createJudge(clusterModel(objects, pods, nodes, keys));
 
 const judging: Judging = (world) => {
   const judge = judgeOf(world);
@@ -42,7 +42,8 @@ const explaining: Judging = (world) => {
   };
 };
 
-const nameOf = ({ direction, kind }: Pick<Judged, "direction" | "kind">): Judgement => `${direction} ${kind}`;
+const nameOf = ({ direction, kind }: Pick<Judged, "direction" | "kind">): Judgement =>
+  kind === "metadata" ? "egress metadata" : `${direction} ${kind}`;
 
 test("the judge passes and denies what the documentation says", (context) => {
   const asked = compareWithNaive(judging, { seed, worlds, packetsMax });

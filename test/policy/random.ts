@@ -88,6 +88,42 @@ function renamed<T extends { metadata: { name: string } }>(prefix: string, objec
   return objects.map((object, index) => ({ ...object, metadata: { ...object.metadata, name: `${prefix}${index}` } }));
 }
 
+/** In every other world pods may ask some pods for names, and in some of these an address outside. */
+const anyResolvers: fc.Arbitrary<World["allowDns"]> = fc.oneof(
+  fc.constant(null),
+  fc.record({
+    namespace: anyNamespaceName,
+    podLabels: fc.constantFrom<Record<string, string>[]>({ app: "a" }, { tier: "b" }, { app: "b", tier: "a" }),
+    addresses: fc.subarray([ip("192.0.2.9"), ip("2001:db8::9")]),
+  }),
+);
+
+const nowMs = Date.parse("2026-11-26T12:00:00Z");
+
+/** Seldom one that lasts: it leaves nothing to be denied. The others are over, not begun, too long, the wrong way round, or nothing. */
+const anyBreakGlass: fc.Arbitrary<string> = fc.oneof(
+  { weight: 16, arbitrary: fc.constant("") },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom(
+      "2026-11-26T11:00:00Z/2026-11-26T13:00:00Z",
+      "2026-11-26T13:00:00+01:00/2026-11-27T13:00:00+01:00",
+    ),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.constantFrom(
+      "2026-11-26T11:00:00Z/2026-11-26T12:00:00Z",
+      "2026-11-26T12:00:01Z/2026-11-26T13:00:00Z",
+      "2026-11-26T11:00:00Z/2026-11-27T11:00:01Z",
+      "2026-11-26T13:00:00Z/2026-11-26T11:00:00Z",
+      "2026-11-26T13:00:00Z",
+      "2026-11-26T11:00:00Z/2026-11-26T13:00:00Z/2026-11-26T13:00:00Z",
+      "yes",
+    ),
+  },
+);
+
 export const anyWorld: fc.Arbitrary<World> = fc
   .record({
     pods: fc.array(anyPodSeed, { minLength: 2, maxLength: podsMax, size: "max" }),
@@ -97,12 +133,18 @@ export const anyWorld: fc.Arbitrary<World> = fc
     bindings: fc.array(anyBinding, { maxLength: 5, size: "max" }),
     groupPolicies: fc.array(anyGroupPolicy, { maxLength: 2, size: "max" }),
     groupsJudgeOwnNode: fc.boolean(),
+    allowDns: anyResolvers,
+    metadata: fc.constantFrom("open", "closed"),
+    namespaceGlass: fc.array(anyBreakGlass, { minLength: 3, maxLength: 3 }),
+    nodeGlass: anyBreakGlass,
   })
-  .map(({ pods, labels, networkPolicies, groups, bindings, groupPolicies, groupsJudgeOwnNode }) => ({
+  .map(({ pods, labels, networkPolicies, groups, bindings, groupPolicies, namespaceGlass, nodeGlass, ...keys }) => ({
     objects: {
       namespaces: labels.map((own, index) => {
         const name = namespaceNames[index] ?? "";
-        return { metadata: { name, labels: { ...own, [metadataName]: name } } };
+        const text = namespaceGlass[index] ?? "";
+        const annotations = text === "" ? {} : { annotations: { "fairlead.dev/break-glass": text } };
+        return { metadata: { name, labels: { ...own, [metadataName]: name }, ...annotations } };
       }),
       serviceAccounts: namespaceNames.flatMap((namespace) =>
         accountNames.map((name) => ({ metadata: { namespace, name, labels: name === "robot" ? { duty: "a" } : {} } })),
@@ -114,7 +156,9 @@ export const anyWorld: fc.Arbitrary<World> = fc
     },
     pods: pods.map(podOf),
     nodes,
-    groupsJudgeOwnNode,
+    nowMs,
+    nodeBreakGlass: new Map(nodeGlass === "" ? [] : [["n2", nodeGlass]]),
+    ...keys,
   }));
 
 /** Where a packet begins or ends, before there is a world: `index` counts around in whatever it has. */
@@ -167,7 +211,10 @@ export function anyPackets(count: number): fc.Arbitrary<PacketSeed[]> {
   return fc.array(anyPacketSeed, { minLength: 1, maxLength: count, size: "max" });
 }
 
-const outside = { 4: ["192.0.2.9", "203.0.113.7", "10.4.1.200"], 6: ["2001:db8::9", "2001:db9::7", "fd00:10:4:1::c8"] };
+const outside = {
+  4: ["192.0.2.9", "203.0.113.7", "10.4.1.200", "169.254.169.254"],
+  6: ["2001:db8::9", "2001:db9::7", "fd00:10:4:1::c8", "fd00:ec2::254"],
+};
 /** Of IPv6 the first and last messages of neighbour discovery, too, and those before and after them. */
 const messages = {
   4: { protocol: 1, of: ["8/0", "3/1", "3/0"] },

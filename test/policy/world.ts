@@ -2,6 +2,7 @@
 
 import { inspect } from "node:util";
 import type { Ip } from "../../src/net/ip.ts";
+import type { PolicyKeys } from "../../src/policy/keys.ts";
 import type { Packet, PolicyObjects, PolicyPod } from "../../src/policy/model.ts";
 
 export interface World {
@@ -11,6 +12,14 @@ export interface World {
   nodes: ReadonlyMap<string, readonly Ip[]>;
   /** What a pod sends to its own node is judged by its groups, too. */
   groupsJudgeOwnNode: boolean;
+  /** Whom pods may ask for names whatever their groups say. */
+  allowDns: PolicyKeys["allowDns"];
+  /** Whether pods may have the cloud's credentials. */
+  metadata: PolicyKeys["metadata"];
+  /** When the packets are sent. */
+  nowMs: number;
+  /** What is annotated on nodes of break-glass, by their names. */
+  nodeBreakGlass: ReadonlyMap<string, string>;
 }
 
 /** "shop/p3": pods of a world have unique names within their namespace. */
@@ -36,7 +45,7 @@ export function packetText({ pods, nodes }: World, packet: Packet): string {
 }
 
 /** The world in the shape in which its objects are written. */
-export function worldText({ objects, pods, nodes, groupsJudgeOwnNode }: World): string {
-  const shown = { pods, nodes: Object.fromEntries(nodes), groupsJudgeOwnNode, ...objects };
+export function worldText({ objects, pods, nodes, ...keys }: World): string {
+  const shown = { pods, nodes: Object.fromEntries(nodes), ...keys, ...objects };
   return inspect(shown, { depth: 12, breakLength: 130, compact: 6, sorted: false });
 }

@@ -19,8 +19,8 @@ const levelOf = (room: string): number => levels.findIndex((rooms) => rooms.incl
 const beside: Readonly<Record<string, readonly string[]>> = {
   main: ["base", "net", "agent", "controller", "cli", "lab"],
   lab: ["base", "net"],
-  // The figures of a real cluster are taken on the one that tests make.
-  bench: ["base", "net", "lab", "test"],
+  // The figures of a real cluster are taken on the one that tests make; what a change of policy costs the kernel, at its door.
+  bench: ["base", "net", "policy", "kernel", "lab", "test"],
   tools: ["base", "kube"],
 };
 

@@ -8,15 +8,19 @@ import type { Pool } from "../../ipam/pool.ts";
 import type { Blocks } from "../../ipam/store.ts";
 import type { Cache, CacheStatus, Kube } from "../../kube/contract.ts";
 import { type Node, nodes, type Pod, pods } from "../../kube/core-objects.ts";
-import { type Endpoint, type NodeEndpoints, nodeEndpoints, nodeNetworks } from "../../kube/objects.ts";
+import { type Endpoint, nodeEndpoints, nodeNetworks } from "../../kube/objects.ts";
 import type { Cidr } from "../../net/cidr.ts";
+import { breakGlassAnnotation } from "../../policy/break-glass.ts";
 import type { Ways } from "../place.ts";
-import type { FindPod } from "../policy/pod-policy.ts";
-import { publishedEndpoints, wantedEndpoints } from "./endpoints.ts";
+import type { FindOwner, FindPod } from "../policy/pod-policy.ts";
+import { nameReadBack } from "../rebuild.ts";
+import { publishedEndpoints } from "./endpoints.ts";
 import { createAdmission, isPodOf, type SandboxPod } from "./identity.ts";
-import { createJudging, type Judging, type ToldJudging } from "./judging.ts";
+import { createJudging, type Judging } from "./judging.ts";
 import { keepObject } from "./keep.ts";
 import { givenBlocks, wantedNetwork } from "./node-network.ts";
+import { ownerOf } from "./owner.ts";
+import { startPublishing, writing } from "./publish.ts";
 import { type NodeFault, peerRoutes, type PeersSeen } from "./peers.ts";
 
 export interface ClusterOptions {
@@ -46,6 +50,8 @@ export interface Cluster {
   admit: (pod: SandboxPod) => Promise<Pod | undefined>;
   /** The object of a sandbox's pod, as the API server has told of it last. */
   podOf: FindPod;
+  /** Whose an attachment is that was read back from its link. */
+  ownerOf: FindOwner;
   /** All pods of this node have been listed. */
   podsKnown: () => boolean;
   /** The API server has the pod on this node, or has not been heard yet. */
@@ -60,18 +66,30 @@ export interface Cluster {
   tell: (lacks: NodeFault | undefined) => void;
   /** Has the cluster hear by what pods of this node are judged. */
   judging: (now: Judging) => void;
+  /** Has the cluster hear where policy denies nothing. */
+  tellBroken: (faults: readonly NodeFault[]) => void;
+  /** This agent's Node, as the API server told of it last. */
+  ownNode: () => Node | undefined;
   caches: () => CacheStatus[];
   /** Settles when all following has ended, after `signal`. */
   done: Promise<unknown>;
 }
+
+function warnOf(faults: readonly NodeFault[], log: Log): void {
+  for (const { code, message } of faults) log.warn({ code }, message);
+}
+
+/** What makes it another Node for us. */
+const selfOf = (node: Node | undefined): string => `${node?.metadata.uid} ${node?.spec.providerID}`;
+
+/** What policy asks of a Node. */
+const breakGlassOf = (node: Node | undefined): string | undefined => node?.metadata.annotations?.[breakGlassAnnotation];
 
 /** What policy asks of a pod. */
 const policyFacts = (pod: Pod | undefined): unknown => [pod?.metadata.labels, pod?.spec, pod?.status.phase];
 
 /** How often it is looked whether the API server has failed to answer: no event tells of that. */
 const lookMs = 100;
-
-const writing = { minMs: 50, retryMs: 500, retryMaxMs: 15_000, maxMs: 60_000 };
 
 /** Starts to follow the cluster; nothing is awaited. */
 export function joinCluster(options: ClusterOptions): Cluster {
@@ -81,6 +99,7 @@ export function joinCluster(options: ClusterOptions): Cluster {
   let lacks: NodeFault | undefined;
   let publishing: Loop | undefined;
   const judged = createJudging(log, { onGroups: () => publishing?.trigger(), onBypass: () => reporting.trigger() });
+  let broken: readonly NodeFault[] = [];
   /** What `peers` was made of; absent where a NodeNetwork has changed since. */
   let peersFor: string | undefined;
   const changed = (change: ClusterChange): void => {
@@ -94,9 +113,8 @@ export function joinCluster(options: ClusterOptions): Cluster {
     ...follow,
     fieldSelector: `metadata.name=${nodeName}`,
     onChange: ({ before, after }) => {
-      if (before?.metadata.uid !== after?.metadata.uid || before?.spec.providerID !== after?.spec.providerID) {
-        changed("self");
-      }
+      if (selfOf(before) !== selfOf(after)) changed("self");
+      if (breakGlassOf(before) !== breakGlassOf(after)) listener("pods");
     },
   });
   const networks = kube.follow(nodeNetworks, {
@@ -129,13 +147,18 @@ export function joinCluster(options: ClusterOptions): Cluster {
     return pod !== undefined && isPodOf(sandbox, pod) ? pod : undefined;
   };
 
+  const owner: FindOwner = (attachment) => {
+    const published = ownEndpoints.get({ name: nodeName });
+    return ownerOf(attachment, published?.nodeUid === nodeUid() ? published : undefined, ownPods.all());
+  };
+
   const reporting = startLoop({
     name: "node-network",
     ...writing,
     sync: async () => {
       const own = node();
       if (own === undefined || !networks.synced()) return;
-      const faults = [lacks, judged.bypass(), ...peers.faults].filter((fault) => fault !== undefined);
+      const faults = [lacks, judged.bypass(), ...broken, ...peers.faults].filter((fault) => fault !== undefined);
       await keepObject({
         kube,
         kind: nodeNetworks,
@@ -157,7 +180,7 @@ export function joinCluster(options: ClusterOptions): Cluster {
     const seen = peerRoutes(networks.all(), { nodeName, blocks: own, near });
     peersFor = standing;
     if (!isDeepStrictEqual(seen.faults, peers.faults)) {
-      for (const { code, message } of seen.faults) log.warn({ code }, message);
+      warnOf(seen.faults, log);
       reporting.trigger();
     }
     peers = seen;
@@ -175,25 +198,29 @@ export function joinCluster(options: ClusterOptions): Cluster {
       reporting.trigger();
     },
     judging: judged.now,
-    reporting,
-    firstWord: async (withinMs) => {
-      const endMs = performance.now() + withinMs;
-      const heard = (): boolean => self.synced() || self.status().failures > 0;
-      while (!heard() && performance.now() < endMs && !signal.aborted) {
-        await pause(lookMs, signal, (wake) => {
-          listener = wake;
-        });
-      }
+    tellBroken: (faults) => {
+      if (isDeepStrictEqual(faults, broken)) return;
+      broken = faults;
+      warnOf(faults, log);
+      reporting.trigger();
     },
+    ownNode: node,
+    reporting,
+    firstWord: (withinMs) => untilHeard(self, withinMs, signal, (wake) => (listener = wake)),
     listen: (onChange) => {
       listener = onChange;
     },
     admit: createAdmission({ kube, cache: ownPods, nodeName, log, signal, clock: () => performance.now() }),
     podOf,
+    ownerOf: owner,
     podsKnown: () => ownPods.synced(),
     podLives: (sandbox) => !ownPods.synced() || podOf(sandbox) !== undefined,
     publish: (pool, until) => {
-      const endpoints = () => publishedEndpoints(pool.all(), ownPods);
+      const endpoints = (): Endpoint[] => {
+        // Before what was published of them is written over.
+        nameReadBack(pool, owner, log);
+        return publishedEndpoints(pool.all(), ownPods);
+      };
       publishing = startPublishing({ ...options, signal: until }, { node, seen: ownEndpoints, endpoints, judged });
       return publishing;
     },
@@ -202,38 +229,14 @@ export function joinCluster(options: ClusterOptions): Cluster {
   };
 }
 
-interface Published {
-  node: () => Node | undefined;
-  seen: Cache<NodeEndpoints>;
-  endpoints: () => Endpoint[];
-  judged: ToldJudging;
-}
-
-/** Starts to keep this node's NodeEndpoints. */
-function startPublishing(
-  { kube, nodeName, signal, onPass }: ClusterOptions,
-  { node, seen, endpoints, judged }: Published,
-): Loop {
-  return startLoop({
-    name: "endpoints",
-    ...writing,
-    maxMs: () => Math.max(writing.retryMs, judged.waitMs() ?? writing.maxMs),
-    sync: async () => {
-      const own = node();
-      if (own === undefined || !seen.synced()) return;
-      // What the agent before has told of another Node of that name is not told of this one.
-      const told = seen.get({ name: nodeName });
-      const groups = judged.groups(told?.nodeUid === own.metadata.uid ? told?.policy?.groups : undefined);
-      await keepObject({
-        kube,
-        kind: nodeEndpoints,
-        name: nodeName,
-        seen: () => seen.get({ name: nodeName }),
-        wanted: (held) => wantedEndpoints(held, own, endpoints(), groups),
-        signal,
-      });
-    },
-    signal,
-    onPass,
-  });
+/** Settles when the cache holds something or has failed, or the time is over. */
+async function untilHeard(
+  { synced, status }: Pick<Cache<Node>, "synced" | "status">,
+  withinMs: number,
+  signal: AbortSignal,
+  listen: (wake: () => void) => void,
+): Promise<void> {
+  const endMs = performance.now() + withinMs;
+  const heard = (): boolean => synced() || status().failures > 0;
+  while (!heard() && performance.now() < endMs && !signal.aborted) await pause(lookMs, signal, listen);
 }

@@ -111,3 +111,22 @@ void test("a connection is judged as its first packet was: to where it really we
   const ping = connection(1, { source: web, destination: db, icmp: { id: 7, type: 8, code: 0 } });
   assert.deepEqual(firstPacket(ping), { source: web, destination: db, protocol: 1, icmp: { type: 8, code: 0 } });
 });
+
+void test("what is closed to all pods is cut of those that nothing else judges, too", async () => {
+  const metadata = testIp("169.254.169.254");
+  const openPod = (model: Model): Model => ({
+    ...model,
+    subjects: model.subjects.map(({ pod }) => ({ pod, egress: [], ingress: [] })),
+  });
+  for (const [closed, left] of [
+    ["open", [db]],
+    ["closed", []],
+  ] as const) {
+    const { cutting, open, track } = stand();
+    const ends = { source: db, destination: metadata, sourcePort: 40_000, destinationPort: 80 };
+    track(connection(tcp, ends));
+    cutting.judgeBy({ ...openPod(lettingIn(web)), metadata: closed }, true);
+    await cutting.sync();
+    assert.deepEqual(await open(), left, closed);
+  }
+});

@@ -5,7 +5,7 @@ import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import { conntrackAddressesMax, type Connection, type Conntrack } from "../../kernel/contract.ts";
 import type { Ip } from "../../net/ip.ts";
 import { createJudge, type Judge } from "../../policy/judge.ts";
-import type { Model, Packet } from "../../policy/model.ts";
+import type { Model, Packet, Subject } from "../../policy/model.ts";
 
 export interface CutDeps {
   conntrack: Conntrack;
@@ -90,7 +90,10 @@ export async function cutDenied(
   conntrack: Pick<Conntrack, "cut">,
   isDenied: (packet: Packet) => boolean,
 ): Promise<number> {
-  const judged = model.subjects.filter(({ egress, ingress }) => egress.length + ingress.length > 0);
+  // What is closed to all pods is closed to those that nothing else judges, too.
+  const isJudged = ({ egress, ingress }: Subject): boolean =>
+    model.metadata === "closed" || egress.length + ingress.length > 0;
+  const judged = model.subjects.filter(isJudged);
   const addresses = judged.flatMap(({ pod }): readonly Ip[] => pod.addresses);
   let gone = 0;
   for (let at = 0; at < addresses.length; at += conntrackAddressesMax) {

@@ -12,8 +12,10 @@ import { createMetrics } from "../../base/metrics.ts";
 import { isWired, type Wired } from "../../ipam/store.ts";
 import { type Pod, pods } from "../../kube/core-objects.ts";
 import { type NetworkPolicy, networkPolicies } from "../../kube/policy-objects.ts";
+import { defaultKeys } from "../../policy/keys.ts";
 import { readObjects, type ReadObjects } from "../../policy/read-objects.ts";
 import type { Judging } from "../cluster/judging.ts";
+import { createGlass } from "./glass.ts";
 import { keepPolicy, type Policy } from "./keep.ts";
 import type { PolicySource } from "./sources.ts";
 
@@ -82,10 +84,12 @@ async function stand(): Promise<Stand> {
     objects: () => policyObjects([]),
     read: () => read,
     memberships: () => new Map(),
+    listed: new Map(),
     known: () => true,
     failing: () => false,
     missing: () => "",
     caches: () => [],
+    heardOf: async () => {},
     done: Promise.resolve(),
   };
   const narrowed: boolean[] = [];
@@ -96,8 +100,12 @@ async function stand(): Promise<Stand> {
     nodeName: "a",
     source,
     findPod: ({ name }) => podNamed(name),
+    findOwner: () => undefined,
     kept: undefined,
-    groupsJudgeOwnNode: false,
+    keys: defaultKeys,
+    glass: createGlass({ nodeName: "a", ofNode: () => undefined, now: () => 0 }),
+    nodeBreakGlass: () => undefined,
+    onBroken: () => {},
     log: silentLog(),
     metrics: createMetrics(),
     signal: new AbortController().signal,

@@ -7,31 +7,38 @@ import type { Log } from "../../base/log.ts";
 import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import type { Metrics } from "../../base/metrics.ts";
 import type { Pool } from "../../ipam/pool.ts";
-import { attachmentKey } from "../../ipam/store.ts";
-import { applyAll } from "../../kernel/apply.ts";
+import { type Attachment, attachmentKey } from "../../ipam/store.ts";
 import type { Kernel, Link } from "../../kernel/contract.ts";
 import { createCompiler } from "../../policy/compile.ts";
-import { createClasses, firstClass } from "../../policy/compile-classes.ts";
+import { createClasses } from "../../policy/compile-classes.ts";
 import { memberChanges, withCarried } from "../../policy/compile-changes.ts";
 import { elementsOf } from "../../policy/compile-sets.ts";
 import { groupsMark } from "../../policy/mark.ts";
+import type { PolicyKeys } from "../../policy/keys.ts";
 import { indexMembers } from "../../policy/members.ts";
-import type { Layer } from "../../policy/model.ts";
+import type { Layer, Memberships } from "../../policy/model.ts";
 import { neededMemberships, type ReadObjects } from "../../policy/read-objects.ts";
 import type { PolicyRuleset } from "../../policy/ruleset.ts";
 import type { Judging } from "../cluster/judging.ts";
+import type { NodeFault } from "../cluster/peers.ts";
 import { openGroup } from "../plan.ts";
-import { unlessGone } from "../wire.ts";
+import { isNameless, nameReadBack } from "../rebuild.ts";
 import { createPolicyCounting, type PolicyCounting } from "./counting.ts";
 import type { Cutting } from "./cut.ts";
+import { createDue, type Look } from "./due.ts";
+import { type Glass, glassFaults } from "./glass.ts";
 import type { KeptPolicy } from "./kept.ts";
+import { carriedBy, moveLinks, placedOn } from "./links.ts";
 import { createMemberships, type OwnPods } from "./memberships.ts";
-import type { FindPod, PodPolicy } from "./pod-policy.ts";
+import type { FindOwner, FindPod, PodPolicy } from "./pod-policy.ts";
 import { bypassFindings, policyReport, type PolicyReport } from "./report.ts";
 import type { PolicySource } from "./sources.ts";
 import { createSubjects, type Judged } from "./subjects.ts";
 import { createTurns } from "./turns.ts";
 import { createView, type View, viewWithin, waitingMs } from "./view.ts";
+
+/** The kernel is looked at that often, whoever asks. */
+const lookEveryMs = 30_000;
 
 export interface PolicyDeps {
   kernel: Kernel;
@@ -39,16 +46,22 @@ export interface PolicyDeps {
   nodeName: string;
   source: PolicySource;
   findPod: FindPod;
+  findOwner: FindOwner;
   /** What an earlier agent has left. */
   kept: KeptPolicy | undefined;
   log: Log;
   metrics: Pick<Metrics, "repaired">;
   signal: AbortSignal;
-  /** Egress groups judge what a pod sends to its own node, too. */
-  groupsJudgeOwnNode: boolean;
+  /** As the agent's configuration has them. */
+  keys: PolicyKeys;
   cutting: Pick<Cutting, "expect" | "judgeBy">;
   /** Hears by what the kernel judges, once it does. */
   judging: (now: Judging) => void;
+  glass: Glass;
+  /** What is annotated on the Node of break-glass; undefined where nothing is. */
+  nodeBreakGlass: () => string | undefined;
+  /** Told after each pass what the cluster is to hear of break-glass. */
+  onBroken: (faults: readonly NodeFault[]) => void;
 }
 
 export interface Policy extends PodPolicy, Pick<PolicyCounting, "readings" | "answer"> {
@@ -60,6 +73,8 @@ export interface Policy extends PodPolicy, Pick<PolicyCounting, "readings" | "an
   doubt: () => void;
   /** It is not known yet what to judge by. */
   isWaiting: () => boolean;
+  /** When a pass is due, though nobody asks. */
+  dueMs: () => number;
   report: () => PolicyReport;
   /** What the next agent is to have; undefined while the cluster has not told everything. */
   keepable: () => KeptPolicy | undefined;
@@ -67,8 +82,8 @@ export interface Policy extends PodPolicy, Pick<PolicyCounting, "readings" | "an
 
 /** Keeps the policy of the attachments of a pool. Nothing is done before the first pass. */
 export function keepPolicy(deps: PolicyDeps): Policy {
-  const { kernel, pool, nodeName, source, findPod, kept, groupsJudgeOwnNode, metrics, cutting } = deps;
-  const subjects = createSubjects({ nodeName, findPod, known: kept?.pods ?? new Map() });
+  const { kernel, pool, nodeName, source, findPod, kept, keys, metrics, cutting, glass, log } = deps;
+  const subjects = createSubjects({ nodeName, findPod, known: kept?.pods ?? new Map(), brokenNow: glass.brokenNow });
   const classes = createClasses(kept?.classes);
   const compiler = createCompiler();
   const membershipsOf = createMemberships();
@@ -76,23 +91,17 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   const groups = new Map<string, number>();
   /** The pods of the last pass, by whose layers the kernel judges. */
   let judgedLast: readonly Judged[] = [];
+  let knownLast: Memberships = new Map();
   let held: PolicyRuleset | undefined;
-  const view = createView(source, kept);
-  const counting = createPolicyCounting({
-    table: kernel.policy,
-    factsOf: compiler.factsOf,
-    log: deps.log,
-    clock: () => performance.now(),
-  });
-  /**
-   * What the next pass has to do. `stale`: take in what the cluster has said. `asked`: anything at all; else it is a look at the kernel.
-   * `look`: see what the kernel holds, whatever it was told. `cut`: have connections looked for that should not be.
-   */
-  const due = { stale: true, asked: true, look: true, cut: true };
+  const view = createView(source, kept, keys);
+  const clock = (): number => performance.now();
+  const counting = createPolicyCounting({ table: kernel.policy, factsOf: compiler.factsOf, log, clock });
+  const due = createDue();
 
   async function pass(): Promise<void> {
-    const look = { isDue: due.look || !due.asked, isAll: !due.asked };
-    Object.assign(due, { stale: false, asked: false, look: false });
+    // Pods are judged otherwise from then on, as if the cluster had said so.
+    if (glass.untilEdgeMs() === 0) due.changed("cluster");
+    const look = due.begin();
     try {
       const now = view();
       if (now === undefined) return void (await kernel.policy.prepare());
@@ -103,27 +112,29 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       deps.judging({ groups, bypass: bypassFindings(links)[0]?.says });
     } catch (error) {
       // It may have gone half the way: what had been open before is looked for when it has gone the whole of it.
-      Object.assign(due, { stale: true, asked: true, look: true, cut: true });
+      due.everything();
       throw error;
     }
   }
 
   /** Gives the links that it saw. */
   async function passBy({ objects, told }: View, look: Look): Promise<readonly Link[]> {
+    nameReadBack(pool, (one) => keptOwner(one, kept) ?? deps.findOwner(one), log);
+    glass.noteEdges(objects);
     const judged = subjects.of(pool.all(), objects);
     const [links, nodeAddresses] = await Promise.all([kernel.node.links(), kernel.node.addresses()]);
     const placed = placedOn(links, judged);
-    const carried = new Set(placed.map(({ group }) => group).filter((group) => group >= firstClass));
+    const carried = carriedBy(links, pool);
     const assigned = classes.assign(judged, carried);
     const memberships = membershipsOf(told, ownPods(judged), objects);
     const ruleset = compiler.compile({
       subjects: assigned,
       memberships,
       links: new Set(judged.map(({ attachment }) => attachment.wire.hostLink)),
-      groupsJudgeOwnNode,
+      ...keys,
     });
     const nodes = new Map([[nodeName, nodeAddresses.map(({ address }) => address)]]);
-    const model = { subjects: judged, nodes, memberships, groupsJudgeOwnNode };
+    const model = { subjects: judged, nodes, memberships, ...keys };
     cutting.expect(model);
     // What links still carry stays until they are moved.
     const before = held;
@@ -134,14 +145,16 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     groups.clear();
     for (const { subject, classNumber } of assigned) groups.set(subject.key, classNumber);
     judgedLast = judged;
+    deps.onBroken(glassFaults(judged, glass));
+    knownLast = memberships;
     const moved = await moveLinks(placed, groups, deps);
     if (both !== ruleset) await kernel.policy.ensure(ruleset, "as left");
     held = ruleset;
     counting.settle();
     if (hasChanged && look.isAll) metrics.repaired("policy", 1);
     const wasDamaged = hasChanged && look.isDue;
-    cutting.judgeBy(model, due.cut || moved || wasDamaged || isNarrower(before, ruleset));
-    due.cut = false;
+    const isCutDue = due.takeCut();
+    cutting.judgeBy(model, isCutDue || moved || wasDamaged || isNarrower(before, ruleset));
     return links;
   }
 
@@ -149,7 +162,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
 
   /** The class of a pod that is judged by the very same layers, which the kernel then holds. */
   const classOfTwin = (judged: Judged): number | undefined => {
-    if (due.stale || turns.isBusy() || held === undefined) return undefined;
+    if (due.isStale() || turns.isBusy() || held === undefined) return undefined;
     if (judged.egress.length + judged.ingress.length === 0) return openGroup;
     const twin = judgedLast.find((one) => one.key !== judged.key && sameLayers(one, judged));
     return twin && groups.get(twin.key);
@@ -157,22 +170,17 @@ export function keepPolicy(deps: PolicyDeps): Policy {
 
   return {
     sync: () => turns.next(),
-    changed: (what) => {
-      due.stale ||= what === "cluster";
-      due.asked = true;
-    },
-    doubt: () => {
-      due.look = true;
-    },
-    linkRepaired: () => {
-      due.cut = true;
-      due.asked = true;
-    },
+    changed: due.changed,
+    doubt: due.doubt,
+    linkRepaired: due.cut,
     isWaiting: () => view() === undefined,
+    dueMs: () => (view() === undefined ? waitingMs : Math.min(lookEveryMs, glass.untilEdgeMs())),
     report: () => {
       const now = view();
       const by = source.known() ? "cluster" : now === undefined ? "nobody" : "kept";
-      return policyReport({ by, judged: judgedLast, groups, objects: now?.objects, factsOf: compiler.factsOf });
+      const nameless = pool.all().filter(({ attachment }) => isNameless(attachment)).length;
+      const last = { judged: judgedLast, memberships: knownLast, groups };
+      return policyReport({ by, nameless, ...last, objects: now?.objects, factsOf: compiler.factsOf, glass });
     },
     readings: counting.readings,
     answer: counting.answer,
@@ -183,11 +191,15 @@ export function keepPolicy(deps: PolicyDeps): Policy {
             memberships: source.memberships(),
             pods: subjects.pods(),
             classes: classes.kept(),
+            nodeBreakGlass: deps.nodeBreakGlass(),
           }
         : undefined,
+    untilKnown: async () => void (await viewWithin(view, source, deps.signal)),
     groupOf: (id) => groups.get(attachmentKey(id)),
     enter: async (attachment, pod) => {
       subjects.remember(attachment, pod);
+      await viewWithin(view, source, deps.signal);
+      if (attachment.pod !== undefined) await source.heardOf(attachment.pod.namespace);
       const { objects } = await viewWithin(view, source, deps.signal);
       const judged = subjects.one(attachment, objects);
       if (judged === undefined) return openGroup;
@@ -201,31 +213,17 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     },
     settle: async (attachment) => {
       await turns.idle();
-      if (due.stale) await turns.next();
+      if (due.isStale()) await turns.next();
       return groups.get(attachmentKey(attachment));
     },
   };
 }
 
-/** Whether the kernel is looked at, and whether that is all that the pass is for. */
-interface Look {
-  isDue: boolean;
-  isAll: boolean;
-}
-
 const isOfGroups = ({ kind }: Layer): boolean => kind === "groups";
 
-/** The node's links of judged pods, each with its pod. */
-interface Placed extends Pick<Link, "index" | "group"> {
-  judged: Judged;
-}
-
-function placedOn(links: readonly Link[], judged: readonly Judged[]): Placed[] {
-  const byIndex = new Map(judged.map((one) => [one.attachment.wire.hostIndex, one]));
-  return links.flatMap(({ index, group }) => {
-    const one = byIndex.get(index);
-    return one === undefined ? [] : [{ index, group, judged: one }];
-  });
+function keptOwner(attachment: Attachment, kept: KeptPolicy | undefined): Attachment["pod"] {
+  const pod = kept?.pods.get(attachmentKey(attachment));
+  return pod && { namespace: pod.namespace, name: pod.name, uid: pod.uid };
 }
 
 function ownPods(judged: readonly Judged[]): OwnPods {
@@ -233,27 +231,6 @@ function ownPods(judged: readonly Judged[]): OwnPods {
     pods: judged.filter(({ isKnown }) => isKnown).map(({ pod }) => pod),
     addresses: new Set(judged.flatMap(({ attachment }) => attachment.addresses)),
   };
-}
-
-/** Gives each link its pod's class; true where one had another. */
-async function moveLinks(
-  placed: readonly Placed[],
-  groups: ReadonlyMap<string, number>,
-  { kernel, pool, log }: Pick<PolicyDeps, "kernel" | "pool" | "log">,
-): Promise<boolean> {
-  let moved = 0;
-  for (const { index, group, judged } of placed) {
-    const to = groups.get(judged.key);
-    // Below are links on their way out.
-    if (to === undefined || to === group || group < openGroup) continue;
-    // Looked at again now: a link that DEL has doomed meanwhile stays so.
-    const held = pool.find(judged.attachment);
-    if (held?.attachment !== judged.attachment || held.leaving) continue;
-    await unlessGone(applyAll(kernel.node, [{ op: "link.set", link: index, group: to }]));
-    moved += 1;
-  }
-  if (moved > 0) log.info({ pods: moved }, "pods changed their class");
-  return moved > 0;
 }
 
 /** Puts a pod into the sets that the kernel holds, without a pass; false where that cannot be. A pod that nothing judges is denied nothing. */
@@ -282,13 +259,13 @@ async function admitted(
 }
 
 /** Starts the loop that keeps it. */
-export function startPolicy({ sync, isWaiting }: Policy, signal: AbortSignal, onPass: (pass: LoopPass) => void): Loop {
+export function startPolicy({ sync, dueMs }: Policy, signal: AbortSignal, onPass: (pass: LoopPass) => void): Loop {
   return startLoop({
     name: "policy",
     minMs: 5, // events of one cause come within a few milliseconds
     retryMs: 200,
     retryMaxMs: 10_000,
-    maxMs: () => (isWaiting() ? waitingMs : 30_000),
+    maxMs: dueMs,
     sync,
     signal,
     onPass,

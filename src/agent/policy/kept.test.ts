@@ -38,6 +38,7 @@ const kept: KeptPolicy = {
       },
     ],
   ]),
+  nodeBreakGlass: "2026-11-26T11:00:00Z/2026-11-26T13:00:00Z",
   classes: createClasses().kept(),
 };
 

@@ -27,6 +27,8 @@ export interface KeptPolicy {
   /** By attachment. */
   pods: ReadonlyMap<string, PolicyPod>;
   classes: ClassesKept;
+  /** What was annotated on the Node of break-glass. */
+  nodeBreakGlass: string | undefined;
 }
 
 const formatVersion = 1;
@@ -59,6 +61,8 @@ const fileSchema = z.object({
   memberships: z.array(z.tuple([z.string(), z.array(member)])),
   pods: z.array(z.tuple([z.string(), pod])),
   classes: z.unknown(),
+  /** Absent in files of agents that knew no break-glass. */
+  nodeBreakGlass: z.string().exactOptional(),
 });
 
 /** Where it lies below the agent's state directory. */
@@ -76,7 +80,7 @@ export async function readKeptPolicy(file: string, node: string, log: Log): Prom
     return undefined;
   }
   try {
-    const { node: writer, objects, memberships, pods, classes } = fileSchema.parse(JSON.parse(text));
+    const { node: writer, objects, memberships, pods, classes, nodeBreakGlass } = fileSchema.parse(JSON.parse(text));
     if (writer !== node) throw new Error(`it was written for node ${writer}, and this is ${node}`);
     const numbers = readClasses(classes);
     if (numbers === undefined) throw new Error("its classes are no classes");
@@ -87,6 +91,7 @@ export async function readKeptPolicy(file: string, node: string, log: Log): Prom
       ),
       pods: new Map(pods),
       classes: numbers,
+      nodeBreakGlass,
     };
   } catch (error) {
     log.error({ file, error: describe(error) }, "the policy kept for outages cannot be understood; it is written anew");
@@ -99,7 +104,7 @@ const keyOf = (text: string): MembershipKey => text as MembershipKey; // oxlint-
 /** Gives what writes the file for this node (name and uid); the same content again is not written. @throws Fault "io-failure" */
 export function createPolicyFile(file: string, node: string): (policy: KeptPolicy) => Promise<void> {
   let written: string | undefined; // a hash: the text can be of many megabytes
-  return async ({ objects, memberships, pods, classes }) => {
+  return async ({ objects, memberships, pods, classes, nodeBreakGlass }) => {
     const text = JSON.stringify({
       version: formatVersion,
       node,
@@ -107,6 +112,7 @@ export function createPolicyFile(file: string, node: string): (policy: KeptPolic
       memberships: [...memberships],
       pods: [...pods],
       classes,
+      nodeBreakGlass,
     });
     const digest = hash("sha256", text);
     if (digest === written) return;

@@ -5,6 +5,8 @@ import type { Pod } from "../../kube/core-objects.ts";
 import { openGroup } from "../plan.ts";
 
 export interface PodPolicy {
+  /** Settles when it is known what judges pods, and whose addresses are listed. @throws Fault "policy-unknown" where that takes too long */
+  untilKnown(): Promise<void>;
   /**
    * Settles with the link group for a new attachment once the kernel judges by it. `pod`: the API server's object, where there is one.
    * @throws Fault "policy-unknown" where it is not known what to judge by
@@ -20,11 +22,15 @@ export interface PodPolicy {
 
 /** Where there is no policy every pod is open. */
 export const openPolicy: PodPolicy = {
+  untilKnown: async () => {},
   enter: async () => openGroup,
   settle: async () => openGroup,
   linkRepaired: () => {},
   groupOf: () => openGroup,
 };
+
+/** Whose an attachment is that was read back from its link; undefined where that is not known. */
+export type FindOwner = (attachment: Attachment) => Attachment["pod"];
 
 /** The API server's object of a sandbox's pod, where it is known. */
 export type FindPod = (pod: NonNullable<Attachment["pod"]>) => Pod | undefined;

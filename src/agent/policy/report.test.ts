@@ -33,13 +33,16 @@ const judged = (key: string, ingress: readonly Layer[]): Judged => {
 
 const parts = (more: Partial<ReportParts> = {}): ReportParts => ({
   by: "cluster",
+  nameless: 0,
   judged: [judged("db-0", [db]), judged("db-1", [db]), judged("web", [])],
   groups: new Map([
     ["db-0", 101],
     ["db-1", 101],
     ["web", 100],
   ]),
-  objects: { problems: [] },
+  objects: { problems: [], alwaysEgress: [] },
+  memberships: new Map(),
+  glass: { problems: () => [] },
   factsOf: () => ({ name: "i_1", leftOut: 0 }),
   ...more,
 });
@@ -59,7 +62,9 @@ void test("each class with its pods and objects; where all is well, one line say
 void test("a layer without room is bad, once; an object that does not count wants attention", () => {
   const problem = { object: "NetworkPolicy shop/web", path: "spec.ingress[0]", message: "nobody can read it" };
   const findings = policyFindings(
-    policyReport(parts({ factsOf: () => ({ name: "i_1", leftOut: 7 }), objects: { problems: [problem] } })),
+    policyReport(
+      parts({ factsOf: () => ({ name: "i_1", leftOut: 7 }), objects: { problems: [problem], alwaysEgress: [] } }),
+    ),
   );
   assert.deepEqual(
     findings.map(({ state, says }) => [state, says]),
@@ -87,7 +92,7 @@ void test("kube-proxy in IPVS mode goes round policy, and is told", () => {
 
 void test("lists are bounded, and what is left out of them is counted", () => {
   const problems = Array.from({ length: 70 }, (_, n) => ({ object: `o${n}`, path: "spec", message: "bad" }));
-  const report = policyReport(parts({ objects: { problems } }));
+  const report = policyReport(parts({ objects: { problems, alwaysEgress: [] } }));
   assert.equal(report.problems.length, 64);
   assert.equal(report.more, 6);
   assert.match(policyFindings(report).at(-1)?.says ?? "", /^6 more/);

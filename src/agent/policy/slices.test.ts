@@ -74,3 +74,19 @@ void test("a membership that has not changed is the same list, so that nothing i
   book.apply({ after: slice("n-1", "n", [{ address: "10.0.0.2" }]) });
   assert.equal([...book.memberships().values()][0], before);
 });
+
+void test("an address is listed as long as any slice has it, of whichever membership", () => {
+  const book = createSliceBook();
+  const address = testIp("10.0.0.1");
+  const [one, two] = [slice("m-1", "m", [{ address }]), slice("n-1", "n", [{ address }, { address: "10.0.0.2" }])];
+  book.apply({ after: one });
+  book.apply({ after: two });
+  assert.equal(book.listed.size, 2);
+  book.apply({ before: one });
+  assert.equal(book.listed.has(address), true);
+  const without = slice("n-1", "n", [{ address: "10.0.0.2" }]);
+  book.apply({ before: two, after: without });
+  assert.equal(book.listed.has(address), false);
+  book.apply({ before: without });
+  assert.equal(book.listed.size, 0);
+});

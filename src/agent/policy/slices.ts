@@ -2,6 +2,7 @@
 
 import type { CacheChange } from "../../kube/contract.ts";
 import type { MembershipSlice } from "../../kube/policy-objects.ts";
+import type { Ip } from "../../net/ip.ts";
 import type { Member, MembershipKey, Memberships } from "../../policy/model.ts";
 import { namedPorts } from "../../policy/policy-pod.ts";
 
@@ -10,6 +11,8 @@ export interface SliceBook {
   apply: (change: CacheChange<MembershipSlice>) => void;
   /** All of them. A membership that has not changed is the same array as before. */
   memberships: () => Memberships;
+  /** Addresses that any of them lists, whether a rule names it or not. */
+  listed: Pick<ReadonlyMap<Ip, unknown>, "has" | "size">;
 }
 
 /** An empty book. An address that stands in two slices of a membership is one member, with the ports of both. */
@@ -17,6 +20,8 @@ export function createSliceBook(): SliceBook {
   /** Members by slice, by membership. */
   const parts = new Map<MembershipKey, Map<string, readonly Member[]>>();
   const whole = new Map<MembershipKey, readonly Member[]>();
+  /** In how many slices each address stands. */
+  const listed = new Map<Ip, number>();
   /** Memberships that have changed since they were put together. */
   const changed = new Set<MembershipKey>();
 
@@ -25,12 +30,20 @@ export function createSliceBook(): SliceBook {
     const ofKey = parts.get(key) ?? new Map<string, readonly Member[]>();
     ofKey.set(slice.metadata.name, membersIn(slice));
     parts.set(key, ofKey);
+    count(slice, 1);
     changed.add(key);
   };
   const take = (slice: MembershipSlice): void => {
     const key = keyOf(slice);
     parts.get(key)?.delete(slice.metadata.name);
     changed.add(key);
+  };
+  const count = ({ endpoints }: MembershipSlice, step: 1 | -1): void => {
+    for (const address of endpoints.flatMap(({ addresses }) => addresses)) {
+      const slices = (listed.get(address) ?? 0) + step;
+      if (slices > 0) listed.set(address, slices);
+      else listed.delete(address);
+    }
   };
   const putTogether = (key: MembershipKey): void => {
     const ofKey = parts.get(key);
@@ -41,6 +54,7 @@ export function createSliceBook(): SliceBook {
 
   return {
     apply: ({ before, after }) => {
+      if (before !== undefined) count(before, -1);
       // A slice can be made anew under its name for another membership.
       if (before !== undefined && (after === undefined || keyOf(before) !== keyOf(after))) take(before);
       if (after !== undefined) put(after);
@@ -50,6 +64,7 @@ export function createSliceBook(): SliceBook {
       changed.clear();
       return new Map(whole);
     },
+    listed,
   };
 }
 

@@ -2,8 +2,10 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { silentLog } from "../../base/log.ts";
 import type { Cache, CacheStatus, FollowOptions, Kind, Kube, KubeObject } from "../../kube/contract.ts";
 import { type NetworkPolicy, networkPolicies } from "../../kube/policy-objects.ts";
+import { defaultKeys } from "../../policy/keys.ts";
 import { followPolicy } from "./sources.ts";
 
 interface Followed {
@@ -56,7 +58,15 @@ void test("nothing is known before every kind has been listed, and this node's p
   const { kube, listed } = follow();
   let podsKnown = false;
   const signal = new AbortController().signal;
-  const source = followPolicy({ kube, podsKnown: () => podsKnown, signal, onChange: () => {} });
+  const source = followPolicy({
+    keys: defaultKeys,
+    kube,
+    podsKnown: () => podsKnown,
+    silentMaxMs: 1000,
+    log: silentLog(),
+    signal,
+    onChange: () => {},
+  });
   for (const kind of kinds) {
     assert.equal(source.known(), false);
     assert.match(source.missing(), new RegExp(`${kind} not listed`));
@@ -73,7 +83,15 @@ void test("objects are read anew after a change, and not when they are asked for
   const { kube, held, tell } = follow();
   let changes = 0;
   const signal = new AbortController().signal;
-  const source = followPolicy({ kube, podsKnown: () => true, signal, onChange: () => (changes += 1) });
+  const source = followPolicy({
+    keys: defaultKeys,
+    kube,
+    podsKnown: () => true,
+    silentMaxMs: 1000,
+    log: silentLog(),
+    signal,
+    onChange: () => (changes += 1),
+  });
   const before = source.read();
   held.push(networkPolicies.parse({ metadata: { namespace: "shop", name: "web", uid: "u", generation: 1 }, spec: {} }));
   assert.equal(source.read(), before);

@@ -3,8 +3,9 @@
 import type { Held } from "../../ipam/pool.ts";
 import { type Attachment, attachmentKey, isWired, type Wired } from "../../ipam/store.ts";
 import type { Pod } from "../../kube/core-objects.ts";
+import { judgedUnder } from "../../policy/break-glass.ts";
 import { layersOf, layersOfUnknown } from "../../policy/layers.ts";
-import type { Layer, PolicyPod, Subject } from "../../policy/model.ts";
+import type { BreakGlass, Layer, PolicyPod, Subject } from "../../policy/model.ts";
 import type { Problem } from "../../policy/problem.ts";
 import { policyPodOf } from "../../policy/policy-pod.ts";
 import type { ReadObjects } from "../../policy/read-objects.ts";
@@ -26,6 +27,8 @@ export interface SubjectsDeps {
   findPod: FindPod;
   /** What an earlier agent knew of pods, by attachment. */
   known: ReadonlyMap<string, PolicyPod>;
+  /** The break-glass that a pod of a namespace is under now: the same object as long as it lasts. Absent: none. */
+  brokenNow?: (namespace: string, objects: ReadObjects) => BreakGlass | undefined;
 }
 
 export interface Subjects {
@@ -43,19 +46,19 @@ export interface Subjects {
 const endedMax = 1024;
 
 /** A pod keeps what was last known of it until its attachment ends: its object can go before its sandbox does. */
-export function createSubjects({ nodeName, findPod, known }: SubjectsDeps): Subjects {
+export function createSubjects({ nodeName, findPod, known, brokenNow = () => undefined }: SubjectsDeps): Subjects {
   const pods = new Map(known);
   /** By uid, the oldest first. */
   const ended = new Map<string, PolicyPod>();
   /** The objects that everything below was made for. */
   let read: ReadObjects | undefined;
-  let layers = new Map<string, Layer>();
+  let sharedLayers = new Map<string, Layer>();
   let made = new Map<string, Judged>();
 
   const shared = (layer: Layer): Layer => {
-    const same = layers.get(layer.id);
+    const same = sharedLayers.get(layer.id);
     if (same !== undefined) return same;
-    layers.set(layer.id, layer);
+    sharedLayers.set(layer.id, layer);
     return layer;
   };
   /** What was said last of the pod, by whichever of its sandboxes. */
@@ -80,7 +83,7 @@ export function createSubjects({ nodeName, findPod, known }: SubjectsDeps): Subj
   const one = (attachment: Wired, objects: ReadObjects): Judged | undefined => {
     if (objects !== read) {
       read = objects;
-      layers = new Map();
+      sharedLayers = new Map();
       made = new Map();
     }
     if (attachment.pod === undefined) return undefined;
@@ -88,10 +91,13 @@ export function createSubjects({ nodeName, findPod, known }: SubjectsDeps): Subj
     const before = made.get(key);
     const said = podOf(attachment);
     const isSame = said === undefined ? before?.isKnown === false : before?.pod === said;
-    if (before !== undefined && isSame && before.attachment === attachment) return before;
     const pod = said ?? namesOnly(attachment, nodeName);
-    const { egress, ingress, problems } =
+    const glass = brokenNow(pod.namespace, objects);
+    const isAsBefore = isSame && before?.attachment === attachment && before.breakGlass === glass;
+    if (isAsBefore) return before;
+    const { problems, ...layers } =
       said === undefined ? layersOfUnknown(pod.namespace, objects) : layersOf(said, objects);
+    const { egress, ingress } = judgedUnder(glass, layers);
     const isKnown = said !== undefined;
     const judged = {
       key,
@@ -101,6 +107,7 @@ export function createSubjects({ nodeName, findPod, known }: SubjectsDeps): Subj
       problems,
       egress: egress.map(shared),
       ingress: ingress.map(shared),
+      ...(glass === undefined ? {} : { breakGlass: glass }),
     };
     made.set(key, judged);
     return judged;

@@ -2,6 +2,7 @@
 
 import { Fault } from "../../base/fault.ts";
 import { pause } from "../../base/pause.ts";
+import type { PolicyKeys } from "../../policy/keys.ts";
 import type { Memberships } from "../../policy/model.ts";
 import { readObjects, type ReadObjects } from "../../policy/read-objects.ts";
 import type { KeptPolicy } from "./kept.ts";
@@ -24,9 +25,13 @@ export interface View {
  * Policy as the cluster tells it once it has told everything. Until then as it was kept, where the API server does not answer;
  * undefined while that is not sure, and where nothing was kept.
  */
-export function createView(source: PolicySource, kept: KeptPolicy | undefined): () => View | undefined {
+export function createView(
+  source: PolicySource,
+  kept: KeptPolicy | undefined,
+  keys: PolicyKeys,
+): () => View | undefined {
   const startedMs = performance.now();
-  const keptView = kept && { objects: readObjects(kept.objects), told: kept.memberships };
+  const keptView = kept && { objects: readObjects(kept.objects, keys), told: kept.memberships };
   let counts = false; // what was kept does, until the cluster has told
   return () => {
     if (!source.known()) {

@@ -1,7 +1,8 @@
 // Answers to "may A talk to B": places and traffic to packets, packets to judgements, as data. Pure.
 
 import { type Ip, ipFamily } from "../../net/ip.ts";
-import { clusterModel } from "../../policy/build-model.ts";
+import { clusterModel, type ModelOptions } from "../../policy/build-model.ts";
+import { breakGlassAnnotation } from "../../policy/break-glass.ts";
 import type { ExplainedJudgement } from "../../policy/explain.ts";
 import { createJudge, type Judge } from "../../policy/judge.ts";
 import type { NamedPort } from "../../policy/model.ts";
@@ -27,12 +28,12 @@ export interface WhyAnswer {
   passes: boolean;
   /** Why it passes whatever anybody says; there are no judgements then. */
   always?: string;
-  /** The four, in the order in which they are asked. */
+  /** The four, in the order in which they are asked, after that on metadata where the traffic is for its address. */
   judgements: WhyJudgement[];
 }
 
 export interface WhyJudgement {
-  judgement: "egress NetworkPolicy" | "egress groups" | "ingress NetworkPolicy" | "ingress groups";
+  judgement: "egress metadata" | "egress NetworkPolicy" | "egress groups" | "ingress NetworkPolicy" | "ingress groups";
   passes: boolean;
   /** What decides: "NetworkPolicy shop/web"; several by commas, where none of them allows it. */
   object?: string;
@@ -57,16 +58,12 @@ export interface Answers {
   why(from: Place, to: Place, traffic: Traffic): WhyAnswer[];
 }
 
-export interface AnswerOptions {
-  /** As the agents' configuration has it. */
-  groupsJudgeOwnNode?: boolean;
-}
-
 /** Makes the objects ready for many questions. */
-export function createAnswers({ cluster, policy }: Deciding, options: AnswerOptions = {}): Answers {
+export function createAnswers({ cluster, policy }: Deciding, options: ModelOptions = {}): Answers {
   const view = viewCluster(cluster);
+  const nodeBreakGlass = annotated(view.nodes, breakGlassAnnotation);
   const pods = policyPods(view);
-  const model = clusterModel(policy, pods, addressesOfNodes(view), options);
+  const model = clusterModel(policy, pods, addressesOfNodes(view), { nodeBreakGlass, ...options });
   const judge = createJudge(model);
   const byKey = new Map(pods.map((pod) => [podKey(pod.namespace, pod.name), pod]));
   const nodeOf = (key: string): string | undefined => byKey.get(key)?.node;
@@ -79,6 +76,16 @@ export function createAnswers({ cluster, policy }: Deciding, options: AnswerOpti
         answer({ from: titleOf(from), to: titleOf(to), source, destination, traffic }, judge, nodeOf),
       ),
   };
+}
+
+/** The values of an annotation, by the names of the nodes that have it. */
+function annotated(nodes: ClusterView["nodes"], key: string): Map<string, string> {
+  return new Map(
+    nodes.flatMap(({ metadata: { name, annotations } }) => {
+      const value = annotations?.[key];
+      return value === undefined ? [] : [[name, value] as const];
+    }),
+  );
 }
 
 const titleOf = (place: Place): string =>
@@ -117,7 +124,8 @@ function judgementOf(explained: ExplainedJudgement, nodeOf: NodeOf): WhyJudgemen
   const { direction, kind, outcome, pod, objects, rule, says, near, cures } = explained;
   const node = pod === undefined ? undefined : nodeOf(pod);
   return {
-    judgement: `${direction} ${kind === "groups" ? "groups" : "NetworkPolicy"}`,
+    judgement:
+      kind === "metadata" ? "egress metadata" : `${direction} ${kind === "groups" ? "groups" : "NetworkPolicy"}`,
     passes: outcome !== "denied",
     ...(objects.length === 0 ? {} : { object: objects.join(", ") }),
     ...(rule === undefined ? {} : { rule }),

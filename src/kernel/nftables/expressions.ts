@@ -1,9 +1,12 @@
 // Rules as the kernel's expressions: each statement becomes loads, comparisons, lookups and verdicts over registers.
 
 import { assert } from "../../base/assert.ts";
+import { type Cidr, cidrBase, cidrPrefix } from "../../net/cidr.ts";
+import { ipBytes } from "../../net/ip.ts";
 import {
   byteOrder,
   compare,
+  dynsetUpdate,
   limitPackets,
   natFlag,
   numberRandom,
@@ -93,6 +96,12 @@ function statementExpressions(
     const set = statement.inSet;
     return [...loads(statement.match), { name: "lookup", source, set, setId: setIds.of(set) }];
   }
+  if ("share" in statement) {
+    const { of, inSet: set, perSecond, burst } = statement.share;
+    const data = { rate: BigInt(perSecond), burst, ...limitPackets };
+    const update = { operation: dynsetUpdate, source, set, setId: setIds.of(set) };
+    return [...loads(of), { name: "dynset", ...update, expression: { name: "limit", data } }];
+  }
   if ("byMap" in statement) {
     const set = statement.byMap;
     const lookup = { source, set, destination: verdictRegister, setId: setIds.of(set) };
@@ -162,9 +171,21 @@ function comparison(statement: Comparison, known: Set<string>): Expression[] {
       for (const [at, byte] of namedKey(field, name).entries()) mask[at] = (mask[at] ?? 0) | byte;
     return [...loaded, masked(mask), compared(compare.unequal, namedKey(field, statement.isNot))];
   }
+  if ("within" in statement) {
+    const { within } = statement;
+    const mask = maskBytes(within);
+    const isWhole = mask.every((byte) => byte === 0xff);
+    return [...loaded, ...(isWhole ? [] : [masked(mask)]), compared(compare.equal, ipBytes(cidrBase(within)))];
+  }
   const value = Buffer.from(statement.prefix);
   assert(value.length > 0 && value.length < field.lengthBytes, "a prefix is shorter than its field");
   return [...loaded, { name: "cmp", source, operator: compare.equal, data: { value } }];
+}
+
+/** The bits of an address that say whether it is of the network. */
+function maskBytes(network: Cidr): Uint8Array {
+  const prefix = cidrPrefix(network);
+  return ipBytes(cidrBase(network)).map((_, at) => 0xff & (0xff00 >> Math.min(8, Math.max(0, prefix - 8 * at))));
 }
 
 /** What is done, or decided by what is not in the packet. */

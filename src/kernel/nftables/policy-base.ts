@@ -1,8 +1,12 @@
 // What the policy table holds whatever the policies are: where packets enter, how a link's class is looked up, and where they end.
 
+import { ipFamily } from "../../net/ip.ts";
+import { openClass } from "../../policy/compile-classes.ts";
 import { midstream, resets, unknownClass } from "../../policy/counters.ts";
+import { credentialsPort, metadataAddresses } from "../../policy/metadata.ts";
 import { classNumbers } from "../contract.ts";
-import type { Chain, NamedSet, Rule, Statement, VerdictMap } from "./ruleset.ts";
+import { snapLenBytes } from "../flow-log-contract.ts";
+import type { Chain, FilledSet, NamedSet, Rule, Statement, VerdictMap } from "./ruleset.ts";
 
 export const policyTableName = "fairlead-policy";
 export const policyComment = "Fairlead policy";
@@ -15,7 +19,7 @@ export type ClassMap = keyof typeof classMaps;
 /** Pairs of a host link with itself: what a pod sends to itself through a service. */
 export const selfSetName = "self";
 export const selfSetKey: NamedSet["key"] = ["iifname", "oifname"];
-export const selfSet = (links: Iterable<string>): Required<NamedSet> => ({
+export const selfSet = (links: Iterable<string>): FilledSet => ({
   name: selfSetName,
   key: selfSetKey,
   elements: Array.from(links, (link) => [link, link]),
@@ -33,9 +37,13 @@ export const classMap = (of: ClassMap, verdicts: VerdictMap["verdicts"]): Verdic
 });
 
 /** Logged packets are on this nflog group; so much of each, enough for headers. */
-const logged = { group: 5, snapLen: 128 };
+export const logged = { group: 5, snapLen: snapLenBytes };
+/** What their log entries begin with. */
+export const logPrefixes = { deny: "deny ", audit: "audit " } as const;
+/** Of denied packets, and of audited ones. */
+export const loggedPerSecond = 100;
 const [logLimit, resetLimit] = [
-  { perSecond: 100, burst: 100 },
+  { perSecond: loggedPerSecond, burst: loggedPerSecond },
   { perSecond: 200, burst: 200 },
 ];
 
@@ -50,7 +58,19 @@ const lookedUp = (of: ClassMap): Rule[] => [
   [{ match: [of === "ingress" ? "oifgroup" : "iifgroup"], byMap: classMaps[of] }],
   [{ count: unknownClass }, { verdict: "drop" }],
 ];
-const logs = (prefix: string): Rule => [{ limit: logLimit }, { log: { prefix, ...logged } }];
+/** Of each pair of links by itself, so that one pod's flood leaves room for what others are denied. */
+export const loggedOfPair = { perSecond: 20, burst: 50 };
+export const logSharesName = "log_shares";
+export const logShares: NamedSet = {
+  name: logSharesName,
+  key: selfSetKey,
+  byPackets: { sizeMax: 4096, timeoutMs: 10_000 },
+};
+const logs = (prefix: string): Rule => [
+  { share: { of: selfSetKey, inSet: logSharesName, ...loggedOfPair } },
+  { limit: logLimit },
+  { log: { prefix, ...logged } },
+];
 
 /**
  * At priority filter, packets have the pod's address as destination (after translation) and the caller's as source (before masquerade).
@@ -91,17 +111,47 @@ export const baseChains: readonly Chain[] = [
   },
   {
     name: deny,
-    rules: [[{ match: selfSetKey, inSet: selfSetName }, { verdict: "accept" }], logs("deny "), [{ verdict: "drop" }]],
+    rules: [
+      [{ match: selfSetKey, inSet: selfSetName }, { verdict: "accept" }],
+      logs(logPrefixes.deny),
+      [{ verdict: "drop" }],
+    ],
   },
   {
     name: audit,
     rules: [
       [{ match: selfSetKey, inSet: selfSetName }, { verdict: "return" }],
-      logs("audit "),
+      logs(logPrefixes.audit),
       [{ verdict: "return" }],
     ],
   },
 ];
+
+/** Counts what was closed of the metadata address. */
+export const metadataCounter = "metadata";
+
+/** Loaded where credentials of the metadata address are closed: to every pod, those that nothing else judges (the open class) too. */
+export const metadataChains: readonly Chain[] = [
+  {
+    name: "metadata",
+    hook: { on: "forward", priority: "filter" },
+    rules: [tracked, ...([4, 6] as const).map(closedCredentials)],
+  },
+];
+
+function closedCredentials(family: 4 | 6): Rule {
+  return [
+    { match: "iifgroup", from: openClass, to: classNumbers.last },
+    { match: "meta l4proto", is: "tcp" },
+    { match: "th dport", is: credentialsPort },
+    {
+      match: family === 4 ? "ip daddr" : "ip6 daddr",
+      oneOf: metadataAddresses.filter((address) => ipFamily(address) === family),
+    },
+    { count: metadataCounter },
+    { goto: deny },
+  ];
+}
 
 /** Loaded where a class judges what pods send to their node. Without neighbour discovery a pod would lose its gateway. */
 export const inputChains: readonly Chain[] = [

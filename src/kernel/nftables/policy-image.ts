@@ -2,7 +2,7 @@
 
 import { assert } from "../../base/assert.ts";
 import { baseCounters } from "../../policy/counters.ts";
-import type { BlockSet, LayerChains, MemberSet, PolicyRuleset } from "../../policy/ruleset.ts";
+import type { BlockSet, LayerChains, MemberElement, MemberSet, PolicyRuleset } from "../../policy/ruleset.ts";
 import { policyLimits } from "../contract.ts";
 import type { Request } from "../netlink/message.ts";
 import { userDataType } from "./constants.ts";
@@ -14,13 +14,25 @@ import {
   baseChains,
   classMap,
   inputChains,
+  metadataChains,
+  metadataCounter,
   policyComment,
   policyTableName,
+  logShares,
   selfSet,
 } from "./policy-base.ts";
 import { isClass, mustBeSound } from "./policy-check.ts";
-import { blockSet, classChain, classVerdict, layerParts, memberSet } from "./policy-layers.ts";
-import type { Chain, ConstantNamedSet, NamedSet, Table, Verdict, VerdictMap } from "./ruleset.ts";
+import {
+  blockSet,
+  classChain,
+  classVerdict,
+  layerParts,
+  memberKey,
+  memberSet,
+  memberValues,
+  type SoleNetwork,
+} from "./policy-layers.ts";
+import type { Chain, ConstantNamedSet, FilledSet, NamedSet, Table, Verdict, VerdictMap } from "./ruleset.ts";
 import { newConstantSet, newSet, newVerdictMap, verdictMessages } from "./set-messages.ts";
 import { type ChainImage, chainImage, tagOf } from "./table-image.ts";
 
@@ -40,6 +52,8 @@ export interface SetImage {
   make: readonly Request[];
   /** What it holds, where that can change; a constant one is filled by `make`, or by `fill`, which names chains. */
   elements?: Elements;
+  /** Whom they stand for, one for each in the same order. */
+  members?: MemberSet["elements"];
   fill: readonly Request[];
   /** Of intervals: the kernel needs a moment before it finds anything in it (see ConstantNamedSet). */
   late: boolean;
@@ -66,6 +80,7 @@ function ids(first: number): SetIds {
 const fixedIds = ids(0);
 const imagesOf = (chains: readonly Chain[]): ChainImage[] => chains.map((chain) => chainImage(table, chain, fixedIds));
 const [baseImages, inputImages] = [imagesOf(baseChains), imagesOf(inputChains)];
+const metadataImages = imagesOf(metadataChains);
 
 /** The chains that are always there. */
 export const baseChainNames: readonly string[] = baseChains.map(({ name }) => name);
@@ -97,26 +112,37 @@ const setImages = new WeakMap<MemberSet | BlockSet, SetImage>();
 const classImages = new Map<string, ChainImage>();
 const classImagesMax = 3 * policyLimits.classes;
 
-/** @throws Fault "bug" for a ruleset that is beyond `policyLimits`, or names what is not in it */
-export function policyImage(ruleset: PolicyRuleset): PolicyImage {
+/**
+ * What members in `before` have become is taken from there.
+ * @throws Fault "bug" for a ruleset that is beyond `policyLimits`, or names what is not in it
+ */
+export function policyImage(ruleset: PolicyRuleset, before?: PolicyImage): PolicyImage {
   const { classes, layers, memberSets, blockSets, links } = ruleset;
   mustBeSound(ruleset);
-  const judging = [...layers.values()].map(layerImage);
+  const isClosed = ruleset.metadata === "closed";
+  const soleNetwork = soleNetworkOf(blockSets);
+  const judging = [...layers.values()].map((layer) => layerImage(layer, soleNetwork));
   const maps = classMapsOf(classes);
   const sets = [
-    ...[...blockSets.values()].map((set) => remembered(setImages, set, () => blockImage(blockSet(set)))),
-    ...[...memberSets.values()].map((set) => remembered(setImages, set, () => liveImage(memberSet(set)))),
+    ...[...blockSets.values()]
+      .filter(({ name }) => soleNetwork(name) === undefined)
+      .map((set) => remembered(setImages, set, () => blockImage(blockSet(set)))),
+    ...[...memberSets.values()].map((set) =>
+      remembered(setImages, set, () => membersImage(set, before?.sets.get(set.name))),
+    ),
     liveImage(selfSet(links)),
+    liveImage({ ...logShares, elements: [] }),
     ...judging.flatMap(({ map }) => map ?? []),
     ...maps.map((of) => classMapImage(of, classes)),
   ];
   const chains = [
     ...baseImages,
     ...(maps.includes("toNode") ? inputImages : []),
+    ...(isClosed ? metadataImages : []),
     ...judging.flatMap((layer) => layer.chains),
     ...classChains(classes).map(classChainImage),
   ];
-  const counters = [...baseCounters, ...judging.map(({ counter }) => counter)];
+  const counters = countersOf(isClosed, judging);
   return {
     tag: hex(tableTag),
     table: tableMessage,
@@ -136,28 +162,42 @@ export function policyImage(ruleset: PolicyRuleset): PolicyImage {
 }
 
 /** The same as a table of text. */
-export function policyTable({ classes, layers, memberSets, blockSets, links }: PolicyRuleset): Table {
-  const judging = [...layers.values()].map(layerParts);
+export function policyTable({ classes, layers, memberSets, blockSets, links, metadata }: PolicyRuleset): Table {
+  const soleNetwork = soleNetworkOf(blockSets);
+  const judging = [...layers.values()].map((layer) => layerParts(layer, soleNetwork));
   const maps = classMapsOf(classes);
   return {
     name: table,
     comment: policyComment,
-    counters: [...baseCounters, ...judging.map(({ counter }) => counter)],
-    sets: [selfSet(links), ...[...memberSets.values()].map(memberSet)],
-    constants: [...blockSets.values()].map(blockSet),
+    counters: countersOf(metadata === "closed", judging),
+    sets: [selfSet(links), logShares, ...[...memberSets.values()].map(memberSet)],
+    constants: [...blockSets.values()].filter(({ name }) => soleNetwork(name) === undefined).map(blockSet),
     maps: [...maps.map((of) => classMapOf(of, classes)), ...judging.flatMap(({ map }) => map ?? [])],
     chains: [
       ...baseChains,
       ...(maps.includes("toNode") ? inputChains : []),
+      ...(metadata === "closed" ? metadataChains : []),
       ...judging.flatMap(({ chains }) => chains),
       ...classChains(classes),
     ],
   };
 }
 
-function layerImage(layer: LayerChains): LayerImage {
+/** Block sets are named after their content: what is remembered of a layer is right whichever ruleset it stands in. */
+function soleNetworkOf(blockSets: PolicyRuleset["blockSets"]): SoleNetwork {
+  return (name) => {
+    const [first, ...others] = blockSets.get(name)?.blocks ?? [];
+    return others.length === 0 ? first : undefined;
+  };
+}
+
+function countersOf(isClosed: boolean, judging: readonly { counter: string }[]): string[] {
+  return [...baseCounters, ...(isClosed ? [metadataCounter] : []), ...judging.map(({ counter }) => counter)];
+}
+
+function layerImage(layer: LayerChains, soleNetwork: SoleNetwork): LayerImage {
   return remembered(layerImages, layer, () => {
-    const { counter, map, chains } = layerParts(layer);
+    const { counter, map, chains } = layerParts(layer, soleNetwork);
     return { counter, map: map && portMapImage(map), chains: chains.map((chain) => chainImage(table, chain, ids(0))) };
   });
 }
@@ -199,9 +239,8 @@ function classMapImage(of: ClassMap, classes: PolicyRuleset["classes"]): SetImag
   };
 }
 
-function liveImage(set: Required<NamedSet>): SetImage {
+function liveImage(set: FilledSet, elements = setElements(set.key, set.elements)): SetImage {
   const tag = tagOf([newSet(table, set, 0)]);
-  const elements = setElements(set.key, set.elements);
   return {
     name: set.name,
     tag: hex(tag),
@@ -211,6 +250,46 @@ function liveImage(set: Required<NamedSet>): SetImage {
     fill: [],
     late: false,
   };
+}
+
+function membersImage(set: MemberSet, before: SetImage | undefined): SetImage {
+  const elements = memberElements(set, before);
+  const named = { ...memberSet({ ...set, elements: [] }), elements: [] };
+  return { ...liveImage(named, elements), members: set.elements };
+}
+
+/** A member that is not found so soon behind the last one that was is taken for a new one. */
+const searchedMax = 256;
+
+/** Members mostly stay in their order, some coming and going: so those of `before` are walked beside them. */
+function memberElements(set: MemberSet, before: SetImage | undefined): Map<string, Element> {
+  const known = before?.members ?? [];
+  const entries = known.length === 0 ? [] : [...(before?.elements ?? [])];
+  const elements = new Map<string, Element>();
+  let at = 0;
+  for (const member of set.elements) {
+    const found = placeOf(member, known, at);
+    const entry = found === undefined ? undefined : entries[found];
+    if (found !== undefined) at = found + 1;
+    const [key, element] = entry ?? memberElement(member);
+    elements.set(key, element);
+  }
+  return elements;
+}
+
+function placeOf(member: MemberElement, among: readonly MemberElement[], from: number): number | undefined {
+  const end = Math.min(among.length, from + searchedMax);
+  for (let at = from; at < end; at += 1) {
+    const other = among[at];
+    if (other?.address === member.address && other.port === member.port && other.protocol === member.protocol)
+      return at;
+  }
+  return undefined;
+}
+
+function memberElement(member: MemberElement): [string, Element] {
+  const key = keyBytes(memberKey(member), memberValues(member));
+  return [elementKey(key), { key }];
 }
 
 function blockImage({ name, key, oneOf }: ConstantNamedSet): SetImage {

@@ -1,15 +1,22 @@
 // Layers and classes of a policy ruleset as chains, maps and counters. Returning from a layer means that it allows; each lookup counts.
 
 import { hash } from "node:crypto";
+import type { Cidr } from "../../net/cidr.ts";
 import { ipFamily } from "../../net/ip.ts";
 import { layerCounter } from "../../policy/counters.ts";
 import type { Direction } from "../../policy/model.ts";
 import type { BlockSet, LayerChains, MemberElement, MemberSet, PeerTest, RestRule } from "../../policy/ruleset.ts";
 import type { FieldName, KeyValues } from "./fields.ts";
 import { audit, deny } from "./policy-base.ts";
-import type { Chain, ConstantNamedSet, NamedSet, Rule, Statement, Verdict, VerdictMap } from "./ruleset.ts";
+import type { Chain, ConstantNamedSet, FilledSet, Rule, Statement, Verdict, VerdictMap } from "./ruleset.ts";
 
 const allowed: Verdict = { verdict: "return" };
+
+/**
+ * The only network of a set of blocks, by its name; undefined for any other set. It is compared by the rule itself: the kernel goes
+ * through all sets of a table to find one by its name, each time that it is named.
+ */
+export type SoleNetwork = (set: string) => Cidr | undefined;
 
 export interface LayerParts {
   counter: string;
@@ -18,10 +25,13 @@ export interface LayerParts {
 }
 
 /** The first chain has the layer's name: what is led there is judged by it. The rest has the name and a dot: so nothing collides. */
-export function layerParts({ name, direction, otherwise, ports, peerLists, rest }: LayerChains): LayerParts {
+export function layerParts(
+  { name, direction, otherwise, ports, peerLists, rest }: LayerChains,
+  soleNetwork: SoleNetwork = () => undefined,
+): LayerParts {
   const counter = layerCounter({ name, otherwise });
   const ending: Rule[] = [
-    ...rest.map((rule) => restRule(rule, direction)),
+    ...rest.map((rule) => restRule(rule, direction, soleNetwork)),
     [{ count: counter }, { goto: otherwise === "deny" ? deny : audit }],
   ];
   if (ports.length === 0) return { counter, map: undefined, chains: [{ name, rules: ending }] };
@@ -38,7 +48,10 @@ export function layerParts({ name, direction, otherwise, ports, peerLists, rest 
   };
   const lists = peerLists.map((tests, index) => ({
     name: listed(index),
-    rules: [...tests.map((test): Rule => [peerTest(test, direction), { tally: true }, allowed]), [{ goto: rests }]],
+    rules: [
+      ...tests.map((test): Rule => [peerTest(test, direction, soleNetwork), { tally: true }, allowed]),
+      [{ goto: rests }],
+    ],
   }));
   const first: Chain = { name, rules: [[{ match: map.key, byMap: map.name }], [{ goto: rests }]] };
   return { counter, map, chains: [first, ...lists, { name: rests, rules: ending }] };
@@ -78,7 +91,7 @@ function hashed(names: readonly string[]): string {
 }
 
 /** Sets of sources and of destinations are the same: the bytes of an address. */
-export function memberSet({ name, family, portName, elements }: MemberSet): Required<NamedSet> {
+export function memberSet({ name, family, portName, elements }: MemberSet): FilledSet {
   const address = addressField(family);
   const key = portName === undefined ? [address] : [address, ...portFields];
   return { name, key, elements: elements.map(memberValues) };
@@ -101,13 +114,15 @@ export function blockSet({ name, family, blocks }: BlockSet): ConstantNamedSet {
   return { name, key: addressField(family), oneOf: blocks };
 }
 
-function peerTest({ family, set, withPort }: PeerTest, direction: Direction): Statement {
+function peerTest({ family, set, withPort }: PeerTest, direction: Direction, soleNetwork: SoleNetwork): Statement {
   const end = direction === "egress" ? "daddr" : "saddr";
   const address: FieldName = family === 4 ? `ip ${end}` : `ip6 ${end}`;
+  const within = soleNetwork(set);
+  if (within !== undefined) return { match: address, within };
   return { match: withPort === true ? [address, ...portFields] : [address], inSet: set };
 }
 
-function restRule({ protocol, ports, icmp, peer }: RestRule, direction: Direction): Rule {
+function restRule({ protocol, ports, icmp, peer }: RestRule, direction: Direction, soleNetwork: SoleNetwork): Rule {
   const statements: Statement[] = [];
   if (icmp !== undefined) statements.push({ icmp: protocol === 1 ? 4 : 6, ...icmp });
   else if (protocol !== undefined) statements.push({ match: "meta l4proto", is: protocol });
@@ -115,6 +130,6 @@ function restRule({ protocol, ports, icmp, peer }: RestRule, direction: Directio
     const { first, last } = ports;
     statements.push(first === last ? { match: "th dport", is: first } : { match: "th dport", from: first, to: last });
   }
-  if (peer !== undefined) statements.push(peerTest(peer, direction));
+  if (peer !== undefined) statements.push(peerTest(peer, direction, soleNetwork));
   return [...statements, { tally: true }, allowed];
 }

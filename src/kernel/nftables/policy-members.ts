@@ -3,6 +3,7 @@
 import { Fault } from "../../base/fault.ts";
 import type { MemberElement } from "../../policy/ruleset.ts";
 import type { MemberChanges } from "../contract.ts";
+import { type ChangedElements, changedElements } from "./changed-elements.ts";
 import { policyTableName, selfSet, selfSetKey, selfSetName } from "./policy-base.ts";
 import { type Element, type Elements, setElements } from "./policy-image.ts";
 import { memberKey, memberValues } from "./policy-layers.ts";
@@ -60,23 +61,22 @@ export function changeSteps(state: PolicyState, changes: readonly SetChange[]): 
   return steps.filter(({ messages }) => messages.length > 0);
 }
 
-/** The state once the changes are made. Big sets are changed where they are: the old state is no longer one. */
+/** The state once the changes are made. Sets that were changed before are changed where they are: the old state is no longer one. */
 export function changedState(state: PolicyState, changes: readonly SetChange[]): PolicyState {
   const sets = new Map(state.sets);
   for (const { set, remove, add } of changes) {
     const before = sets.get(set);
     if (before?.elements === undefined) continue;
-    const elements = own.get(before.elements) ?? new Map(before.elements);
+    const elements = own.get(before.elements) ?? changedElements(before.elements);
     own.set(elements, elements);
-    for (const key of remove.keys()) elements.delete(key);
-    for (const [key, element] of add) elements.set(key, element);
+    elements.change(remove, add);
     sets.set(set, { ...before, elements });
   }
   return { ...state, sets };
 }
 
-/** Maps that one state has for itself: those of an image are shared. */
-const own = new WeakMap<Elements, Map<string, Element>>();
+/** Those that one state has for itself: what an image holds is shared. */
+const own = new WeakMap<Elements, ChangedElements>();
 
 function heldBy(state: PolicyState, set: string, changed: readonly Element[]): Elements {
   const { elements, keyLen } = state.sets.get(set) ?? {};

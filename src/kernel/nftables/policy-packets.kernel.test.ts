@@ -29,7 +29,7 @@ const memberSets = [
   members("two4", 4, "10.4.1.3"),
   members("two6", 6, "fd00:10:4:1::3"),
 ];
-const blockSets = [blocks("out4", "172.30.0.0/29"), blocks("out6", "fd00:30::/125")];
+const blockSets = [blocks("out4", "172.30.0.0/29", "198.51.100.0/30"), blocks("out6", "fd00:30::/125")];
 
 /** Lets out to pod two by TCP and UDP 8080 and echo requests, and to the outside by UDP. */
 const outOfOne: LayerChains = layer("np_out", {

@@ -58,13 +58,13 @@ const before = ruleset({
   classes: { 101: { egress: ["out1"], ingress: ["in1"] } },
   layers: [out("out1", "b1"), into("in1")],
   memberSets: [members("m4", 4, "10.4.1.2", "10.4.1.3"), members("old4", 4)],
-  blockSets: [blocks("b1", "10.0.0.0/8")],
+  blockSets: [blocks("b1", "10.0.0.0/8", "203.0.113.0/24")],
 });
 const after = ruleset({
   classes: { 101: { egress: ["out2"], ingress: ["in1", "in2"] }, 102: {} },
   layers: [out("out2", "b2"), into("in1"), into("in2")],
   memberSets: [members("m4", 4, "10.4.1.3", "10.4.1.4"), members("new4", 4, "10.4.1.9")],
-  blockSets: [blocks("b2", "11.0.0.0/8")],
+  blockSets: [blocks("b2", "11.0.0.0/8", "203.0.113.0/24")],
 });
 
 void test("members go first; networks come, then what classes are led to, then classes, members, and last the end of what was", () => {
@@ -114,6 +114,17 @@ void test("members go first; networks come, then what classes are led to, then c
       "-counter out1.deny",
     ],
   ]);
+});
+
+void test("a network alone is no set", () => {
+  const alone = { ...before, blockSets: new Map([["b1", blocks("b1", "10.0.0.0/8")]]) };
+  const layers = new Map([...alone.layers].map(([name, one]) => [name, { ...one }])); // others than those of `before`
+  const made = stepsBetween(undefined, { ...alone, layers }).flat();
+  assert.ok(made.includes("+rule out1.rest"));
+  assert.deepEqual(
+    made.filter((one) => one.endsWith(" b1")),
+    [],
+  );
 });
 
 void test("where one direction changes, classes are switched at once; new ones come at any time", () => {

@@ -8,9 +8,17 @@ export function tableText({ name, comment, counters, sets, constants = [], maps 
   const blocks = [
     [`comment "${comment}"`],
     ...counters.map((counter) => [`counter ${counter} {`, "}"]),
-    ...sets.map(({ name: set, key, elements = [] }) =>
-      setLines(`set ${set}`, typeText(key), [], elements.map(keyText)),
-    ),
+    ...sets.map(({ name: set, key, elements = [], byPackets }) => {
+      const lines = setLines(
+        `set ${set}`,
+        typeText(key),
+        byPackets ? ["dynamic", "timeout"] : [],
+        elements.map(keyText),
+      );
+      if (byPackets === undefined) return lines;
+      const { sizeMax, timeoutMs } = byPackets;
+      return [...lines.slice(0, -1), `\tsize ${sizeMax}`, `\ttimeout ${timeoutMs / 1000}s`, ...lines.slice(-1)];
+    }),
     ...constants.map(constantLines),
     ...maps.map(({ name: map, key, constant, counted, verdicts }) => {
       const elements = verdicts.map(([values, verdict]) => `${keyText(values)} : ${verdictText(verdict)}`);
@@ -63,6 +71,10 @@ function statementText(statement: Statement): string {
     const pairs = Object.entries(statement.verdicts).map(([value, verdict]) => `${value} : ${verdictText(verdict)}`);
     return `${statement.match} vmap { ${pairs.join(", ")} }`;
   }
+  if ("share" in statement) {
+    const { of, inSet, perSecond, burst } = statement.share;
+    return `update @${inSet} { ${of.join(" . ")} limit rate ${perSecond}/second burst ${burst} packets }`;
+  }
   if ("icmp" in statement) {
     const protocol = statement.icmp === 4 ? "icmp" : "icmpv6";
     const code = statement.code === undefined ? "" : ` ${protocol} code ${statement.code}`;
@@ -74,6 +86,7 @@ function statementText(statement: Statement): string {
   if ("from" in statement) return `${statement.match} ${statement.from}-${statement.to}`;
   if ("among" in statement) return `${statement.match} & (${statement.among.join(" | ")}) != ${statement.isNot}`;
   if ("prefix" in statement) return `${statement.match} "${statement.prefix}*"`;
+  if ("within" in statement) return `${statement.match} ${statement.within}`;
   return effectText(statement);
 }
 

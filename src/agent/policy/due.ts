@@ -1,0 +1,54 @@
+// What the next pass of policy has to do.
+
+/** Whether a pass looks at the kernel, whatever was told of it, and whether that is all that it is for. */
+export interface Look {
+  isDue: boolean;
+  isAll: boolean;
+}
+
+export interface Due {
+  /** What the cluster says has changed, or which pods are attached. */
+  changed: (what: "cluster" | "attachments") => void;
+  /** The kernel is to be looked at. */
+  doubt: () => void;
+  /** Connections may stand that should not. */
+  cut: () => void;
+  /** Nothing that was done before can be relied on. */
+  everything: () => void;
+  /** The cluster has said something that no pass has taken in. */
+  isStale: () => boolean;
+  /** What the pass that begins now has to do; what comes from now on is for the next one. */
+  begin: () => Look;
+  /** Whether connections are to be looked for, now that the kernel judges anew. */
+  takeCut: () => boolean;
+}
+
+/** Everything is due at first. */
+export function createDue(): Due {
+  const due = { stale: true, asked: true, look: true, cut: true };
+  return {
+    changed: (what) => {
+      due.stale ||= what === "cluster";
+      due.asked = true;
+    },
+    doubt: () => {
+      due.look = true;
+    },
+    cut: () => {
+      due.cut = true;
+      due.asked = true;
+    },
+    everything: () => Object.assign(due, { stale: true, asked: true, look: true, cut: true }),
+    isStale: () => due.stale,
+    begin: () => {
+      const look = { isDue: due.look || !due.asked, isAll: !due.asked };
+      Object.assign(due, { stale: false, asked: false, look: false });
+      return look;
+    },
+    takeCut: () => {
+      const { cut } = due;
+      due.cut = false;
+      return cut;
+    },
+  };
+}

@@ -1,0 +1,26 @@
+// Addresses that must not be given again yet: some membership still lists them, for the pod that had them.
+
+import type { Withheld } from "../../ipam/leases.ts";
+import type { Ip } from "../../net/ip.ts";
+import type { Memberships } from "../../policy/model.ts";
+import type { PolicySource } from "./sources.ts";
+
+/**
+ * What the slices list, whichever rule names them: other nodes let such an address in as the pod that is gone. Until the cluster has told
+ * all of them, what an earlier agent kept counts too; where nothing was kept, any address could be listed, and all are withheld.
+ * Nothing ends it but the slices: see docs/decisions/0021-withheld-addresses.md.
+ */
+export function createWithheld(
+  { known, listed }: Pick<PolicySource, "known" | "listed">,
+  kept: { memberships: Memberships } | undefined,
+): Withheld {
+  const members = [...(kept?.memberships.values() ?? [])].flat();
+  const listedBefore = new Set<Ip>(members.map(({ address }) => address));
+  const couldBeListed = (address: Ip): boolean => !known() && (kept === undefined || listedBefore.has(address));
+  return {
+    has: (address) => listed.has(address) || couldBeListed(address),
+    get size() {
+      return listed.size + listedBefore.size;
+    },
+  };
+}
