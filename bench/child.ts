@@ -18,7 +18,7 @@ export interface Child {
 }
 
 /** Starts `build/PROGRAM` in `netns`. */
-export function startChild(lab: Lab, netns: string, program: string, args: readonly string[] = []): Child {
+export function startChild(lab: Pick<Lab, "env">, netns: string, program: string, args: readonly string[] = []): Child {
   const path = fileURLToPath(new URL(`../build/${program}`, import.meta.url));
   const [file, argv] = inNetns(netns, path, args);
   // A session of its own: ^C ends a measurement between two programs, not in the middle of one. The lab's token marks it for removal.

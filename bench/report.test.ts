@@ -8,6 +8,8 @@ import {
   atMostMs,
   atMostMsMore,
   makeRow,
+  makeShare,
+  makeTimes,
   makeValue,
   percentile,
   reportJson,
@@ -108,6 +110,27 @@ void test("a value is held against the most that it may be", () => {
     ],
   );
   assert.match(valueTable(values), /^memory +100\.0 +MB +<= 100 MB +FAILS$/m);
+});
+
+void test("a share is held against the least that it may be, and how often one is contained in another against the most", () => {
+  const verdicts = [
+    makeShare("a", 0.9, 0.9),
+    makeShare("b", 0.8999, 0.9),
+    makeShare("c", 0.1),
+    makeTimes("d", 1.5, 1.5),
+  ];
+  assert.deepEqual(
+    [...verdicts, makeTimes("e", 1.5001, 1.5), makeTimes("f", 9)].map(({ unit, bar, ok }) => [unit, bar, ok]),
+    [
+      ["of 1", ">= 0.9", true],
+      ["of 1", ">= 0.9", false],
+      ["of 1", null, null],
+      ["times", "<= 1.5 times", true],
+      ["times", "<= 1.5 times", false],
+      ["times", null, null],
+    ],
+  );
+  assert.match(valueTable(verdicts), /^a +0\.900 +of 1 +>= 0\.9 +holds$/m);
 });
 
 void test("the file lists rows by name, each key in its place", () => {

@@ -18,13 +18,13 @@ export interface Caller {
 }
 
 /** Answers at `port` in that namespace, by TCP and UDP, until it is ended. */
-export async function startTrafficServer(lab: Lab, netns: string, port: number): Promise<{ end(): void }> {
+export async function startTrafficServer(lab: Pick<Lab, "env">, netns: string, port: number): Promise<{ end(): void }> {
   const child = startChild(lab, netns, program, ["serve", String(port)]);
   await untilReady(child, netns);
   return child;
 }
 
-export async function startCaller(lab: Lab, netns: string): Promise<Caller> {
+export async function startCaller(lab: Pick<Lab, "env">, netns: string): Promise<Caller> {
   const child = startChild(lab, netns, program, ["call"]);
   await untilReady(child, netns);
   return {
@@ -57,7 +57,7 @@ export interface Knocker {
 
 /** Sends each address a datagram every so often; none of them counts as reached before its first answer. */
 export async function startKnocker(
-  lab: Lab,
+  lab: Pick<Lab, "env">,
   netns: string,
   { addresses, port, everyMs }: { addresses: readonly string[]; port: number; everyMs: number },
 ): Promise<Knocker> {

@@ -306,14 +306,6 @@ async function failingApply({ kubernetes }: Cluster, { file, words }: FailingApp
   return [`${file} was accepted`];
 }
 
-type EnforcedGroup = Extract<Expectation, { expect: "enforced group" }>;
-
-async function enforcedGroup({ kubernetes }: Cluster, { group, members, nodes }: EnforcedGroup): Promise<string[]> {
-  const told = await present(kubernetes, "Kubernetes").groupStatus(group);
-  const wanted = `${members} members, enforced on ${nodes} of ${nodes} nodes`;
-  return told === wanted ? [] : [`group ${group} tells of ${told}, not of ${wanted}`];
-}
-
 type ToldDenial = Extract<Expectation, { expect: "told denial" }>;
 
 function toldDenial(cluster: Cluster, { node, pair, object }: ToldDenial): Promise<string[]> {
@@ -325,6 +317,14 @@ function toldDenial(cluster: Cluster, { node, pair, object }: ToldDenial): Promi
   };
   const told = { from: namesOf(pair.from), to: namesOf(pair.to), object };
   return lookAtTold(told, { env: cluster.lab.env, netns, directory });
+}
+
+type EnforcedGroup = Extract<Expectation, { expect: "enforced group" }>;
+
+async function enforcedGroup({ kubernetes }: Cluster, { group, members, nodes }: EnforcedGroup): Promise<string[]> {
+  const told = await present(kubernetes, "Kubernetes").groupStatus(group);
+  const wanted = `${members} members, enforced on ${nodes} of ${nodes} nodes`;
+  return told === wanted ? [] : [`group ${group} tells of ${told}, not of ${wanted}`];
 }
 
 type HeldConnection = Extract<Expectation, { expect: "held connection" }>;

@@ -11,6 +11,7 @@ import { type Node, nodes, type Pod, pods } from "../../kube/core-objects.ts";
 import { type Endpoint, nodeEndpoints, nodeNetworks } from "../../kube/objects.ts";
 import type { Cidr } from "../../net/cidr.ts";
 import { breakGlassAnnotation } from "../../policy/break-glass.ts";
+import { sourceGuardAnnotation } from "../../policy/source-guard.ts";
 import type { Ways } from "../place.ts";
 import type { FindOwner, FindPod } from "../policy/pod-policy.ts";
 import { nameReadBack } from "../rebuild.ts";
@@ -86,7 +87,12 @@ const selfOf = (node: Node | undefined): string => `${node?.metadata.uid} ${node
 const breakGlassOf = (node: Node | undefined): string | undefined => node?.metadata.annotations?.[breakGlassAnnotation];
 
 /** What policy asks of a pod. */
-const policyFacts = (pod: Pod | undefined): unknown => [pod?.metadata.labels, pod?.spec, pod?.status.phase];
+const policyFacts = (pod: Pod | undefined): unknown => [
+  pod?.metadata.labels,
+  pod?.metadata.annotations?.[sourceGuardAnnotation],
+  pod?.spec,
+  pod?.status.phase,
+];
 
 /** How often it is looked whether the API server has failed to answer: no event tells of that. */
 const lookMs = 100;

@@ -44,6 +44,8 @@ interface Stand {
   attachment: Wired;
   /** Addresses that were put into sets without a pass. */
   admitted: string[];
+  /** Of each time that the kernel was to hold a ruleset: whether what it holds was believed to be what it was told. */
+  trusted: boolean[];
   group: () => Promise<number | undefined>;
 }
 
@@ -66,6 +68,11 @@ async function stand(): Promise<Stand> {
   const change: typeof kernel.policy.change = (changes) => {
     for (const elements of changes.add?.values() ?? []) admitted.push(...elements.map(({ address }) => address));
     return kernel.policy.change(changes);
+  };
+  const trusted: boolean[] = [];
+  const ensure: typeof kernel.policy.ensure = (ruleset, trust) => {
+    trusted.push(trust === "as left");
+    return kernel.policy.ensure(ruleset, trust);
   };
   let read: ReadObjects;
   const policyObjects = (networkPolicies: readonly NetworkPolicy[]): ReturnType<PolicySource["objects"]> => ({
@@ -95,7 +102,7 @@ async function stand(): Promise<Stand> {
   const narrowed: boolean[] = [];
   const judging: Judging[] = [];
   const policy = keepPolicy({
-    kernel: { ...kernel, policy: { ...kernel.policy, change } },
+    kernel: { ...kernel, policy: { ...kernel.policy, change, ensure } },
     pool,
     nodeName: "a",
     source,
@@ -114,7 +121,7 @@ async function stand(): Promise<Stand> {
   });
   const group = async (): Promise<number | undefined> =>
     (await machine.kernel.node.link(attachment.wire.hostIndex))?.group;
-  return { node, policy, say, narrowed, judging, attachment: named, admitted, group };
+  return { node, policy, say, narrowed, judging, attachment: named, admitted, trusted, group };
 }
 
 /** The API server's object of a pod in shop that is labelled by its name. */
@@ -221,4 +228,15 @@ void test("a pod that nothing judges is a member for others when ADD goes on, wi
   const other = testWired({ containerId: "other", pod: { namespace: "shop", name: "other", uid: "other" } });
   assert.equal(await policy.enter(other, podNamed("other")), 100);
   assert.deepEqual(admitted, web.addresses, "one that no selector names is no member");
+});
+
+void test("a pod that needs a pass has none that reads all that the kernel holds", async () => {
+  const { policy, say, trusted, attachment } = await stand();
+  say(closed);
+  await policy.sync();
+  trusted.length = 0;
+  assert.equal(await policy.enter(attachment, podNamed("db")), 101);
+  assert.deepEqual(trusted, [true]);
+  await policy.sync();
+  assert.equal(trusted.at(-1), false, "one that nobody has asked for does");
 });

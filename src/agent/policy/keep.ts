@@ -23,6 +23,7 @@ import type { Judging } from "../cluster/judging.ts";
 import type { NodeFault } from "../cluster/peers.ts";
 import { openGroup } from "../plan.ts";
 import { isNameless, nameReadBack } from "../rebuild.ts";
+import { bypassFindings } from "./bypass.ts";
 import { createPolicyCounting, type PolicyCounting } from "./counting.ts";
 import type { Cutting } from "./cut.ts";
 import { createDue, type Look } from "./due.ts";
@@ -30,10 +31,11 @@ import { type Glass, glassFaults } from "./glass.ts";
 import type { KeptPolicy } from "./kept.ts";
 import { carriedBy, moveLinks, placedOn } from "./links.ts";
 import { createMemberships, type OwnPods } from "./memberships.ts";
-import type { FindOwner, FindPod, PodPolicy } from "./pod-policy.ts";
-import { bypassFindings, policyReport, type PolicyReport } from "./report.ts";
+import type { FindOwner, FindPod, NameOf, PodPolicy } from "./pod-policy.ts";
+import { policyReport, type PolicyReport } from "./report.ts";
 import type { PolicySource } from "./sources.ts";
 import { createSubjects, type Judged } from "./subjects.ts";
+import { createUnguarded } from "./unguarded.ts";
 import { createTurns } from "./turns.ts";
 import { createView, type View, viewWithin, waitingMs } from "./view.ts";
 
@@ -47,6 +49,8 @@ export interface PolicyDeps {
   source: PolicySource;
   findPod: FindPod;
   findOwner: FindOwner;
+  /** What a pod is called whose runtime did not name it; absent: such a one is not judged. */
+  nameOf?: NameOf | undefined;
   /** What an earlier agent has left. */
   kept: KeptPolicy | undefined;
   log: Log;
@@ -82,11 +86,12 @@ export interface Policy extends PodPolicy, Pick<PolicyCounting, "readings" | "an
 
 /** Keeps the policy of the attachments of a pool. Nothing is done before the first pass. */
 export function keepPolicy(deps: PolicyDeps): Policy {
-  const { kernel, pool, nodeName, source, findPod, kept, keys, metrics, cutting, glass, log } = deps;
-  const subjects = createSubjects({ nodeName, findPod, known: kept?.pods ?? new Map(), brokenNow: glass.brokenNow });
+  const { kernel, pool, nodeName, source, kept, keys, metrics, cutting, glass, log } = deps;
+  const subjects = createSubjects({ ...deps, known: kept?.pods ?? new Map(), brokenNow: glass.brokenNow });
   const classes = createClasses(kept?.classes);
   const compiler = createCompiler();
   const membershipsOf = createMemberships();
+  const unguarded = createUnguarded({ guard: kernel.guard, log: deps.log });
   /** The class by which the kernel judges each attachment. */
   const groups = new Map<string, number>();
   /** The pods of the last pass, by whose layers the kernel judges. */
@@ -107,9 +112,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       if (now === undefined) return void (await kernel.policy.prepare());
       const mark = source.known() ? groupsMark(source.objects().groups) : undefined;
       const links = await passBy(now, look);
-      const isJudged = judgedLast.some(({ egress, ingress }) => [...egress, ...ingress].some(isOfGroups));
-      const groups = mark === undefined ? "as told" : isJudged ? { mark } : "in none";
-      deps.judging({ groups, bypass: bypassFindings(links)[0]?.says });
+      deps.judging(judgingOf(judgedLast, mark, links));
     } catch (error) {
       // It may have gone half the way: what had been open before is looked for when it has gone the whole of it.
       due.everything();
@@ -148,6 +151,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     deps.onBroken(glassFaults(judged, glass));
     knownLast = memberships;
     const moved = await moveLinks(placed, groups, deps);
+    await unguarded.follow(judged);
     if (both !== ruleset) await kernel.policy.ensure(ruleset, "as left");
     held = ruleset;
     counting.settle();
@@ -196,6 +200,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
         : undefined,
     untilKnown: async () => void (await viewWithin(view, source, deps.signal)),
     groupOf: (id) => groups.get(attachmentKey(id)),
+    isUnguarded: unguarded.isUnguarded,
     enter: async (attachment, pod) => {
       subjects.remember(attachment, pod);
       await viewWithin(view, source, deps.signal);
@@ -203,8 +208,10 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       const { objects } = await viewWithin(view, source, deps.signal);
       const judged = subjects.one(attachment, objects);
       if (judged === undefined) return openGroup;
+      unguarded.note(judged);
       const known = classOfTwin(judged);
       if (known === undefined || held === undefined || !(await admitted(judged, { kernel, held, objects }))) {
+        due.changed("attachments"); // else it would be a look at all that the kernel holds
         await turns.next();
         return present(groups.get(judged.key), `class of ${judged.key}`);
       }
@@ -220,6 +227,15 @@ export function keepPolicy(deps: PolicyDeps): Policy {
 }
 
 const isOfGroups = ({ kind }: Layer): boolean => kind === "groups";
+
+/** What the cluster is told once these pods are judged by the groups of that mark; without one, by what was kept. */
+function judgingOf(judged: readonly Judged[], mark: string | undefined, links: readonly Link[]): Judging {
+  const own = new Set(judged.map(({ attachment }) => attachment.wire.hostIndex));
+  const isAny = judged.some(({ egress, ingress }) => [...egress, ...ingress].some(isOfGroups));
+  const groups = mark === undefined ? "as told" : isAny ? { mark } : "in none";
+  const [bypass] = bypassFindings(links, own);
+  return { groups, bypass: bypass?.says };
+}
 
 function keptOwner(attachment: Attachment, kept: KeptPolicy | undefined): Attachment["pod"] {
   const pod = kept?.pods.get(attachmentKey(attachment));
