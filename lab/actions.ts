@@ -71,6 +71,8 @@ export type Expectation =
   /** The server refuses an object of the file. */
   | { expect: "failing apply"; file: string; words: string }
   /** Between all pods, nodes and the machine outside: as `fairlead why` says now, or as it said when it was last asked. */
+  /** Its status says so. */
+  | { expect: "enforced group"; group: string; members: number; nodes: number }
   | { expect: "flows"; as: "why says" | "before" }
   | { expect: "held connection"; pair: NamedPair; is: "going on" }
   /** Its caller is told, within so long after the last step that changed something. */

@@ -57,6 +57,8 @@ export async function look(cluster: Cluster, expectation: Expectation): Promise<
       return quiet(await knownPods(cluster), "every NodeEndpoints object against the runtimes' lists");
     case "failing apply":
       return quiet(await failingApply(cluster, expectation), "applied as by an administrator");
+    case "enforced group":
+      return quiet(await enforcedGroup(cluster, expectation), "its status, as the API server has it");
     case "flows":
       return lookAtFlows(cluster, expectation.as);
     case "told denial":
@@ -315,6 +317,14 @@ function toldDenial(cluster: Cluster, { node, pair, object }: ToldDenial): Promi
   };
   const told = { from: namesOf(pair.from), to: namesOf(pair.to), object };
   return lookAtTold(told, { env: cluster.lab.env, netns, directory });
+}
+
+type EnforcedGroup = Extract<Expectation, { expect: "enforced group" }>;
+
+async function enforcedGroup({ kubernetes }: Cluster, { group, members, nodes }: EnforcedGroup): Promise<string[]> {
+  const told = await present(kubernetes, "Kubernetes").groupStatus(group);
+  const wanted = `${members} members, enforced on ${nodes} of ${nodes} nodes`;
+  return told === wanted ? [] : [`group ${group} tells of ${told}, not of ${wanted}`];
 }
 
 type HeldConnection = Extract<Expectation, { expect: "held connection" }>;

@@ -117,6 +117,7 @@ export function createNames(): Names {
         return;
       case "known pods":
       case "failing apply":
+      case "enforced group":
         return needKubernetes();
       case "flows":
         needKubernetes();

@@ -33,7 +33,15 @@ export interface ObjectCalls {
   applyFile(file: string): Promise<void>;
   /** @throws Fault "lab-failed" where one of them is not there */
   deleteFile(file: string): Promise<void>;
+  /** What the status of a SecurityGroup says, in one line. @throws Fault "lab-failed" where there is no such group */
+  groupStatus(name: string): Promise<string>;
 }
+
+const groupSchema = z.object({
+  status: z
+    .object({ members: z.number(), nodesEnforcing: z.number().optional(), nodesTotal: z.number().optional() })
+    .optional(),
+});
 
 /** The objects of a file of lab/scenarios/objects, in order. @throws Fault "lab-failed" where it is not there or has none */
 export function readObjects(file: string): NamedObject[] {
@@ -62,6 +70,11 @@ export function objectCalls(api: Api): ObjectCalls {
     labelNamespace: (name, labels) => patch(`/api/v1/namespaces/${name}`, labels),
     applyFile: async (file) => {
       for (const object of readObjects(file)) await told(file, object, applyObject(api, object));
+    },
+    groupStatus: async (name) => {
+      const { status } = groupSchema.parse(await api.must("GET", `/apis/fairlead.dev/v1alpha1/securitygroups/${name}`));
+      const { members = 0, nodesEnforcing = 0, nodesTotal = 0 } = status ?? {};
+      return `${members} members, enforced on ${nodesEnforcing} of ${nodesTotal} nodes`;
     },
     deleteFile: async (file) => {
       for (const object of readObjects(file).toReversed())

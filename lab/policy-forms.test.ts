@@ -50,6 +50,10 @@ void describe("forms", () => {
   const pair = { from: "a", to: "b" };
   const expectations: [string, Expectation][] = [
     ['apply x.yaml fails with "is invalid"', { expect: "failing apply", file: "x.yaml", words: "is invalid" }],
+    [
+      "group web has 1 member and is enforced on 2 nodes",
+      { expect: "enforced group", group: "web", members: 1, nodes: 2 },
+    ],
     ["every flow passes or not as fairlead why says", { expect: "flows", as: "why says" }],
     [
       'node-2 tells that a to b was denied by "NetworkPolicy shop/closed"',

@@ -54,6 +54,15 @@ export const policyForms: readonly Form[] = [
     words: `apply ${file} fails with "(?<words>[^"]+)"`,
     read: ({ file: name = "", words = "" }) => ({ expect: "failing apply", file: name, words }),
   }),
+  expectation("group NAME has N members and is enforced on N nodes", {
+    words: "group (?<group>NAME) has (?<members>\\d{1,4}) members? and is enforced on (?<nodes>\\d{1,3}) nodes?",
+    read: ({ group = "", members, nodes }) => ({
+      expect: "enforced group",
+      group,
+      members: Number(members),
+      nodes: Number(nodes),
+    }),
+  }),
   expectation("every flow passes or not as fairlead why says", {
     words: "every flow passes or not as fairlead why says",
     read: () => ({ expect: "flows", as: "why says" }),

@@ -73,6 +73,8 @@ export interface TestAgentOptions {
   routes?: readonly { to: string; via: string }[];
   /** More keys of the agent's configuration. */
   settings?: Record<string, unknown>;
+  /** Last part of the node's own addresses, where it is not 11. */
+  host?: number;
   /** False where the test calls the plugin by itself, and judges the node by its own eyes. */
   audited?: boolean;
   /** Where the agent writes what it does; nowhere if absent. */
@@ -94,7 +96,7 @@ export async function startTestAgent(t: AuditScope, options: TestAgentOptions = 
   const attached: Attached = new Map();
   const audit = auditAtEnd(t, () => (isAudited ? audited() : undefined));
   const node = makeNetns(t);
-  addUplink(node);
+  addUplink(node, options.host);
   const directory = mkdtempSync(join(tmpdir(), "fairlead-agent-"));
   const config = parseConfig(
     agentConfigSchema,
@@ -213,13 +215,13 @@ export const uplink = {
 };
 
 /** Gives a node namespace its uplink: the link, an address of each family, and loopback. */
-export function addUplink(node: TestNetns): void {
+export function addUplink(node: TestNetns, host = 11): void {
   node.run("ip", "link", "set", "lo", "up");
   node.run("ip", "link", "add", uplink.name, "type", "veth", "peer", "name", "wire");
   node.run("ip", "link", "set", "wire", "up");
   node.run("ip", "link", "set", uplink.name, "up");
-  node.run("ip", "address", "add", `${uplink.addresses[4]}/24`, "dev", uplink.name);
-  node.run("ip", "address", "add", `${uplink.addresses[6]}/64`, "dev", uplink.name, "nodad");
+  node.run("ip", "address", "add", `172.30.0.${host}/24`, "dev", uplink.name);
+  node.run("ip", "address", "add", `fd00:30::${host}/64`, "dev", uplink.name, "nodad");
 }
 
 /** Names the attachment of a call, and for GC all that are to stay. */

@@ -135,6 +135,10 @@ table inet fairlead {
 		elements = { "${host}" . fd00:10:4:1::2 }
 	}
 
+	set any {
+		type ifname
+	}
+
 	chain guard {
 		type filter hook prerouting priority raw; policy accept;
 		iifname "fl*" jump guard_pod
@@ -144,6 +148,7 @@ table inet fairlead {
 		iifname . ip saddr @ok4 return
 		iifname . ip6 saddr @ok6 return
 		ip6 saddr { ::, fe80::/10 } ip6 daddr { fe80::/10, ff02::/16 } icmpv6 type { mld2-listener-report, nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-report } return
+		iifname @any return
 		meta nfproto { ipv4, ipv6 } counter name "spoof" drop
 	}
 }

@@ -8,6 +8,7 @@ import { type MakeKernel, faultOf, ip } from "./kernel-stage.ts";
 const a4: GuardEntry = { link: "fla", address: ip("10.0.0.1") };
 const a6: GuardEntry = { link: "fla", address: ip("fd00::1") };
 const b4: GuardEntry = { link: "flb", address: ip("10.0.0.2") };
+const anyOf = (link: string): GuardEntry => ({ link, address: "any" });
 const longest: GuardEntry = { link: "fl0123456789abc", address: ip("10.0.0.2") };
 
 /** What the guard holds, in a stable order. */
@@ -32,6 +33,18 @@ export function testGuard(make: MakeKernel): void {
     assert.deepEqual(await held(guard), phrases(a6, b4));
     assert.equal(await guard.ensure([]), true);
     assert.deepEqual(await held(guard), []);
+  });
+
+  void test("a link that may send from any address is an entry beside the others", async (t) => {
+    const { guard } = (await make(t)).kernel;
+    await guard.ensure([a4, anyOf("fla")]);
+    assert.deepEqual(await held(guard), phrases(a4, anyOf("fla")));
+    assert.equal(await guard.ensure([anyOf("fla"), a4]), false);
+    await guard.admit([anyOf("flb")]);
+    await guard.withdraw([anyOf("fla"), anyOf("flc")]);
+    assert.deepEqual(await held(guard), phrases(a4, anyOf("flb")));
+    assert.equal(await guard.ensure([a4]), true);
+    assert.deepEqual(await held(guard), phrases(a4));
   });
 
   void test("a link may have many addresses, an address many links; naming one twice is no error", async (t) => {

@@ -174,7 +174,7 @@ export function testWatchers(make: MakeKernel): void {
     await guard.ensure([entry]);
     await guard.admit([entry]);
     under.disturbNftables();
-    await heard.hears({ what: "nftables", by: "nft" });
+    await heard.hears({ what: "nftables", by: "nft", tables: [] });
     assert.ok(!heard.has(ours), "nothing was changed by us");
     await guard.withdraw([entry]);
     await heard.hears(ours);

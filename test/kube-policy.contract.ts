@@ -200,6 +200,23 @@ export function testPolicyKinds(name: string, wire: () => Wire): void {
       refused(await dry(wire(), slices, sliceOf(addresses)), 422, "Invalid");
   });
 
+  test(`${name}: statuses of groups and bindings tell what they count, and nothing that is no count`, async (t) => {
+    await serveOurs(wire());
+    const made = await madeForTest(wire(), t, `${ours}/securitygroups`, {
+      ...group,
+      metadata: { name: uniqueName("told") },
+      spec: { bindableFrom: {} },
+    });
+    const path = `${ours}/securitygroups/${nameOf(made)}/status`;
+    const told = { members: 3, nodesTotal: 2, nodesEnforcing: 1 };
+    const say = (status: object) => wire().call("PATCH", path, { body: { status } });
+    const reply = await say(told);
+    assert.deepEqual([reply.status, look(reply.body, "status")], [200, told]);
+    assert.deepEqual(look(reply.body, "metadata", "generation"), look(made, "metadata", "generation"));
+    refused(await say({ nodesEnforcing: -1 }), 422, "Invalid");
+    refused(await say({ nodesTotal: "two" }), 422, "Invalid");
+  });
+
   test(`${name}: the kind of AWS, where our own file brings it, is as theirs`, async (t) => {
     const { status, body: crd } = await wire().call("POST", definitions, { body: kindOfAws });
     assert.equal(status, 201, JSON.stringify(crd));

@@ -24,6 +24,9 @@ const wantedTable = `
   set ok6 {
     type ifname . ipv6_addr
   }
+  set any {
+    type ifname
+  }
   chain guard {
     type filter hook prerouting priority raw; policy accept;
     iifname "fl*" jump guard_pod
@@ -32,6 +35,7 @@ const wantedTable = `
     iifname . ip saddr @ok4 return
     iifname . ip6 saddr @ok6 return
     ip6 saddr { ::, fe80::/10 } ip6 daddr { fe80::/10, ff02::/16 } icmpv6 type { mld-listener-report, mld2-listener-report, nd-neighbor-advert, nd-neighbor-solicit, nd-router-solicit } return
+    iifname @any return
     meta nfproto { ipv4, ipv6 } counter name "spoof" drop
   }
 `;

@@ -49,6 +49,7 @@ test("a link has its class from the first moment on, and what was heard of meanw
     enter: async () => 137,
     settle: async () => 140,
     groupOf: () => 140,
+    isUnguarded: () => false,
     linkRepaired: () => {},
     untilKnown: async () => {},
   };
@@ -71,6 +72,7 @@ test("where it is not known what judges a pod, ADD fails and leaves nothing", as
     enter: refuse,
     settle: refuse,
     groupOf: () => undefined,
+    isUnguarded: () => false,
     linkRepaired: () => {},
     untilKnown: async () => {},
   };

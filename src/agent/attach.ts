@@ -10,7 +10,7 @@ import type { Netns } from "../kernel/contract.ts";
 import { callDelegate, delegateAdd } from "./delegate.ts";
 import { detach, type DetachDeps } from "./detach.ts";
 import type { NextLinkIndexes } from "./link-indexes.ts";
-import { attachmentResult, derivedNames } from "./plan.ts";
+import { anySource, attachmentResult, derivedNames } from "./plan.ts";
 import type { PodPolicy } from "./policy/pod-policy.ts";
 import { buildWire, settled, unbuildWire, type WireDeps } from "./wire.ts";
 
@@ -153,6 +153,7 @@ async function make(
 /** What was heard of while the link was being made changes its class before ADD answers. */
 async function followPolicy(attachment: Wired, group: number, { kernel, policy }: AttachDeps): Promise<void> {
   const now = await policy.settle(attachment);
+  if (policy.isUnguarded(attachment) === true) await kernel.guard.admit([anySource(attachment.wire.hostLink)]);
   if (now !== undefined && now !== group)
     await applyAll(kernel.node, [{ op: "link.set", link: attachment.wire.hostIndex, group: now }]);
 }

@@ -15,6 +15,8 @@ import type { ReleasesDeps } from "./releases.ts";
 import { startRepair } from "./repair.ts";
 import type { AgentOptions } from "./options.ts";
 import type { Place } from "./place.ts";
+import { wordOfCluster } from "./policy/cluster-word.ts";
+import { wordOfDirectory } from "./policy/directory-word.ts";
 import { type Policing, preparePolicing, withoutPolicing } from "./policy/police.ts";
 import type { Station } from "./station.ts";
 import { type CallDeps, detachCallOf } from "./server.ts";
@@ -100,24 +102,17 @@ interface AroundPolicy {
   onPass: (pass: LoopPass) => void;
 }
 
-/** Policy for the pods of this place; none outside Kubernetes. */
+/** Policy for the pods of this place; outside Kubernetes by a directory, where the configuration names one. */
 export function policingOf(
   { config, kernel, kube, log, silentMaxMs, now = Date.now }: AgentOptions,
   { station: { pool, cluster }, metrics, signal, onPass }: AroundPolicy,
 ): Promise<Policing> {
+  const { directory, ...keys } = config.policy;
+  const nodeName = config.node.name;
+  const deps = { kernel, pool, nodeName, stateDirectory: config.paths.state, keys, log, metrics, signal, onPass, now };
+  if (directory !== undefined) return preparePolicing(deps, wordOfDirectory({ ...deps, directory }));
   if (kube === undefined || cluster === undefined) return withoutPolicing({ kernel });
-  const deps = { kernel, pool, nodeName: config.node.name, stateDirectory: config.paths.state, keys: config.policy };
-  return preparePolicing(
-    { ...deps, silentMaxMs, log, metrics, judging: cluster.judging, signal, onPass, now },
-    {
-      kube,
-      findPod: cluster.podOf,
-      findOwner: cluster.ownerOf,
-      podsKnown: cluster.podsKnown,
-      ownNode: cluster.ownNode,
-      onBroken: cluster.tellBroken,
-    },
-  );
+  return preparePolicing(deps, wordOfCluster({ ...deps, kube, cluster, silentMaxMs }));
 }
 
 /** Everything of ours on the host's disk beside the state; the conflist, which brings pods, last. */

@@ -4,11 +4,11 @@ import { Fault, isFault } from "../base/fault.ts";
 import type { AttachmentResult, CniRequest } from "../cni/types.ts";
 import type { Pool } from "../ipam/pool.ts";
 import { attachmentKey, isWired, type Wired } from "../ipam/store.ts";
-import type { Kernel, Link, Netns, Route, Rule } from "../kernel/contract.ts";
+import type { GuardEntry, Kernel, Link, Netns, Route, Rule } from "../kernel/contract.ts";
 import { cidrFamily, hostCidr } from "../net/cidr.ts";
 import { attachmentIdOf } from "./attach.ts";
 import { callDelegate, delegateOf } from "./delegate.ts";
-import { guardEntries, hostRoutes, localTable, podNeighbours, podRoutes, podSourceRules } from "./plan.ts";
+import { anySource, guardEntries, hostRoutes, localTable, podNeighbours, podRoutes, podSourceRules } from "./plan.ts";
 import type { PodPolicy } from "./policy/pod-policy.ts";
 import type { Uplink } from "./uplink.ts";
 
@@ -16,7 +16,7 @@ export interface CheckDeps {
   kernel: Kernel;
   pool: Pool;
   uplink: () => Uplink;
-  policy: Pick<PodPolicy, "groupOf">;
+  policy: Pick<PodPolicy, "groupOf" | "isUnguarded">;
 }
 
 /** RT_TABLE_MAIN. */
@@ -52,7 +52,7 @@ export async function check(request: CniRequest, deps: CheckDeps): Promise<void>
       ...previousProblems(request.prevResult, attachment),
       ...(await podProblems(attachment, netns)),
       ...(await hostProblems(attachment, deps)),
-      ...(await guardProblems(attachment, kernel)),
+      ...(await guardProblems(attachment, deps)),
     ];
     if (problems.length > 0) throw checkFailed(attachment, problems);
   } finally {
@@ -133,14 +133,20 @@ async function hostProblems(attachment: Wired, { kernel, uplink, policy }: Check
   ];
 }
 
-async function guardProblems(attachment: Wired, kernel: Kernel): Promise<string[]> {
+async function guardProblems(attachment: Wired, { kernel, policy }: CheckDeps): Promise<string[]> {
   const held = await kernel.guard.list();
   if (held === undefined) return ["the source guard table is missing on the node"];
-  return guardEntries(attachment).flatMap(({ link, address }) =>
-    held.some((entry) => entry.link === link && entry.address === address)
-      ? []
-      : [`the source guard does not list ${address} for ${link}`],
-  );
+  const lists = ({ link, address }: GuardEntry): boolean =>
+    held.some((entry) => entry.link === link && entry.address === address);
+  const missing = guardEntries(attachment).filter((entry) => !lists(entry));
+  const said = policy.isUnguarded(attachment);
+  const { hostLink } = attachment.wire;
+  const isOpen = lists(anySource(hostLink));
+  return [
+    ...missing.map(({ link, address }) => `the source guard does not list ${address} for ${link}`),
+    ...(said === true && !isOpen ? [`the source guard does not let ${hostLink} send from any address`] : []),
+    ...(said === false && isOpen ? [`the source guard lets ${hostLink} send from any address`] : []),
+  ];
 }
 
 function linkProblems(link: Link, { where, mac, mtu }: { where: string; mac: string; mtu: number }): string[] {

@@ -87,7 +87,12 @@ const keys = z.strictObject({
     .union([z.literal("auto"), z.int().min(1280, "must be at least 1280, what IPv6 needs").max(65_535)])
     .default("auto"),
   masquerade: masquerade.prefault({}),
-  policy: policyKeys.prefault({}),
+  policy: policyKeys
+    .extend({
+      /** Files that say who may talk to whom, for a node without Kubernetes. */
+      directory: absolutePath.exactOptional(),
+    })
+    .prefault({}),
   host: z.strictObject({ dropIns: z.boolean().default(true) }).prefault({}),
   status: z.enum(["normal", "strict"]).default("normal"),
   /** Where a kubelet asks whether the agent lives and serves: a TCP port of 127.0.0.1. */
@@ -103,7 +108,11 @@ export function agentConfigSchemaFor(nodeNameGiven?: string): z.ZodType<Keys> {
     nodeNameGiven === undefined
       ? keys
       : keys.extend({ node: z.strictObject({ name: nodeName.default(nodeNameGiven) }).prefault({}) });
-  return named.superRefine(({ kubernetes, addresses }, context) => {
+  return named.superRefine(({ kubernetes, addresses, policy }, context) => {
+    if (kubernetes !== undefined && policy.directory !== undefined) {
+      const message = "must be absent beside `kubernetes`: the cluster says who may talk to whom";
+      context.addIssue({ code: "custom", path: ["policy", "directory"], message });
+    }
     const wrong =
       kubernetes === undefined && addresses.blocks.length === 0
         ? "needs at least one block, or `kubernetes: {}` for blocks that the cluster gives"

@@ -11,6 +11,7 @@ import type { AttachmentId } from "../ipam/store.ts";
 import type { Kernel } from "../kernel/contract.ts";
 import { localMac } from "../net/mac.ts";
 import { derivedNames, doomedGroup, openGroup } from "./plan.ts";
+import { openPolicy } from "./policy/pod-policy.ts";
 import { syncGuard } from "./recover.ts";
 
 const idOf = (containerId: string): AttachmentId => ({ network: "fairlead", containerId, ifname: "eth0" });
@@ -45,7 +46,12 @@ test("a pass of the guard does not admit a pod again whose removal has begun", a
   await add("c1");
   await add("c2");
   core.pool.leave(idOf("c1"));
-  await syncGuard(core.pool, { kernel: machine.kernel, log: silentLog(), metrics: createMetrics() });
+  await syncGuard(core.pool, {
+    policy: openPolicy,
+    kernel: machine.kernel,
+    log: silentLog(),
+    metrics: createMetrics(),
+  });
   assert.deepEqual(
     (await machine.kernel.guard.list())?.map(({ address }) => address),
     ["10.4.1.3"],

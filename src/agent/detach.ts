@@ -14,7 +14,7 @@ import {
 import { applyAll } from "../kernel/apply.ts";
 import type { Kernel, Netns } from "../kernel/contract.ts";
 import { callDelegate } from "./delegate.ts";
-import { attachmentOfAlias, derivedNames, doomOps, guardEntries, podDoomOps } from "./plan.ts";
+import { allGuardEntries, attachmentOfAlias, derivedNames, doomOps, podDoomOps } from "./plan.ts";
 import { unlessGone } from "./wire.ts";
 
 export interface DetachDeps {
@@ -67,7 +67,7 @@ function unwire(
     // First in its queue: from here on a start after a crash takes the attachment for removed, whatever else was done.
     doomHostEnd(attachment.wire.hostIndex, deps),
     doomPodEnd(attachment.netnsPath || netns, attachment, kernel),
-    kernel.guard.withdraw(guardEntries(attachment)),
+    kernel.guard.withdraw(allGuardEntries(attachment)),
   ];
 }
 

@@ -15,7 +15,8 @@ import { missingDropIns } from "./drop-ins.ts";
 import type { KeptMasquerade } from "./masquerade.ts";
 import { hostLinkPrefix, doomedGroup, reapingGroup } from "./plan.ts";
 import type { Policing } from "./policy/police.ts";
-import { bypassFindings, policyFindings } from "./policy/report.ts";
+import { lookForBypasses } from "./policy/bypass.ts";
+import { policyFindings } from "./policy/report.ts";
 import { releasesDirectory } from "./releases.ts";
 import type { Obstacle } from "./obstacles.ts";
 import type { Uplink } from "./uplink.ts";
@@ -92,9 +93,9 @@ async function lookAtFeatures({ features }: DiagnoseDeps): Promise<Finding[]> {
   return orOk(problems, "kernel", `has all of ${reports.length} features`);
 }
 
-async function lookAtPolicy({ policy, kernel }: DiagnoseDeps): Promise<Finding[]> {
+async function lookAtPolicy({ policy, kernel, pool }: DiagnoseDeps): Promise<Finding[]> {
   const report = policy();
-  return report === undefined ? [] : [...policyFindings(report), ...bypassFindings(await kernel.node.links())];
+  return report === undefined ? [] : [...policyFindings(report), ...(await lookForBypasses(kernel, pool))];
 }
 
 function lookAtLoops({ loops }: DiagnoseDeps): Finding[] {

@@ -72,6 +72,16 @@ export function guardEntries({ wire, addresses }: Wired): GuardEntry[] {
   return addresses.map((address) => ({ link: wire.hostLink, address }));
 }
 
+/** Lets a pod's link send from any address. */
+export function anySource(link: string): GuardEntry {
+  return { link, address: "any" };
+}
+
+/** Every entry that there may be for it. */
+export function allGuardEntries(attachment: Wired): GuardEntry[] {
+  return [...guardEntries(attachment), anySource(attachment.wire.hostLink)];
+}
+
 /** The veth pair, both ends down. */
 export function pairOp({ ifname, wire }: Wired, podNetns: Netns, group: number): Op {
   const { hostLink, hostIndex, podIndex, hostMac, podMac, mtu } = wire;

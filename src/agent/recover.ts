@@ -2,7 +2,7 @@
 
 import { readFile } from "node:fs/promises";
 import { describe, isFault } from "../base/fault.ts";
-import { type Attachment, attachmentKey, isWired } from "../ipam/store.ts";
+import { type Attachment, attachmentKey, isWired, type Wired } from "../ipam/store.ts";
 import { applyAll } from "../kernel/apply.ts";
 import type { Link } from "../kernel/contract.ts";
 import type { Metrics } from "../base/metrics.ts";
@@ -10,7 +10,8 @@ import type { Pool } from "../ipam/pool.ts";
 import { detach, type DetachDeps } from "./detach.ts";
 import { attachmentsIn, viewNode } from "./rebuild.ts";
 import { unlessGone } from "./wire.ts";
-import { doomedGroup, doomOps, guardEntries, isHostLinkName, reapingGroup } from "./plan.ts";
+import type { PodPolicy } from "./policy/pod-policy.ts";
+import { allGuardEntries, doomedGroup, doomOps, guardEntries, isHostLinkName, reapingGroup } from "./plan.ts";
 
 /** Changes with every boot of the machine (proc(5), /proc/sys/kernel/random). */
 export async function readBootId(): Promise<string> {
@@ -21,6 +22,7 @@ export interface RecoverDeps extends DetachDeps {
   bootId: string;
   now: () => number;
   metrics: Pick<Metrics, "repaired">;
+  policy: Pick<PodPolicy, "isUnguarded">;
 }
 
 /**
@@ -99,14 +101,29 @@ async function sweep(living: readonly Link[], { pool, kernel, log, onDoomed }: R
   }
 }
 
+/** Pods of which nobody has said yet whether they may send from any address, and that may as the kernel has it: that stays until somebody says. */
+async function openUntilSaid(
+  wired: readonly Wired[],
+  { kernel, policy }: Pick<RecoverDeps, "kernel" | "policy">,
+): Promise<ReadonlySet<Wired>> {
+  const unsaid = wired.filter((one) => policy.isUnguarded(one) === undefined);
+  if (unsaid.length === 0) return new Set();
+  const held = (await kernel.guard.list()) ?? [];
+  const open = new Set(held.filter(({ address }) => address === "any").map(({ link }) => link));
+  return new Set(unsaid.filter(({ wire }) => open.has(wire.hostLink)));
+}
+
 /** Makes the guard list exactly the addresses of the attachments at hand, those that are being removed left out. */
 export async function syncGuard(
   pool: Pool,
-  { kernel, log, metrics }: Pick<RecoverDeps, "kernel" | "log" | "metrics">,
+  { kernel, policy, log, metrics }: Pick<RecoverDeps, "kernel" | "policy" | "log" | "metrics">,
 ): Promise<void> {
   const staying = pool.all().filter(({ leaving }) => !leaving);
   const wired = staying.map(({ attachment }) => attachment).filter(isWired);
-  const changed = await kernel.guard.ensure(wired.flatMap(guardEntries));
+  const stays = await openUntilSaid(wired, { kernel, policy });
+  const changed = await kernel.guard.ensure(
+    wired.flatMap((one) => ((policy.isUnguarded(one) ?? stays.has(one)) ? allGuardEntries(one) : guardEntries(one))),
+  );
   if (!changed) return;
   log.info("source guard loaded or repaired");
   metrics.repaired("guard", 1);

@@ -10,6 +10,7 @@ import type { Kernel } from "../kernel/contract.ts";
 import { probeMachine } from "../kernel/features.ts";
 import type { Cluster } from "./cluster/cluster.ts";
 import { tellingCluster } from "./cluster/fit.ts";
+import { podOf } from "./attach.ts";
 import { backgroundLoops, hostDeps, masqueradeOf, policingOf, putInPlace, releasesDeps } from "./background.ts";
 import { hasIpv6 } from "./config.ts";
 import { listenForShims } from "./connection.ts";
@@ -83,7 +84,7 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
       pool,
       metrics,
       uplink,
-      admit: cluster?.admit ?? (async () => undefined),
+      admit: policing.admit ?? admittedBy(cluster),
       policy: policing.policy,
       podLives: cluster?.podLives ?? (() => false),
       nextLinkIndexes: createLinkIndexes(await takenIndexes(kernel, pool)),
@@ -255,4 +256,12 @@ function aborted(signal: AbortSignal): Promise<void> {
     if (signal.aborted) return done();
     signal.addEventListener("abort", () => done(), { once: true });
   });
+}
+
+/** Sandboxes of pods are held against the cluster's; others, and all outside a cluster, are taken as they are. */
+function admittedBy(cluster: Cluster | undefined): CallDeps["admit"] {
+  return async (request) => {
+    const { pod } = podOf(request);
+    return pod === undefined ? undefined : cluster?.admit(pod);
+  };
 }

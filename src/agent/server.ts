@@ -11,7 +11,7 @@ import type { CniRequest, CniVersion, VersionRequest } from "../cni/types.ts";
 import type { WireRequest } from "../cni/wire.ts";
 import { type Attachment, attachmentKey } from "../ipam/store.ts";
 import type { Pod } from "../kube/core-objects.ts";
-import { attach, type AttachDeps, attachmentIdOf, podOf } from "./attach.ts";
+import { attach, type AttachDeps, attachmentIdOf } from "./attach.ts";
 import { check } from "./check.ts";
 import { collect } from "./collect.ts";
 import type { Reply } from "./connection.ts";
@@ -25,8 +25,8 @@ export interface CallDeps extends AttachDeps, LendDeps, HealthDeps {
   gate: Gate;
   metrics: Metrics;
   log: Log;
-  /** The pod's object, where the API server has one. Rejects an ADD for a pod that is not this node's any more. @throws Fault "pod-replaced" */
-  admit: (pod: NonNullable<Attachment["pod"]>) => Promise<Pod | undefined>;
+  /** The pod's object, where the API server or a file has one. Rejects an ADD for a pod that is not this node's any more. @throws Fault "pod-replaced" */
+  admit: (request: CniRequest) => Promise<Pod | undefined>;
   /** See VanishedDeps. */
   podLives: (pod: NonNullable<Attachment["pod"]>) => boolean;
   /** Settles when what runtimes had deleted while no agent answered is gone: an ADD may be about the same container. */
@@ -58,8 +58,7 @@ export function refusal(fault: Fault, version?: CniVersion): Reply {
 async function runVerb(request: CniRequest | VersionRequest, deps: CallDeps): Promise<string> {
   switch (request.verb) {
     case "ADD": {
-      const { pod } = podOf(request);
-      const object = pod === undefined ? undefined : await deps.admit(pod);
+      const object = await deps.admit(request);
       await deps.releasesApplied();
       const result = await inTurn(request, deps, () =>
         request.role === "ipam" ? lend(request, deps) : attach(request, deps, object),

@@ -50,7 +50,7 @@ async function stand(t: TestContext): Promise<Stand> {
     masquerade: () => undefined,
     flows: () => undefined,
     policy: () => undefined,
-    policing: { counts: async () => undefined, answer: async () => undefined },
+    policing: { readings: async () => [], answer: async () => undefined },
     caches: () => [{ kind: "Pod", objects: 3, lists: 1, watches: 1, events: 0, unreadable: 0, failures: 2 }],
     diagnose: async () => [],
   });

@@ -13,7 +13,6 @@ import type { Finding } from "./finding.ts";
 import type { FlowsQuestion } from "./flows/flows.ts";
 import type { KeptMasquerade } from "./masquerade.ts";
 import { cidrFamily } from "../net/cidr.ts";
-import { policyReadings } from "./policy/counts.ts";
 import type { Policing } from "./policy/police.ts";
 import type { PolicyReport } from "./policy/report.ts";
 import { brokenLoops } from "./health.ts";
@@ -36,7 +35,7 @@ export interface StatusDeps {
   caches: () => readonly CacheStatus[];
   policy: Policing["report"];
   flows: Policing["flows"];
-  policing: Pick<Policing, "counts" | "answer">;
+  policing: Pick<Policing, "readings" | "answer">;
   diagnose: () => Promise<Finding[]>;
 }
 
@@ -151,8 +150,7 @@ function readiness({ loops }: StatusDeps): Answer {
 }
 
 async function metricsText(deps: StatusDeps): Promise<Answer> {
-  const counts = await deps.policing.counts();
-  const all = [...readings(deps), ...(counts === undefined ? [] : policyReadings(counts))];
+  const all = [...readings(deps), ...(await deps.policing.readings())];
   return { type: "text/plain; version=0.0.4", body: await deps.metrics.text(all) };
 }
 

@@ -19,6 +19,12 @@ const address = present(parseIp("10.4.1.2"), "address");
 
 const cases: [string, KernelChange, readonly string[]][] = [
   ["another program changed nftables", { what: "nftables", by: "nft" }, ["guard", "masquerade", "policy", "obstacles"]],
+  ["another program changed its own tables", { what: "nftables", by: "nft", tables: [] }, ["obstacles"]],
+  [
+    "another program changed policy's table",
+    { what: "nftables", by: "nft", tables: ["fairlead-policy"] },
+    ["policy", "obstacles"],
+  ],
   ["we did", { what: "nftables", by: "fl-nft" }, []],
   ["a living pod's link changed", { what: "link", index: 10, removed: false }, ["repair"]],
   ["a living pod's link went", { what: "link", index: 10, removed: true }, ["vanished"]],

@@ -1,7 +1,7 @@
 // Which loop a change of the node's network concerns: what somebody else does to pods' links, routes and rules is noticed at once.
 
 import type { Pool } from "../ipam/pool.ts";
-import { type Kernel, type KernelChange, nftablesThread, routeProtocol } from "../kernel/contract.ts";
+import { type Kernel, type KernelChange, nftablesThread, ownTables, routeProtocol } from "../kernel/contract.ts";
 import { cidrPrefix } from "../net/cidr.ts";
 import type { Uplink } from "./uplink.ts";
 
@@ -42,6 +42,11 @@ function ownerIn(pool: Pick<Pool, "all">, index: number): Owner {
   return held.state === "ready" && !held.leaving ? "living" : "changing";
 }
 
+/** What other programs do to their own tables is nothing that a table of ours would have to be read for: policy's can take a second. */
+const keepers = ["guard", "masquerade", "policy"] as const;
+const touches = ({ tables }: { tables?: readonly string[] }, keeper: (typeof keepers)[number]): boolean =>
+  tables === undefined || tables.includes(ownTables[keeper]);
+
 /** Our own work comes back as changes too: those of links that are being made or removed concern nobody. */
 export function concerned(
   change: KernelChange,
@@ -52,7 +57,7 @@ export function concerned(
     case "lost":
       return watchingLoops;
     case "nftables":
-      return change.by === nftablesThread ? [] : ["guard", "masquerade", "policy", "obstacles"];
+      return change.by === nftablesThread ? [] : [...keepers.filter((keeper) => touches(change, keeper)), "obstacles"];
     case "link":
       if (change.index === uplinkIndex) return ["uplink", "host"];
       if (ownerOf(change.index) !== "living") return [];

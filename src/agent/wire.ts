@@ -10,6 +10,7 @@ import type { Kernel, Netns, Op, OpResult } from "../kernel/contract.ts";
 import { cidrFamily } from "../net/cidr.ts";
 import { ipFamily } from "../net/ip.ts";
 import {
+  allGuardEntries,
   attachmentOfAlias,
   guardEntries,
   hostOps,
@@ -137,7 +138,7 @@ async function freeName({ wire }: Wired, { kernel, onDoomed }: WireDeps): Promis
 /** Takes back whatever exists of a pair that never served, its guard entries, and its rules in the pod. */
 export async function unbuildWire(attachment: Wired, netns: Netns, { kernel }: WireDeps): Promise<void> {
   await settled([
-    kernel.guard.withdraw(guardEntries(attachment)),
+    kernel.guard.withdraw(allGuardEntries(attachment)),
     removeOwnLink(attachment, kernel),
     applyAll(netns, podRuleRemovals(attachment)),
   ]);

@@ -85,6 +85,11 @@ export const metricTable = {
     ["kind", "direction", "objects"],
     "The same for objects on probation: these packets passed.",
   ),
+  fairlead_policy_rule_packets_total: metric(
+    "counter",
+    ["rule"],
+    'Packets that began connections by each rule, at most: read once a minute; beyond 256 rules the rest is "others". `fairlead groups` has both bounds.',
+  ),
   fairlead_policy_refused_packets_total: metric(
     "counter",
     ["why"],

@@ -181,14 +181,15 @@ test("a wide IPv6 block is searched no longer than what is taken", () => {
 test("what is withheld is not given, cooled or never leased, and who asks hears why", () => {
   const book = emptyBook([cidr("10.4.1.8/30"), cidr("fd00:4:1::/64")]);
   const [one, two] = ["10.4.1.9" as Ip, "10.4.1.10" as Ip];
-  book.withheld = new Set([one, two, "fd00:4:1::2" as Ip, "fd00:4:1::3" as Ip]);
+  const withheld = new Set([one, two, "fd00:4:1::2" as Ip, "fd00:4:1::3" as Ip]);
+  book.withheld = Object.assign(withheld, { why: "it is listed elsewhere" });
   unlease(book, one, 1000);
   const ask = (nowMs: number): Ip => chooseAddress(book, 4, nowMs);
   assert.throws(
     () => ask(500),
     (error) =>
       isFault(error, "pool-empty") &&
-      /0 in use, 1 cooling, next free in 1 s .*; each of 1 is withheld: MembershipSlices/.test(error.message),
+      /0 in use, 1 cooling, next free in 1 s .*; each of 1 is withheld: it is listed elsewhere/.test(error.message),
   );
   // What nobody knows the end of is nothing to wait for.
   assert.throws(
@@ -208,5 +209,18 @@ test("what is withheld is not given, cooled or never leased, and who asks hears 
   book.withheld = new Set([one]);
   assert.equal(ask(1000), two);
   book.withheld = new Set();
+  assert.deepEqual(cooled(book, 1000), [one]);
+});
+
+test("what is withheld for who asks is given to who asks, and free again when it has cooled", () => {
+  const book = emptyBook([cidr("10.4.1.8/30")]);
+  const [one, two] = ["10.4.1.9" as Ip, "10.4.1.10" as Ip];
+  book.withheld = Object.assign(new Set([one]), { mayBeAsked: true });
+  assert.equal(chooseAddress(book, 4, 0), two, "nobody gets it by chance");
+  assert.deepEqual(chooseAddresses(book, { addresses: [one], ranges: [] }, 0), [one]);
+  lease(book, one);
+  assert.throws(() => chooseAddresses(book, { addresses: [one], ranges: [] }, 0), /is in use/);
+  unlease(book, one, 1000);
+  assert.throws(() => chooseAddresses(book, { addresses: [one], ranges: [] }, 500), /cools for 1 s more/);
   assert.deepEqual(cooled(book, 1000), [one]);
 });

@@ -23,6 +23,10 @@ export interface Withheld {
   has(address: Ip): boolean;
   /** No more than these; it bounds a search. */
   readonly size: number;
+  /** Whoever asks for one of them by name gets it: it is listed for that pod. */
+  readonly mayBeAsked?: boolean;
+  /** Who lists them, and what is to be done. */
+  readonly why?: string;
 }
 
 export interface FamilyUsage {
@@ -104,12 +108,13 @@ const rangeName = ({ first, last, asked }: Wanted["ranges"][number]): string => 
 
 function certain(book: LeaseBook, address: Ip, wanted: Wanted, nowMs: number): Ip {
   if (!book.blocks.some((block) => isUsable(block, address))) throw foreign(book, named(address, wanted));
-  if (isFree(book, address)) return address;
+  const isNobodys = !book.leased.has(address) && !book.cooling.has(address);
+  if (isFree(book, address) || (isNobodys && book.withheld.mayBeAsked === true)) return address;
   const coolsUntilMs = book.cooling.get(address) ?? 0;
   const isWithheld = isOnlyWithheld(book, address, nowMs);
   const nextFreeMs = book.leased.has(address) || isWithheld ? undefined : Math.max(0, coolsUntilMs - nowMs);
   const coolsFor = `cools for ${Math.ceil((nextFreeMs ?? 0) / 1000)} s more`;
-  const why = isWithheld ? `is ${withheldWhy}` : nextFreeMs === undefined ? "is in use" : coolsFor;
+  const why = isWithheld ? `is ${whyOf(book.withheld)}` : nextFreeMs === undefined ? "is in use" : coolsFor;
   throw new Fault("address-taken", `the address ${address} that was asked for ${why}; ask for another, or try later`, {
     data: { address, nextFreeMs },
   });
@@ -141,8 +146,7 @@ function foreign(book: LeaseBook, what: string): Fault {
 const isFree = (book: LeaseBook, address: Ip): boolean =>
   !book.leased.has(address) && !book.cooling.has(address) && !book.withheld.has(address);
 const takenCount = (book: LeaseBook): bigint => BigInt(book.leased.size + book.cooling.size + book.withheld.size);
-const withheldWhy =
-  "withheld: MembershipSlices still list it for a pod that has gone; fairlead-controller takes it out, see whether it runs";
+const whyOf = ({ why = "somebody takes it for another pod's" }: Withheld): string => `withheld: ${why}`;
 const min = (a: bigint, b: bigint): bigint => (a < b ? a : b);
 const max = (a: bigint, b: bigint): bigint => (a > b ? a : b);
 
@@ -184,7 +188,8 @@ export function unlease(book: LeaseBook, address: Ip, untilMs?: number): void {
 /** Addresses whose cooling has ended, and which are not withheld. */
 export function cooled(book: LeaseBook, nowMs: number): Ip[] {
   const ended = [...book.cooling].filter(([, untilMs]) => untilMs <= nowMs);
-  return ended.flatMap(([address]) => (book.withheld.has(address) ? [] : [address]));
+  const { withheld } = book;
+  return ended.flatMap(([address]) => (withheld.has(address) && withheld.mayBeAsked !== true ? [] : [address]));
 }
 
 /** How far the blocks of each family are used. */
@@ -228,7 +233,7 @@ function poolEmpty(book: LeaseBook, family: 4 | 6, nowMs: number, where = ""): F
   const withheld = blocks.reduce((sum, block) => sum + withheldIn(book, block, nowMs), 0);
   const nextMs = nextCooledInMs(book, family, nowMs);
   const next = nextMs === undefined ? "" : `, next free in ${Math.ceil(nextMs / 1000)} s`;
-  const why = withheld === 0 ? "" : `; each of ${withheld} is ${withheldWhy}`;
+  const why = withheld === 0 ? "" : `; each of ${withheld} is ${whyOf(book.withheld)}`;
   return new Fault(
     "pool-empty",
     `no free IPv${family} address on this node${where}: ${used?.live ?? 0} in use, ${used?.cooling ?? 0} cooling${next} (${blocks.join(", ")})${why}`,

@@ -74,6 +74,8 @@ export interface Link {
   running: boolean;
   group: number;
   alias: string;
+  /** An eBPF program sees its packets before anything else does (XDP). */
+  hasXdp?: true;
   /** Index of the other end of a veth, in the namespace of that end. */
   peerIndex?: number;
 }
@@ -158,6 +160,8 @@ export interface Netns {
   /** Rules that look up a table and that a Rule can say wholly. */
   rules(): Promise<Rule[]>;
   neighbours(): Promise<Neighbour[]>;
+  /** Indexes of links that have an eBPF program of traffic control (tc filter; not tcx), which can send packets past everything else. */
+  programs(): Promise<number[]>;
   /** Writes values under /proc/sys/net as this namespace sees it; keys such as "ipv6/conf/all/forwarding". The first that fails stops the rest. */
   writeSysctls(values: Readonly<Record<string, string>>): Promise<void>;
   /** Gives the values without their line break, undefined for a key that this kernel or namespace does not have. */
@@ -165,10 +169,10 @@ export interface Netns {
   close(): void;
 }
 
-/** One allowed (host link, source address) pair. */
+/** One allowed (host link, source address) pair; "any": whatever the source, the link is not guarded. */
 export interface GuardEntry {
   link: string;
-  address: Ip;
+  address: Ip | "any";
 }
 
 /** The source guard: packets that enter by one of our links must carry an address listed for that link. */
@@ -307,16 +311,31 @@ export type KernelChange =
   | { what: "rule"; family: 4 | 6; priority: number; removed: boolean }
   /** Learned ones too, each time that their state changes. */
   | { what: "neighbour"; link: number; address: Ip; removed: boolean }
-  /** Somebody changed nftables: `by` is the name of the thread, `nftablesThread` where it was this program. */
-  | { what: "nftables"; by: string }
+  /**
+   * Somebody changed nftables: `by` is the name of the thread, `nftablesThread` where it was this program. `tables`: those of ours that
+   * another program touched, among `ownTables`; absent where it was this program.
+   */
+  | { what: "nftables"; by: string; tables?: readonly string[] }
   /** Changes were lost: look at everything. */
   | { what: "lost" };
+
+/** Our tables, all of family inet, by what keeps them. */
+export const ownTables = { guard: "fairlead", policy: "fairlead-policy", masquerade: "fairlead-masq" } as const;
 
 /** The thread that makes our own changes of nftables. */
 export const nftablesThread = "fl-nft";
 
 /** Callbacks that watch one kernel at once. */
 export const watchersMax = 16;
+
+/** A rule that keeps packets from connection tracking. */
+export interface UntrackedRule {
+  family: "ip" | "ip6" | "inet";
+  table: string;
+  chain: string;
+  /** Of packets from or to these alone; none: it may match any. */
+  addresses: readonly Ip[];
+}
 
 /** A chain on the forward hook of the node, whoever made it. */
 export interface ForwardChain {
@@ -347,6 +366,8 @@ export interface Kernel {
   watch(onChange: (change: KernelChange) => void): () => void;
   /** Every chain that judges forwarded packets: an accept of one does not undo a drop of another. In no order. */
   forwardChains(): Promise<ForwardChain[]>;
+  /** Rules that keep packets from connection tracking, whoever made them. In no order. */
+  untrackedRules(): Promise<UntrackedRule[]>;
   /** Calls of each thread that wait or are under way. */
   callsUnderWay(): Readonly<Record<KernelLane, number>>;
   /** @throws Fault "netns-missing" where the path leads to no network namespace. */

@@ -1,7 +1,7 @@
 // The fake kernel's source guard: a table that is there or not, whole or damaged, and the entries in it.
 
 import { Fault } from "../base/fault.ts";
-import { type Guard, type GuardEntry, nftablesThread } from "./contract.ts";
+import { type Guard, type GuardEntry, nftablesThread, ownTables } from "./contract.ts";
 import { type GuardKeys, guardEntry, guardKeys, guardSetNames } from "./nftables/guard-keys.ts";
 
 export type GuardDamage = "rules flushed" | "table deleted";
@@ -16,7 +16,7 @@ export interface FakeGuardDeps {
   /** Called before each call; throws where that is to fail. What it gives is called after it. */
   begin: (call: `guard.${keyof Guard}`) => () => void;
   /** Called where the rulesets of the namespace have changed, with the name of who did it. */
-  committed: (by: string) => void;
+  committed: (by: string, tables?: readonly string[]) => void;
 }
 
 export function createFakeGuard({ begin, committed }: FakeGuardDeps): FakeGuard {
@@ -69,7 +69,7 @@ export function createFakeGuard({ begin, committed }: FakeGuardDeps): FakeGuard 
     damage: (how) => {
       if (how === "table deleted") held = undefined;
       hasRules = false;
-      committed("nft");
+      committed("nft", [ownTables.guard]);
     },
   };
 }

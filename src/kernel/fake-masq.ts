@@ -1,7 +1,7 @@
 // The fake kernel's masquerade: the shape of a table that is there or not, compared as the real one's is.
 
 import { isDeepStrictEqual } from "node:util";
-import { type Masquerade, nftablesThread } from "./contract.ts";
+import { type Masquerade, nftablesThread, ownTables } from "./contract.ts";
 import type { FakeGuardDeps } from "./fake-guard.ts";
 import { masqTable } from "./nftables/masq-table.ts";
 import { type TableShape, tableImage } from "./nftables/table-image.ts";
@@ -42,7 +42,7 @@ export function createFakeMasquerade({ begin, committed }: FakeMasqueradeDeps): 
       else if (held !== undefined) {
         held = { ...held, chains: held.chains.map((chain) => ({ ...chain, rules: [] })) };
       }
-      committed("nft");
+      committed("nft", [ownTables.masquerade]);
     },
   };
 }

@@ -81,6 +81,7 @@ export function createFakeNetns(namespace: FakeNamespace, deps: FakeNetnsDeps): 
     routes: () => read("reading routes", () => allRoutes(namespace)),
     rules: () => read("reading rules", () => allRules(namespace)),
     neighbours: () => read("reading neighbours", () => allNeighbours(namespace)),
+    programs: () => read("reading queues", () => []),
     writeSysctls: async (values) => {
       mustBeOpen("writing sysctls");
       const end = begin("sysctl.write");

@@ -3,7 +3,7 @@
 import { Fault } from "../base/fault.ts";
 import { layerCounter } from "../policy/counters.ts";
 import type { LayerChains, LookupCounts, PolicyRuleset } from "../policy/ruleset.ts";
-import { type PolicyTable, nftablesThread } from "./contract.ts";
+import { type PolicyTable, nftablesThread, ownTables } from "./contract.ts";
 import type { FakeGuardDeps } from "./fake-guard.ts";
 import { createCounts } from "./nftables/policy-counts.ts";
 import { createGoneLookups } from "./nftables/policy-lookups.ts";
@@ -125,7 +125,7 @@ export function createFakePolicy({ begin, committed }: FakePolicyDeps): FakePoli
       } else if (held !== undefined) {
         held = { ...held, chains: new Map([...held.chains].map(([name, chain]) => [name, { ...chain, rules: [] }])) };
       }
-      committed("nft");
+      committed("nft", [ownTables.policy]);
     },
   };
 }

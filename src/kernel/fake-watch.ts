@@ -13,8 +13,8 @@ export interface FakeWatch {
   watch: Kernel["watch"];
   /** Something was done to some namespace: by an operation, or by what is no operation. */
   changed: (cause?: Op["op"]) => void;
-  /** Somebody has changed nftables. */
-  nftables: (by: string) => void;
+  /** Somebody has changed nftables; `tables` as in KernelChange. */
+  nftables: (by: string, tables?: readonly string[]) => void;
   /** Changes are lost on their way, as on a node where too much happens at once. */
   lose: () => void;
   close: () => void;
@@ -63,7 +63,7 @@ export function createFakeWatch(node: FakeNamespace, mustBeOpen: (what: string) 
       known = inventoryOf(node);
       tell([...gone(before, known, cause), ...newOrChanged(before, known)]);
     },
-    nftables: (by) => tell([{ what: "nftables", by }]),
+    nftables: (by, tables) => tell([{ what: "nftables", by, ...(tables === undefined ? {} : { tables }) }]),
     lose: () => tell([{ what: "lost" }]),
     close: () => watchers.clear(),
   };

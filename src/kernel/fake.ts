@@ -105,6 +105,10 @@ export function createFakeKernel(): FakeKernel {
     conntrack,
     flowLog: flows.flowLog,
     watch: watch.watch,
+    untrackedRules: async () => {
+      mustBeOpen("read the rules");
+      return [];
+    },
     forwardChains: async () => {
       mustBeOpen("read the chains");
       return structuredClone(forwardChains);
@@ -154,7 +158,7 @@ export function createFakeKernel(): FakeKernel {
     logPacket: flows.log,
     addForwardChain: (chain) => {
       forwardChains.push(chain);
-      watch.nftables("nft");
+      watch.nftables("nft", []);
     },
     loseChanges: watch.lose,
   };

@@ -43,8 +43,8 @@ export type ConnectionEvent =
 export const snapLenBytes = 128;
 
 /**
- * What policy does to packets of the node, as it happens. The kernel logs at most `loggedPerSecond` of each outcome; what is beyond it is
- * in the counters of the layers alone. It keeps no process alive. Both throw Fault "agent-stopping" once the kernel is closed.
+ * What policy does to packets of the node, as it happens. The kernel logs so many of each outcome and of each pair of links
+ * (`loggedPerSecond` and `loggedOfPair` of the policy table); what is beyond that is in the counters of the layers alone. It keeps no process alive. Both throw Fault "agent-stopping" once the kernel is closed.
  */
 export interface FlowLog {
   /**

@@ -11,6 +11,7 @@ import { createFlowLog } from "./flow-log/flow-log.ts";
 import { type NetnsHandle, openNetns } from "./netlink/netns.ts";
 import { callTimeoutMs, routeLane } from "./netlink/session.ts";
 import { type ChannelOptions, createChannel } from "./nftables/channel.ts";
+import { readUntracked } from "./nftables/untracked.ts";
 import { readForwardChains } from "./nftables/forward-chains.ts";
 import { createGuard } from "./nftables/guard.ts";
 import { createMasquerade } from "./nftables/masq.ts";
@@ -59,6 +60,7 @@ export function openKernel({ nodeNetns = ownNetns, addon: bare = loadAddon(), lo
     guard: createGuard(rulesets),
     masquerade: createMasquerade(rulesets),
     policy: createPolicyTable(rulesets),
+    untrackedRules: () => readUntracked(createChannel(rulesets)),
     forwardChains: () => readForwardChains(createChannel(rulesets)),
     callsUnderWay: underWay,
     conntrack: createConntrack({ addon, netns: descriptor, mustBeOpen }),

@@ -12,6 +12,7 @@ import type {
 import { breakGlassAnnotation } from "../policy/break-glass.ts";
 import { defaultKeys, type PolicyKeys } from "../policy/keys.ts";
 import { modeAnnotation } from "../policy/read-network-policy.ts";
+import { sourceGuardAnnotation } from "../policy/source-guard.ts";
 import { type ReadObjects, readObjects } from "../policy/read-objects.ts";
 
 export interface PolicyCaches {
@@ -24,7 +25,7 @@ export interface PolicyCaches {
 }
 
 /** Annotations that decide. */
-const deciding = [modeAnnotation, breakGlassAnnotation] as const;
+const deciding = [modeAnnotation, breakGlassAnnotation, sourceGuardAnnotation] as const;
 
 type Watched = Namespace | NetworkPolicy | SecurityGroup;
 

@@ -34,6 +34,8 @@ export interface PolicyPod {
   addresses: readonly Ip[];
   /** Ports that its containers have given names to, restartable init containers included. */
   ports: readonly NamedPort[];
+  /** What it asks of the source guard, as it is written; absent: nothing. */
+  sourceGuard?: string;
 }
 
 export interface NamedPort {

@@ -3,6 +3,7 @@
 import type { Pod } from "../kube/core-objects.ts";
 import type { Ip } from "../net/ip.ts";
 import type { NamedPort, PolicyPod } from "./model.ts";
+import { sourceGuardAnnotation } from "./source-guard.ts";
 
 /** IP protocols by the names that Kubernetes has for them (IANA's numbers). */
 const protocolNumbers: ReadonlyMap<string, number> = new Map([
@@ -22,6 +23,7 @@ export const hasEnded = ({ status: { phase } }: Pick<Pod, "status">): boolean =>
 export function policyPodOf(pod: Pod, addresses: readonly Ip[]): PolicyPod | undefined {
   const { metadata, spec } = pod;
   const { name, namespace, uid } = metadata;
+  const sourceGuard = metadata.annotations?.[sourceGuardAnnotation];
   if (spec.hostNetwork === true || spec.nodeName === undefined || namespace === undefined || uid === undefined)
     return undefined;
   return {
@@ -34,6 +36,7 @@ export function policyPodOf(pod: Pod, addresses: readonly Ip[]): PolicyPod | und
     node: spec.nodeName,
     addresses: hasEnded(pod) ? [] : addresses,
     ports: namedPorts(spec.ports ?? []),
+    ...(sourceGuard === undefined ? {} : { sourceGuard }),
   };
 }
 

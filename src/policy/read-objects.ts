@@ -17,6 +17,7 @@ import type {
 import { objectTitle, type Problem, reporter } from "./problem.ts";
 import { type ReadBinding, type ReadGroup, readBinding, readGroup, readGroupPolicy } from "./read-group.ts";
 import { type ReadNetworkPolicy, readNetworkPolicy } from "./read-network-policy.ts";
+import { perPodNamespaces } from "./source-guard.ts";
 import { type Labels, order, selects } from "./selector.ts";
 
 /** The objects as questions need them. The order of the objects makes no difference to any answer. */
@@ -32,6 +33,8 @@ export interface ReadObjects {
   bindings: ReadonlyMap<string, readonly ReadBinding[]>;
   /** Of namespaces, by name, whether it lasts now or not. */
   breakGlass: ReadonlyMap<string, BreakGlass>;
+  /** Namespaces whose pods may leave the source guard. */
+  perPodGuard: ReadonlySet<string>;
   /** What egress of groups allows beside the groups' own rules. */
   alwaysEgress: readonly Rule[];
   /** Every membership that some rule refers to. */
@@ -73,6 +76,7 @@ export function readObjects(
     groups: new Map(groups.map((group) => [group.name, group])),
     bindings: byNamespace(bindings),
     breakGlass: breakGlassOf(objects.namespaces, problems),
+    perPodGuard: perPodNamespaces(objects.namespaces, problems),
     alwaysEgress: allowDns === null ? [] : [dnsRule(allowDns, refer, problems)],
     memberships: new Map([...memberships].sort(([a], [b]) => order(a, b))),
     problems: problems.sort((a, b) => order(a.object, b.object)),

@@ -1,15 +1,14 @@
 // Two hundred pods that start at full speed while everybody calls them: nobody is reached by whom no policy allows, from the first packet on, and nothing allowed is lost.
 
 import assert from "node:assert/strict";
-import { closeSync, ftruncateSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
 import { type TestContext, test } from "node:test";
 import { z } from "zod";
 import { execOk } from "../../lab/exec.ts";
 import { all, until } from "../../lab/waiting.ts";
 import { present } from "../../src/base/assert.ts";
 import { addressAt } from "../../src/net/cidr.ts";
+import { type Hammer, startHammer } from "./hammer.ts";
 import { type Program, startProgram } from "./programs.ts";
 import { type FireLab, type FirePod, makeFireLab, monotonicMs, percentile } from "./stage.ts";
 
@@ -119,28 +118,6 @@ function targetsOf({ cluster }: FireLab): string[] {
   );
 }
 
-interface Hammer extends Program {
-  /** The round that has begun. */
-  round: () => number;
-}
-
-/** Starts a flood from inside a pod. */
-async function startHammer(
-  t: TestContext,
-  from: FirePod,
-  wish: { targets: string[]; kinds: readonly string[]; roundMs: number; fresh: boolean },
-): Promise<Hammer> {
-  const directory = mkdtempSync(join(tmpdir(), "fairlead-hammer-"));
-  t.after(() => rmSync(directory, { recursive: true }));
-  const clock = join(directory, "clock");
-  const file = openSync(clock, "w");
-  ftruncateSync(file, 8);
-  closeSync(file);
-  const whole = { ...wish, own: from.addresses, port: friendPort, clock };
-  const program = await startProgram(t, "hammer.py", whole, from.netns);
-  return { ...program, round: () => Number(readFileSync(clock).readBigUInt64LE()) };
-}
-
 interface Born {
   number: number;
   pod: FirePod;
@@ -241,8 +218,8 @@ async function prepareRace(t: TestContext): Promise<Race & { ears: Program; poli
   const [ears, newborns, friendly, ...hammers] = await all([
     startProgram(t, "ears.py", serve),
     startProgram(t, "newborns.py", { targets: calls, port: dbPort, roundMs: 20, activeMs: 1_500 }),
-    startHammer(t, friend, { targets, kinds: ["udp", "tcp"], roundMs: 200, fresh: true }),
-    ...foes.map((foe) => startHammer(t, foe, { targets, kinds, roundMs: 5, fresh: false })),
+    startHammer(t, friend, { targets, kinds: ["udp", "tcp"], port: friendPort, roundMs: 100, fresh: true }),
+    ...foes.map((foe) => startHammer(t, foe, { targets, kinds, port: friendPort, roundMs: 5, fresh: false })),
   ]);
   return { lab, foes, friend, hammers, friendly, newborns, ears, policies };
 }

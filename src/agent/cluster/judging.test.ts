@@ -30,17 +30,30 @@ void test("a node that something goes round tells of no groups, and of the fault
     onGroups: () => asked.push("groups"),
     onBypass: () => asked.push("bypass"),
   });
-  judging.now({ groups: "mark", bypass: undefined });
-  assert.deepEqual([judging.groups(), judging.bypass()], ["mark", undefined]);
-  judging.now({ groups: "mark", bypass: undefined });
+  judging.now({ groups: { mark: "mark" }, bypass: undefined });
+  assert.deepEqual([judging.groups(undefined), judging.bypass()], ["mark", undefined]);
+  judging.now({ groups: { mark: "mark" }, bypass: undefined });
   assert.deepEqual(asked, ["groups"]);
-  for (let pass = 0; pass < 2; pass += 1) judging.now({ groups: "mark", bypass: "IPVS" });
+  for (let pass = 0; pass < 2; pass += 1) judging.now({ groups: { mark: "mark" }, bypass: "IPVS" });
   assert.deepEqual(judging.bypass(), { code: "policy-bypassed", message: "IPVS" });
   assert.ok((judging.waitMs() ?? 0) > 0, "that it tells of no groups any more is on its way");
-  judging.now({ groups: "mark", bypass: undefined });
-  assert.deepEqual([judging.groups(), judging.bypass()], ["mark", undefined]);
+  judging.now({ groups: { mark: "mark" }, bypass: undefined });
+  assert.deepEqual([judging.groups(undefined), judging.bypass()], ["mark", undefined]);
   assert.deepEqual(
     asked.filter((what) => what === "bypass"),
     ["bypass", "bypass"],
   );
+});
+
+void test("until the cluster has told everything, what was told before stays", () => {
+  let asked = 0;
+  const judging = createJudging(silentLog(), { onGroups: () => (asked += 1), onBypass: () => {} });
+  assert.equal(judging.groups("before"), "before");
+  judging.now({ groups: "as told", bypass: undefined });
+  assert.deepEqual([judging.groups("before"), asked], ["before", 0]);
+  judging.now({ groups: "in none", bypass: undefined });
+  assert.deepEqual([judging.groups("before"), asked], [undefined, 1]);
+  judging.now({ groups: { mark: "mark" }, bypass: undefined });
+  judging.now({ groups: "as told", bypass: undefined });
+  assert.equal(judging.groups("before"), "mark");
 });

@@ -5,8 +5,11 @@ import type { NodeFault } from "./peers.ts";
 
 /** What holds on this node now. */
 export interface Judging {
-  /** The mark of the security groups by which the kernel judges; undefined where no pod of the node is in any, or it is not the cluster's word. */
-  groups: string | undefined;
+  /**
+   * The mark of the security groups by which the kernel judges. "in none": no pod of the node is in any. "as told": the cluster has not told
+   * everything yet, so the kernel judges as it did.
+   */
+  groups: { mark: string } | "in none" | "as told";
   /** Why packets can pass unjudged. */
   bypass: string | undefined;
 }
@@ -20,8 +23,8 @@ const bypassCode = "policy-bypassed";
 /** What is to be written of it. */
 export interface ToldJudging {
   now: (judging: Judging) => void;
-  /** The mark that is to be told now; none where something goes round policy. */
-  groups: () => string | undefined;
+  /** The mark that is to be told now, none where something goes round policy; given what was told before, by whichever agent. */
+  groups: (told: string | undefined) => string | undefined;
   /** Until a newer mark may be told; undefined where there is none. */
   waitMs: () => number | undefined;
   bypass: () => NodeFault | undefined;
@@ -34,17 +37,22 @@ export function createJudging(
 ): ToldJudging {
   const groups = createPaced<string | undefined>(undefined, judgingEveryMs, () => performance.now());
   let fault: NodeFault | undefined;
+  let isKnown = false;
   return {
-    now: ({ groups: mark, bypass }) => {
-      groups.want(bypass === undefined ? mark : undefined);
-      if (groups.waitMs() !== undefined) onGroups();
+    now: ({ groups: now, bypass }) => {
+      if (bypass !== undefined || now !== "as told") {
+        const isFirst = !isKnown;
+        isKnown = true;
+        groups.want(bypass === undefined && typeof now === "object" ? now.mark : undefined);
+        if (isFirst || groups.waitMs() !== undefined) onGroups();
+      }
       if (bypass === fault?.message) return;
       fault = bypass === undefined ? undefined : { code: bypassCode, message: bypass };
       if (fault === undefined) log.info("nothing goes round policy any more");
       else log.warn({ code: fault.code }, fault.message);
       onBypass();
     },
-    groups: groups.due,
+    groups: (told) => (isKnown ? groups.due() : told),
     waitMs: groups.waitMs,
     bypass: () => fault,
   };

@@ -34,7 +34,9 @@ export function startPublishing(
   const sync = async (): Promise<void> => {
     const own = node();
     if (own === undefined || !seen.synced()) return;
-    const groups = judged.groups();
+    // What the agent before has told of another Node of that name is not told of this one.
+    const told = seen.get({ name: nodeName });
+    const groups = judged.groups(told?.nodeUid === own.metadata.uid ? told?.policy?.groups : undefined);
     await keepObject({
       kube,
       kind: nodeEndpoints,

@@ -3,15 +3,18 @@
 import { present } from "../../base/assert.ts";
 import { describe } from "../../base/fault.ts";
 import type { Log } from "../../base/log.ts";
+import type { Reading } from "../../base/metrics.ts";
 import type { PolicyTable } from "../../kernel/contract.ts";
 import type { Compiler } from "../../policy/compile.ts";
 import type { PolicyRuleset } from "../../policy/ruleset.ts";
-import { createPolicyCounts, type LayerCount, type PolicyCounts } from "./counts.ts";
+import { createPolicyCounts, type LayerCount, policyReadings } from "./counts.ts";
 import { createRuleCounts, type RuleHits } from "./rule-hits.ts";
 import type { Judged } from "./subjects.ts";
 
 /** Rules in one answer: those beyond are counted in `more`. */
 const rulesToldMax = 10_000;
+/** Between two readings of all rules for metrics: of many wide layers one takes a good part of a second. */
+const rulesReadEveryMs = 60_000;
 
 /** What GET /policy answers. */
 export interface PolicyAnswer {
@@ -27,8 +30,8 @@ export interface PolicyCounting {
   know: (judged: readonly Judged[], ruleset: PolicyRuleset) => void;
   /** They are loaded, and what is not among them is gone. */
   settle: () => void;
-  /** Read from the kernel now; as it was read last where the kernel does not answer. */
-  counts: () => Promise<PolicyCounts>;
+  /** For metrics: read from the kernel now, or a moment ago; as it was read last where the kernel does not answer. */
+  readings: () => Promise<Reading[]>;
   /** The same, and what each rule has let begin. @throws Fault as the kernel's table has them */
   answer: () => Promise<PolicyAnswer>;
 }
@@ -37,16 +40,22 @@ export interface CountingDeps {
   table: Pick<PolicyTable, "counted" | "lookups" | "goneLookups">;
   factsOf: Compiler["factsOf"];
   log: Log;
+  /** Milliseconds that never go back. */
+  clock: () => number;
 }
 
-export function createPolicyCounting({ table, factsOf, log }: CountingDeps): PolicyCounting {
-  const counts = createPolicyCounts(table, () => performance.now());
+function* ruleReadings(totals: ReadonlyMap<string, number>): Generator<Reading> {
+  for (const [rule, packets] of totals) yield ["fairlead_policy_rule_packets_total", [rule], packets];
+}
+
+export function createPolicyCounting({ table, factsOf, log, clock }: CountingDeps): PolicyCounting {
+  const counts = createPolicyCounts(table, clock);
   const rules = createRuleCounts(table);
-  const read = async (): Promise<PolicyCounts> => {
-    await counts.read().catch((error: unknown) => {
+  let rulesReadMs = -Infinity;
+  const unlessRefused = async (reading: Promise<unknown>): Promise<void> => {
+    await reading.catch((error: unknown) => {
       log.warn({ error: describe(error) }, "what policy has counted could not be read");
     });
-    return counts;
   };
   return {
     know: (judged, { layers }) => {
@@ -56,9 +65,17 @@ export function createPolicyCounting({ table, factsOf, log }: CountingDeps): Pol
       rules.know(named.map(({ layer, name }) => ({ layer, chains: present(layers.get(name), layer.id) })));
     },
     settle: rules.settle,
-    counts: read,
+    readings: async () => {
+      await unlessRefused(counts.read());
+      if (clock() - rulesReadMs >= rulesReadEveryMs) {
+        rulesReadMs = clock();
+        await unlessRefused(rules.read());
+      }
+      return [...policyReadings(counts), ...ruleReadings(rules.totals())];
+    },
     answer: async () => {
-      const layers = (await read()).layers();
+      await unlessRefused(counts.read());
+      const layers = counts.layers();
       const all = await rules.read();
       return { layers, rules: all.slice(0, rulesToldMax), more: Math.max(0, all.length - rulesToldMax) };
     },

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { startFakeNode, type FakeNode } from "../../../test/model/fake-node.ts";
+import { hostMac } from "../../../test/kernel-stage.ts";
 import { testWired } from "../../../test/store.contract.ts";
 import { present } from "../../base/assert.ts";
 import { Fault } from "../../base/fault.ts";
@@ -38,6 +39,8 @@ interface Stand {
   say: (...policies: readonly NetworkPolicy[]) => void;
   /** For each pass that ended well: whether connections are looked for. */
   narrowed: boolean[];
+  /** What the cluster was told. */
+  judging: Judging[];
   attachment: Wired;
   /** Addresses that were put into sets without a pass. */
   admitted: string[];
@@ -118,7 +121,7 @@ async function stand(): Promise<Stand> {
   });
   const group = async (): Promise<number | undefined> =>
     (await machine.kernel.node.link(attachment.wire.hostIndex))?.group;
-  return { node, policy, say, narrowed, attachment: named, admitted, trusted, group };
+  return { node, policy, say, narrowed, judging, attachment: named, admitted, trusted, group };
 }
 
 /** The API server's object of a pod in shop that is labelled by its name. */
@@ -143,6 +146,19 @@ void test("the first pass looks for connections, one that changes nothing does n
   policy.changed("cluster");
   await policy.sync();
   assert.equal(await group(), 100);
+});
+
+void test("the cluster hears by what the node judges once the kernel does, and what goes round it", async () => {
+  const { node, policy, say, judging } = await stand();
+  say(closed);
+  node.machine.kernel.failNext("policy.ensure", broken);
+  await assert.rejects(policy.sync(), /not now/);
+  assert.equal(judging.length, 0);
+  await policy.sync();
+  assert.deepEqual(judging.at(-1), { groups: "in none", bypass: undefined }, "no group judges its pods");
+  node.machine.kernel.addDevice(node.machine.kernel.node, { name: "kube-ipvs0", mac: hostMac, mtu: 1500 });
+  await policy.sync();
+  assert.match(judging.at(-1)?.bypass ?? "", /kube-proxy runs in IPVS mode/);
 });
 
 void test("a pass that fails after the kernel has been told owes the look for connections to the next", async () => {

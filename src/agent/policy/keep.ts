@@ -8,7 +8,7 @@ import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import type { Metrics } from "../../base/metrics.ts";
 import type { Pool } from "../../ipam/pool.ts";
 import { type Attachment, attachmentKey } from "../../ipam/store.ts";
-import type { Kernel, Link } from "../../kernel/contract.ts";
+import type { Kernel } from "../../kernel/contract.ts";
 import { createCompiler } from "../../policy/compile.ts";
 import { createClasses } from "../../policy/compile-classes.ts";
 import { memberChanges, withCarried } from "../../policy/compile-changes.ts";
@@ -16,13 +16,14 @@ import { elementsOf } from "../../policy/compile-sets.ts";
 import { groupsMark } from "../../policy/mark.ts";
 import type { PolicyKeys } from "../../policy/keys.ts";
 import { indexMembers } from "../../policy/members.ts";
-import type { Layer, Memberships } from "../../policy/model.ts";
+import type { Memberships } from "../../policy/model.ts";
 import { neededMemberships, type ReadObjects } from "../../policy/read-objects.ts";
 import type { PolicyRuleset } from "../../policy/ruleset.ts";
 import type { Judging } from "../cluster/judging.ts";
 import type { NodeFault } from "../cluster/peers.ts";
 import { openGroup } from "../plan.ts";
 import { isNameless, nameReadBack } from "../rebuild.ts";
+import { createBypassLook } from "./bypass.ts";
 import { createPolicyCounting, type PolicyCounting } from "./counting.ts";
 import type { Cutting } from "./cut.ts";
 import { createDue, type Look } from "./due.ts";
@@ -30,10 +31,11 @@ import { type Glass, glassFaults } from "./glass.ts";
 import type { KeptPolicy } from "./kept.ts";
 import { carriedBy, moveLinks, placedOn } from "./links.ts";
 import { createMemberships, type OwnPods } from "./memberships.ts";
-import type { FindOwner, FindPod, PodPolicy } from "./pod-policy.ts";
-import { bypassFindings, policyReport, type PolicyReport } from "./report.ts";
+import type { FindOwner, FindPod, NameOf, PodPolicy } from "./pod-policy.ts";
+import { policyReport, type PolicyReport } from "./report.ts";
 import type { PolicySource } from "./sources.ts";
 import { createSubjects, type Judged } from "./subjects.ts";
+import { createUnguarded } from "./unguarded.ts";
 import { createTurns } from "./turns.ts";
 import { createView, type View, viewWithin, waitingMs } from "./view.ts";
 
@@ -47,6 +49,8 @@ export interface PolicyDeps {
   source: PolicySource;
   findPod: FindPod;
   findOwner: FindOwner;
+  /** What a pod is called whose runtime did not name it; absent: such a one is not judged. */
+  nameOf?: NameOf | undefined;
   /** What an earlier agent has left. */
   kept: KeptPolicy | undefined;
   log: Log;
@@ -64,7 +68,7 @@ export interface PolicyDeps {
   onBroken: (faults: readonly NodeFault[]) => void;
 }
 
-export interface Policy extends PodPolicy, Pick<PolicyCounting, "counts" | "answer"> {
+export interface Policy extends PodPolicy, Pick<PolicyCounting, "readings" | "answer"> {
   /** One pass. */
   sync: () => Promise<void>;
   /** Something that policy follows from has changed: what the cluster says, or which pods are attached. */
@@ -82,11 +86,12 @@ export interface Policy extends PodPolicy, Pick<PolicyCounting, "counts" | "answ
 
 /** Keeps the policy of the attachments of a pool. Nothing is done before the first pass. */
 export function keepPolicy(deps: PolicyDeps): Policy {
-  const { kernel, pool, nodeName, source, findPod, kept, keys, metrics, cutting, glass, log } = deps;
-  const subjects = createSubjects({ nodeName, findPod, known: kept?.pods ?? new Map(), brokenNow: glass.brokenNow });
+  const { kernel, pool, nodeName, source, kept, keys, metrics, cutting, glass, log } = deps;
+  const subjects = createSubjects({ ...deps, known: kept?.pods ?? new Map(), brokenNow: glass.brokenNow });
   const classes = createClasses(kept?.classes);
   const compiler = createCompiler();
   const membershipsOf = createMemberships();
+  const unguarded = createUnguarded({ guard: kernel.guard, log });
   /** The class by which the kernel judges each attachment. */
   const groups = new Map<string, number>();
   /** The pods of the last pass, by whose layers the kernel judges. */
@@ -94,7 +99,9 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   let knownLast: Memberships = new Map();
   let held: PolicyRuleset | undefined;
   const view = createView(source, kept, keys);
-  const counting = createPolicyCounting({ table: kernel.policy, factsOf: compiler.factsOf, log });
+  const clock = (): number => performance.now();
+  const counting = createPolicyCounting({ table: kernel.policy, factsOf: compiler.factsOf, log, clock });
+  const bypass = createBypassLook(kernel, pool);
   const due = createDue();
 
   async function pass(): Promise<void> {
@@ -105,9 +112,8 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       const now = view();
       if (now === undefined) return void (await kernel.policy.prepare());
       const mark = source.known() ? groupsMark(source.objects().groups) : undefined;
-      const links = await passBy(now, look);
-      const isJudged = judgedLast.some(({ egress, ingress }) => [...egress, ...ingress].some(isOfGroups));
-      deps.judging({ groups: isJudged ? mark : undefined, bypass: bypassFindings(links)[0]?.says });
+      await passBy(now, look);
+      deps.judging({ groups: groupsTold(mark, judgedLast), bypass: await bypass(look.isAll) });
     } catch (error) {
       // It may have gone half the way: what had been open before is looked for when it has gone the whole of it.
       due.everything();
@@ -115,8 +121,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     }
   }
 
-  /** Gives the links that it saw. */
-  async function passBy({ objects, told }: View, look: Look): Promise<readonly Link[]> {
+  async function passBy({ objects, told }: View, look: Look): Promise<void> {
     nameReadBack(pool, (one) => keptOwner(one, kept) ?? deps.findOwner(one), log);
     glass.noteEdges(objects);
     const judged = subjects.of(pool.all(), objects);
@@ -146,6 +151,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     deps.onBroken(glassFaults(judged, glass));
     knownLast = memberships;
     const moved = await moveLinks(placed, groups, deps);
+    await unguarded.follow(judged);
     if (both !== ruleset) await kernel.policy.ensure(ruleset, "as left");
     held = ruleset;
     counting.settle();
@@ -153,7 +159,6 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     const wasDamaged = hasChanged && look.isDue;
     const isCutDue = due.takeCut();
     cutting.judgeBy(model, isCutDue || moved || wasDamaged || isNarrower(before, ruleset));
-    return links;
   }
 
   const turns = createTurns(pass);
@@ -180,20 +185,12 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       const last = { judged: judgedLast, memberships: knownLast, groups };
       return policyReport({ by, nameless, ...last, objects: now?.objects, factsOf: compiler.factsOf, glass });
     },
-    counts: counting.counts,
+    readings: counting.readings,
     answer: counting.answer,
-    keepable: () =>
-      source.known()
-        ? {
-            objects: source.objects(),
-            memberships: source.memberships(),
-            pods: subjects.pods(),
-            classes: classes.kept(),
-            nodeBreakGlass: deps.nodeBreakGlass(),
-          }
-        : undefined,
+    keepable: () => (source.known() ? keptNow(deps, { pods: subjects.pods(), classes: classes.kept() }) : undefined),
     untilKnown: async () => void (await viewWithin(view, source, deps.signal)),
     groupOf: (id) => groups.get(attachmentKey(id)),
+    isUnguarded: unguarded.isUnguarded,
     enter: async (attachment, pod) => {
       subjects.remember(attachment, pod);
       await viewWithin(view, source, deps.signal);
@@ -201,6 +198,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       const { objects } = await viewWithin(view, source, deps.signal);
       const judged = subjects.one(attachment, objects);
       if (judged === undefined) return openGroup;
+      unguarded.note(judged);
       const known = classOfTwin(judged);
       if (known === undefined || held === undefined || !(await admitted(judged, { kernel, held, objects }))) {
         due.changed("attachments"); // else it would be a look at all that the kernel holds
@@ -218,7 +216,25 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   };
 }
 
-const isOfGroups = ({ kind }: Layer): boolean => kind === "groups";
+/** What the cluster is to hear of the groups by which pods are judged; `mark`: of what it has said of them. */
+function groupsTold(mark: string | undefined, judged: readonly Judged[]): Judging["groups"] {
+  if (mark === undefined) return "as told";
+  const isJudged = judged.some(({ egress, ingress }) => [...egress, ...ingress].some(({ kind }) => kind === "groups"));
+  return isJudged ? { mark } : "in none";
+}
+
+/** What the word is now, with what was made of it. */
+function keptNow(
+  { source, nodeBreakGlass }: Pick<PolicyDeps, "source" | "nodeBreakGlass">,
+  made: Pick<KeptPolicy, "pods" | "classes">,
+): KeptPolicy {
+  return {
+    objects: source.objects(),
+    memberships: source.memberships(),
+    ...made,
+    nodeBreakGlass: nodeBreakGlass(),
+  };
+}
 
 function keptOwner(attachment: Attachment, kept: KeptPolicy | undefined): Attachment["pod"] {
   const pod = kept?.pods.get(attachmentKey(attachment));

@@ -44,6 +44,8 @@ const pod = z.object({
   node: z.string(),
   addresses: z.array(ip),
   ports: z.array(port),
+  /** Absent in files of agents that knew none. */
+  sourceGuard: z.string().exactOptional(),
 });
 const listOf = <T extends KubeObject>(kind: Kind<T>): z.ZodType<T[]> =>
   z.array(z.unknown()).transform((list) => list.map((raw) => kind.parse(raw)));

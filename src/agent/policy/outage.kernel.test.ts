@@ -75,3 +75,30 @@ void test("a class that somebody takes off a link is put back", async (t) => {
   await until("its class is back", () => closedLinks().join() === closed.join());
   assert.deepEqual(reached(web, db), neither);
 });
+
+void test("what others do to their own tables has nothing of ours read; among it our own damage is seen at once", async (t) => {
+  const agent = await servingAgent(t);
+  const db = await addPod(t, agent, "db", { app: "db" });
+  const web = await addPod(t, agent, "web", { app: "web" });
+  await agent.kube.create(networkPolicies, denyAll({ app: "db" }));
+  await until("the pod is closed", () => !pings(web, db, 0));
+  const passes = async (): Promise<Map<string, number>> => {
+    const { loops } = (await agent.ask("/status")) as { loops: { name: string; passes: number }[] };
+    return new Map(loops.map((loop) => [loop.name, loop.passes]));
+  };
+  const before = await passes();
+  agent.node.run("nft", "add table inet other; add set inet other them { type ipv4_addr; }");
+  const looked = async (name: string): Promise<number> => ((await passes()).get(name) ?? 0) - (before.get(name) ?? 0);
+  for (let round = 0; round < 5; round += 1) {
+    const heard = await looked("obstacles");
+    agent.node.run("nft", `add element inet other them { 10.9.0.${round} }`);
+    await until("it was heard", async () => (await looked("obstacles")) > heard);
+  }
+  const most = Math.max(await looked("policy"), await looked("guard"), await looked("masquerade"));
+  assert.ok(most <= 1, `${most} passes: one comes every half minute`);
+  const startedMs = performance.now();
+  agent.node.run("nft", "add element inet other them { 10.9.1.1 }; flush table inet fairlead-policy");
+  await until("repaired", () => /vmap @egress_classes/.test(agent.node.run("nft", "list table inet fairlead-policy")));
+  assert.ok(performance.now() - startedMs < repairedWithinMs);
+  assert.deepEqual(reached(web, db), neither);
+});

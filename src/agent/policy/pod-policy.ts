@@ -1,5 +1,6 @@
 // What ADD, repair and CHECK have to know of policy: the link group of an attachment, which is its class.
 
+import type { CniRequest } from "../../cni/types.ts";
 import type { Attachment, AttachmentId, Wired } from "../../ipam/store.ts";
 import type { Pod } from "../../kube/core-objects.ts";
 import { openGroup } from "../plan.ts";
@@ -18,6 +19,8 @@ export interface PodPolicy {
   linkRepaired(): void;
   /** The link group that an attachment should have now; the kernel judges by it already. Undefined where that is not known: it stays as it is. */
   groupOf(id: AttachmentId): number | undefined;
+  /** Whether the pod may send from any address; undefined where nobody has said yet: it stays as it is. */
+  isUnguarded(id: AttachmentId): boolean | undefined;
 }
 
 /** Where there is no policy every pod is open. */
@@ -27,10 +30,17 @@ export const openPolicy: PodPolicy = {
   settle: async () => openGroup,
   linkRepaired: () => {},
   groupOf: () => openGroup,
+  isUnguarded: () => false,
 };
 
 /** Whose an attachment is that was read back from its link; undefined where that is not known. */
 export type FindOwner = (attachment: Attachment) => Attachment["pod"];
 
+/** What a sandbox is called that has no name. */
+export type NameOf = (attachment: AttachmentId) => NonNullable<Attachment["pod"]>;
+
 /** The API server's object of a sandbox's pod, where it is known. */
 export type FindPod = (pod: NonNullable<Attachment["pod"]>) => Pod | undefined;
+
+/** The Pod of a sandbox that is added, where files say what pods are. @throws Fault "unsupported-value" for labels that are none */
+export type AdmitByFiles = (request: CniRequest) => Promise<Pod | undefined>;

@@ -1,31 +1,23 @@
-// Policy at work on this node: follows what the cluster says, keeps the kernel by it, cuts what no longer passes, writes down what outlives the agent.
+// Policy at work on this node: keeps the kernel by a word that is followed, cuts what no longer passes, tells of what is denied, writes down what outlives the agent.
 
 import { describe } from "../../base/fault.ts";
 import type { Log } from "../../base/log.ts";
 import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
-import type { Metrics } from "../../base/metrics.ts";
+import type { Metrics, Reading } from "../../base/metrics.ts";
 import type { Pool } from "../../ipam/pool.ts";
 import type { Kernel } from "../../kernel/contract.ts";
-import { createDenialEvents } from "../flows/denial-events.ts";
-import { createFlows, type FlowsAnswer, type FlowsQuestion } from "../flows/flows.ts";
-import type { CacheStatus, Kube } from "../../kube/contract.ts";
-import type { Judging } from "../cluster/judging.ts";
-import type { PolicyAnswer } from "./counting.ts";
-import type { PolicyCounts } from "./counts.ts";
+import type { CacheStatus } from "../../kube/contract.ts";
 import type { PolicyKeys } from "../../policy/keys.ts";
-import type { Node } from "../../kube/core-objects.ts";
-import { breakGlassAnnotation } from "../../policy/break-glass.ts";
-import type { NodeFault } from "../cluster/peers.ts";
-import { startEvents } from "../../kube/events.ts";
+import { createFlows, type FlowsAnswer, type FlowsQuestion } from "../flows/flows.ts";
+import type { PolicyAnswer } from "./counting.ts";
 import { prepareCutting, startCutting } from "./cut.ts";
 import { createGlass } from "./glass.ts";
-import { heardWithinMs } from "./heard.ts";
 import { keepPolicy, type Policy, startPolicy } from "./keep.ts";
 import { createPolicyFile, keptPolicyFile, readKeptPolicy } from "./kept.ts";
-import { type FindOwner, type FindPod, openPolicy, type PodPolicy } from "./pod-policy.ts";
+import { type AdmitByFiles, openPolicy, type PodPolicy } from "./pod-policy.ts";
 import type { PolicyReport } from "./report.ts";
-import { followPolicy } from "./sources.ts";
 import { createWithheld } from "./withheld.ts";
+import type { FollowWord } from "./word.ts";
 
 export interface PolicingDeps {
   kernel: Kernel;
@@ -35,33 +27,19 @@ export interface PolicingDeps {
   keys: PolicyKeys;
   /** Where the agent's state lies. */
   stateDirectory: string;
-  /** Longest silence of a watch that is believed without asking; tests pass their own. */
-  silentMaxMs?: number | undefined;
   log: Log;
   metrics: Pick<Metrics, "repaired" | "flow">;
-  /** Hears by what the kernel judges. */
-  judging: (now: Judging) => void;
   signal: AbortSignal;
   onPass: (pass: LoopPass) => void;
   /** Milliseconds since 1970. */
   now: () => number;
 }
 
-/** What policy asks of the cluster, and tells it. */
-export interface PolicyCluster {
-  kube: Kube;
-  findPod: FindPod;
-  findOwner: FindOwner;
-  podsKnown: () => boolean;
-  /** This node's Node; undefined where nobody has told of it. */
-  ownNode: () => Node | undefined;
-  onBroken: (faults: readonly NodeFault[]) => void;
-}
-
 export interface Policing {
   policy: PodPolicy;
   /** Starts to keep the kernel by it; to be called once, when it is known which pods are attached. */
   begin: () => Loop[];
+  admit?: AdmitByFiles;
   /** What the API server says of a pod of this node has changed. */
   podsChanged: () => void;
   caches: () => CacheStatus[];
@@ -69,9 +47,9 @@ export interface Policing {
   report: () => PolicyReport | undefined;
   /** What the flow log tells; undefined where there is no policy. */
   flows: (question: FlowsQuestion) => FlowsAnswer | undefined;
-  /** Undefined where there is no policy. */
-  counts: () => Promise<PolicyCounts | undefined>;
-  /** The same. @throws Fault as the kernel's table has them */
+  /** What policy has counted, as metrics; none where there is no policy. */
+  readings: () => Promise<Reading[]>;
+  /** The same for people; undefined where there is no policy. @throws Fault as the kernel's table has them */
   answer: () => Promise<PolicyAnswer | undefined>;
   /** Settles when all following has ended, and all is written down; to be asked once the loops have ended. */
   ended: () => Promise<unknown>;
@@ -87,47 +65,36 @@ export async function withoutPolicing({ kernel }: Pick<PolicingDeps, "kernel">):
     caches: () => [],
     report: () => undefined,
     flows: () => undefined,
-    counts: async () => undefined,
+    readings: async () => [],
     answer: async () => undefined,
     ended: async () => {},
   };
 }
 
-/** Prepares all of it. Where the cluster has not told everything yet, what was kept of it counts. */
-export async function preparePolicing(
-  deps: PolicingDeps,
-  { kube, findPod, findOwner, podsKnown, ownNode, onBroken }: PolicyCluster,
-): Promise<Policing> {
-  const { kernel, pool, nodeName, keys, log, signal, onPass, silentMaxMs = heardWithinMs } = deps;
+/** Prepares all of it, by the word of a cluster or of a directory. Where nobody has told everything yet, what was kept of it counts. */
+export async function preparePolicing(deps: PolicingDeps, follow: FollowWord): Promise<Policing> {
+  const { kernel, pool, nodeName, log, signal, onPass } = deps;
   const file = keptPolicyFile(deps.stateDirectory);
   // A node that was made anew under its name is another one.
   const node = `${nodeName} ${pool.facts()["nodeUid"] ?? ""}`;
   const kept = await readKeptPolicy(file, node, log);
-  const source = followPolicy({ kube, keys, podsKnown, silentMaxMs, log, signal, onChange: () => ask() });
+  const word = follow({ kept, onChange: () => ask() });
+  const { source, admit } = word;
   pool.withhold(createWithheld(source, kept));
   const loops = new Map<"keeping" | "cutting" | "writing" | "flows", Loop>();
   const cutting = prepareCutting({ conntrack: kernel.conntrack, log }, () => loops.get("cutting")?.trigger());
-  const teller = { component: "fairlead-agent", instance: nodeName, log, signal };
   const flows = createFlows({
     ...deps,
     definitions: () => (source.known() ? source.read().memberships : new Map()),
-    onDenied: createDenialEvents({
-      events: startEvents({ kube, ...teller }),
-      nodeName,
-      clock: () => performance.now(),
-    }),
+    otherPodAt: word.otherPodAt,
+    onDenied: word.onDenied,
   });
   const judgeBy: typeof cutting.judgeBy = (model, isNarrower) => {
     flows.judgeBy(model);
     cutting.judgeBy(model, isNarrower);
   };
-  const nodeBreakGlass = (): string | undefined => {
-    const told = ownNode();
-    return told === undefined ? kept?.nodeBreakGlass : told.metadata.annotations?.[breakGlassAnnotation];
-  };
-  const glass = createGlass({ nodeName, ofNode: nodeBreakGlass, now: deps.now });
-  const around = { source, findPod, findOwner, kept, glass, nodeBreakGlass, onBroken };
-  const policy = keepPolicy({ ...deps, ...around, cutting: { ...cutting, judgeBy } });
+  const glass = createGlass({ nodeName, ofNode: word.nodeBreakGlass, now: deps.now });
+  const policy = keepPolicy({ ...deps, ...word, kept, glass, cutting: { ...cutting, judgeBy } });
   const write = createPolicyFile(file, node);
   const writeDown = async (): Promise<void> => {
     const keepable = policy.keepable();
@@ -145,7 +112,8 @@ export async function preparePolicing(
     loops.set("flows", flows.start(signal, onPass));
     loops.set("writing", startLoop({ name: "policy-file", ...slow, sync: writeDown, signal, onPass }));
     pool.watch(() => ask("attachments"));
-    return [...loops.values()].map((loop) => (loop === keeping ? doubting(loop, policy) : loop));
+    const kept = [...loops.values()].map((one) => (one === keeping ? doubting(one, policy) : one));
+    return word.loop === undefined ? kept : [...kept, word.loop];
   };
   return {
     policy: {
@@ -156,11 +124,12 @@ export async function preparePolicing(
       },
     },
     begin,
+    ...(admit === undefined ? {} : { admit }),
     podsChanged: () => ask(),
     caches: source.caches,
     report: policy.report,
     flows: (question) => flows.answer(question),
-    counts: policy.counts,
+    readings: policy.readings,
     answer: policy.answer,
     // What the last half second brought, too.
     ended: async () => {

@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { testWired } from "../../../test/store.contract.ts";
 import type { Layer } from "../../policy/model.ts";
-import { bypassFindings, policyFindings, policyReport, type ReportParts } from "./report.ts";
+import { bypassFindings } from "./bypass.ts";
+import { policyFindings, policyReport, type ReportParts } from "./report.ts";
 import type { Judged } from "./subjects.ts";
 
 const layer = (id: string, objects: string[]): Layer => ({
@@ -26,6 +27,7 @@ const judged = (key: string, ingress: readonly Layer[]): Judged => {
     pod: { ...pod, addresses: [], ports: [] },
     problems: [],
     isKnown: true,
+    isUnguarded: false,
     egress: [],
     ingress,
   };
@@ -88,6 +90,18 @@ void test("kube-proxy in IPVS mode goes round policy, and is told", () => {
   const [finding] = bypassFindings([{ name: "eth0" }, { name: "kube-ipvs0" }]);
   assert.equal(finding?.state, "bad");
   assert.match(finding?.cure ?? "", /mode nftables or iptables/);
+});
+
+void test("a program before everything else is told of pods' links, not of the node's own", () => {
+  const links = [
+    { name: "eth0", index: 2, hasXdp: true },
+    { name: "fl1", index: 10, hasXdp: true },
+    { name: "fl2", index: 11 },
+  ] as const;
+  assert.deepEqual(bypassFindings(links), []);
+  const [finding, ...more] = bypassFindings(links, new Set([10, 11]));
+  assert.deepEqual([finding?.state, more], ["bad", []]);
+  assert.match(finding?.says ?? "", /\(XDP\).*: fl1$/);
 });
 
 void test("lists are bounded, and what is left out of them is counted", () => {

@@ -1,6 +1,5 @@
 // What policy does on this node, for those who look: by whose word, which classes there are, and what of the objects does not count.
 
-import type { Link } from "../../kernel/contract.ts";
 import type { Compiler } from "../../policy/compile.ts";
 import type { Layer, Memberships, Peer, Rule } from "../../policy/model.ts";
 import type { ReadObjects } from "../../policy/read-objects.ts";
@@ -133,22 +132,6 @@ export function policyFindings(report: PolicyReport): Finding[] {
   const podsOf = (some: readonly ClassReport[]): number => some.reduce((sum, { pods }) => sum + pods, 0);
   const judged = podsOf(classes.filter(({ layers }) => layers.length > 0));
   return [{ name, state: "ok", says: `judges ${judged} of ${podsOf(classes)} pods` }];
-}
-
-/** The link that kube-proxy makes in IPVS mode. */
-const ipvsLink = "kube-ipvs0";
-
-/** What goes round policy on this node, by its links: what IPVS sends on is the node's own output, and is never forwarded. */
-export function bypassFindings(links: readonly Pick<Link, "name">[]): Finding[] {
-  if (!links.some(({ name }) => name === ipvsLink)) return [];
-  return [
-    {
-      name: "policy-bypass",
-      state: "bad",
-      says: `${ipvsLink} is there: kube-proxy runs in IPVS mode, and what it sends to services' pods is not judged`,
-      cure: `run kube-proxy with mode nftables or iptables; after kube-proxy --cleanup ${ipvsLink} is gone`,
-    },
-  ];
 }
 
 function notKnownAgain(pods: number): Finding {

@@ -6,7 +6,7 @@ import { layerOf, rule, tcp } from "../../../test/policy/compile-rules.ts";
 import { compileLayer } from "../../policy/compile-layer.ts";
 import type { Rule } from "../../policy/model.ts";
 import type { LookupCounts } from "../../policy/ruleset.ts";
-import { createRuleCounts, type KnownLayer } from "./rule-hits.ts";
+import { createRuleCounts, type KnownLayer, rulesLabelledMax } from "./rule-hits.ts";
 
 /** A layer of rules that each allow one port to everybody. */
 function layer(id: string, ports: readonly number[]): KnownLayer {
@@ -54,7 +54,7 @@ function stand() {
     Object.fromEntries(
       (await counts.read()).map(({ rule: from, max }) => [from.slice("SecurityGroup db ingress ".length), max]),
     );
-  return { become, read };
+  return { become, read, totals: () => Object.fromEntries(counts.totals()) };
 }
 
 void test("a rule keeps its hits while others of its object change, and begins anew where it changes itself", async () => {
@@ -80,4 +80,38 @@ void test("what the kernel does not tell of has no hits that are known", async (
   const one = layer("a", [80]);
   become([one], [], [counted(layer("never known", [80]), 9)]);
   assert.deepEqual(await read(), { "rule 1": 0 });
+});
+
+void test("totals go on when a rule gives its place to another, goes for a moment, or comes back", async () => {
+  const { become, read, totals } = stand();
+  const [one, other] = [layer("a", [80]), layer("a", [81])];
+  const steps: [KnownLayer, [string, LookupCounts][], [string, LookupCounts][]][] = [
+    [one, [counted(one, 3)], []],
+    [one, [], []], // not there for a moment
+    [one, [counted(one, 4)], []],
+    [other, [counted(other, 1)], [counted(one, 5)]],
+    [one, [counted(one, 2)], [counted(other, 1)]],
+  ];
+  const seen: (number | undefined)[] = [];
+  for (const [layerNow, living, gone] of steps) {
+    become([layerNow], living, gone);
+    await read();
+    seen.push(totals()["SecurityGroup db ingress rule 1"]);
+  }
+  assert.deepEqual(
+    seen,
+    [3, 3, 4, 5, 8],
+    "the packet that was counted as its layer went is told once that rule is back",
+  );
+});
+
+void test("beyond so many rules the rest is summed", async () => {
+  const { become, read, totals } = stand();
+  const ports = Array.from({ length: rulesLabelledMax + 40 }, (_, index) => index + 1);
+  const wide = layer("wide", ports);
+  become([wide], [counted(wide, ...ports.map(() => 1))], []);
+  await read();
+  const sums = Object.values(totals());
+  assert.equal(sums.length, rulesLabelledMax + 1);
+  assert.equal(totals()["others"], 40);
 });

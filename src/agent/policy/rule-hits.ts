@@ -18,6 +18,12 @@ export interface RuleHits extends Hits {
   rule: string;
 }
 
+/** Rules that have a set of labels of their own; what others let begin is summed under `otherRules`. */
+export const rulesLabelledMax = 256;
+const otherRules = "others";
+/** Rules in their places whose last reading is remembered: more than one ruleset can have. */
+const placesMax = 65_536;
+
 export interface RuleCounts {
   /** The layers that are about to be in the kernel. Those before are still known until `settle`. */
   know: (layers: readonly KnownLayer[]) => void;
@@ -25,12 +31,15 @@ export interface RuleCounts {
   settle: () => void;
   /** Reads them; by object and place in it, each once. @throws Fault as the kernel's table has them */
   read: () => Promise<RuleHits[]>;
+  /** Packets by rule, of what was read so far: an upper bound that never becomes less, whatever rule stands in that place. */
+  totals: () => ReadonlyMap<string, number>;
 }
 
 /** Counts from when the kernel got each rule, or from when this agent began to know it. */
 export function createRuleCounts(table: Pick<PolicyTable, "lookups" | "goneLookups">): RuleCounts {
   let current: readonly KnownLayer[] = [];
   const known = new Map<string, KnownLayer>();
+  const totals = createTotals();
   /** Of layers that went, by rule; the one that was added to last is the last. */
   const kept = new Map<string, Hits>();
 
@@ -64,7 +73,7 @@ export function createRuleCounts(table: Pick<PolicyTable, "lookups" | "goneLooku
     read: async () => {
       const layers = current;
       const counts = await table.lookups(layers.map(({ chains }) => chains));
-      const sums = new Map<string, Hits>();
+      const sums = new Map<string, { key: string; hits: Hits }[]>();
       const told = new Set<string>();
       for (const { layer, chains } of layers) {
         const found = counts.get(chains.name);
@@ -74,11 +83,44 @@ export function createRuleCounts(table: Pick<PolicyTable, "lookups" | "goneLooku
           // What went before belongs to the first of those that say the same.
           const before = told.has(key) ? noHits : (kept.get(key) ?? noHits);
           told.add(key);
-          const sum = addHits(sums.get(rule.from) ?? noHits, addHits(before, hits[index] ?? noHits));
-          sums.set(rule.from, sum);
+          const of = sums.get(rule.from) ?? [];
+          sums.set(rule.from, of);
+          of.push({ key, hits: addHits(before, hits[index] ?? noHits) });
         }
       }
-      return Array.from(sums, ([rule, { min, max }]) => ({ rule, min, max }));
+      return Array.from(sums, ([rule, of]) => {
+        totals.add(rule, of);
+        return { rule, ...of.reduce((sum, { hits }) => addHits(sum, hits), noHits) };
+      });
     },
+    totals: totals.all,
+  };
+}
+
+/** Sums that never become less: of each rule, what it has more than when it was read last. */
+function createTotals(): {
+  add: (rule: string, of: readonly { key: string; hits: Hits }[]) => void;
+  all: RuleCounts["totals"];
+} {
+  /** The most that was read, by place and rule: one that was not in the kernel for a moment has not begun anew. */
+  const most = new Map<string, number>();
+  const sums = new Map<string, number>();
+  return {
+    add: (rule, of) => {
+      const label = sums.has(rule) || sums.size < rulesLabelledMax ? rule : otherRules;
+      for (const [key, same] of Map.groupBy(of, (one) => one.key)) {
+        const place = `${rule} ${key}`;
+        const now = same.reduce((sum, { hits }) => sum + hits.max, 0);
+        const before = most.get(place) ?? 0;
+        sums.set(label, (sums.get(label) ?? 0) + Math.max(0, now - before));
+        most.delete(place);
+        most.set(place, Math.max(before, now));
+      }
+      for (const oldest of most.keys()) {
+        if (most.size <= placesMax) break;
+        most.delete(oldest);
+      }
+    },
+    all: () => sums,
   };
 }

@@ -26,6 +26,8 @@ export interface PolicySource {
   memberships: () => Memberships;
   /** Addresses that any slice lists. */
   listed: SliceBook["listed"];
+  /** They are listed for pods to come, which ask for them. */
+  mayBeAsked?: boolean;
   /** Every kind has been heard of as a whole since the start, this node's pods among them: only then may anything be taken back. */
   known: () => boolean;
   /** The API server has failed to answer. */

@@ -7,9 +7,10 @@ import { judgedUnder } from "../../policy/break-glass.ts";
 import { layersOf, layersOfUnknown } from "../../policy/layers.ts";
 import type { BreakGlass, Layer, PolicyPod, Subject } from "../../policy/model.ts";
 import type { Problem } from "../../policy/problem.ts";
+import { guardProblems, isUnguarded } from "../../policy/source-guard.ts";
 import { policyPodOf } from "../../policy/policy-pod.ts";
 import type { ReadObjects } from "../../policy/read-objects.ts";
-import type { FindPod } from "./pod-policy.ts";
+import type { FindPod, NameOf } from "./pod-policy.ts";
 
 /** An attachment that policy judges. */
 export interface Judged extends Subject {
@@ -18,13 +19,16 @@ export interface Judged extends Subject {
   pod: PolicyPod;
   /** False where nothing is known of it but its names: what could be about it closes it, and it is a member of nothing. */
   isKnown: boolean;
-  /** Groups that an object binds it to and that it does not get. */
+  /** It may send from any address. */
+  isUnguarded: boolean;
+  /** Groups that an object binds it to and that it does not get, and what is wrong with its wish to leave the guard. */
   problems: readonly Problem[];
 }
 
 export interface SubjectsDeps {
   nodeName: string;
   findPod: FindPod;
+  nameOf?: NameOf | undefined;
   /** What an earlier agent knew of pods, by attachment. */
   known: ReadonlyMap<string, PolicyPod>;
   /** The break-glass that a pod of a namespace is under now: the same object as long as it lasts. Absent: none. */
@@ -46,7 +50,13 @@ export interface Subjects {
 const endedMax = 1024;
 
 /** A pod keeps what was last known of it until its attachment ends: its object can go before its sandbox does. */
-export function createSubjects({ nodeName, findPod, known, brokenNow = () => undefined }: SubjectsDeps): Subjects {
+export function createSubjects({
+  nodeName,
+  findPod,
+  nameOf,
+  known,
+  brokenNow = () => undefined,
+}: SubjectsDeps): Subjects {
   const pods = new Map(known);
   /** By uid, the oldest first. */
   const ended = new Map<string, PolicyPod>();
@@ -60,6 +70,14 @@ export function createSubjects({ nodeName, findPod, known, brokenNow = () => und
     if (same !== undefined) return same;
     sharedLayers.set(layer.id, layer);
     return layer;
+  };
+  const withNames = new WeakMap<Wired, Wired>();
+  /** The same object for the same attachment. */
+  const named = (attachment: Wired): Wired => {
+    if (attachment.pod !== undefined || nameOf === undefined) return attachment;
+    const known = withNames.get(attachment) ?? { ...attachment, pod: nameOf(attachment) };
+    withNames.set(attachment, known);
+    return known;
   };
   /** What was said last of the pod, by whichever of its sandboxes. */
   const saidLast = (key: string, { pod, addresses }: Wired): PolicyPod | undefined => {
@@ -80,7 +98,8 @@ export function createSubjects({ nodeName, findPod, known, brokenNow = () => und
     pods.set(key, kept);
     return kept;
   };
-  const one = (attachment: Wired, objects: ReadObjects): Judged | undefined => {
+  const one = (given: Wired, objects: ReadObjects): Judged | undefined => {
+    const attachment = named(given);
     if (objects !== read) {
       read = objects;
       sharedLayers = new Map();
@@ -104,7 +123,8 @@ export function createSubjects({ nodeName, findPod, known, brokenNow = () => und
       attachment,
       pod,
       isKnown,
-      problems,
+      isUnguarded: isUnguarded(pod, objects.perPodGuard),
+      problems: [...problems, ...guardProblems(pod, objects.perPodGuard)],
       egress: egress.map(shared),
       ingress: ingress.map(shared),
       ...(glass === undefined ? {} : { breakGlass: glass }),

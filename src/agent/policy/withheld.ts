@@ -11,7 +11,7 @@ import type { PolicySource } from "./sources.ts";
  * Nothing ends it but the slices: see docs/decisions/0021-withheld-addresses.md.
  */
 export function createWithheld(
-  { known, listed }: Pick<PolicySource, "known" | "listed">,
+  { known, listed, mayBeAsked = false }: Pick<PolicySource, "known" | "listed" | "mayBeAsked">,
   kept: { memberships: Memberships } | undefined,
 ): Withheld {
   const members = [...(kept?.memberships.values() ?? [])].flat();
@@ -19,6 +19,10 @@ export function createWithheld(
   const couldBeListed = (address: Ip): boolean => !known() && (kept === undefined || listedBefore.has(address));
   return {
     has: (address) => listed.has(address) || couldBeListed(address),
+    mayBeAsked,
+    why: mayBeAsked
+      ? "a Pod of the policy directory has it, and gets it by asking for it"
+      : "MembershipSlices still list it for a pod that has gone; fairlead-controller takes it out, see whether it runs",
     get size() {
       return listed.size + listedBefore.size;
     },

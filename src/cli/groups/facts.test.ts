@@ -168,4 +168,5 @@ void test("the tables say it in words", () => {
       "unused where it was asked: ingress 2",
     ].join("\n"),
   );
+  assert.doesNotMatch(groupText(factsOf([]).db), /unused/, "nobody was asked");
 });

@@ -5,7 +5,8 @@ import { clusterModel, type ModelOptions } from "../../policy/build-model.ts";
 import { breakGlassAnnotation } from "../../policy/break-glass.ts";
 import type { ExplainedJudgement } from "../../policy/explain.ts";
 import { createJudge, type Judge } from "../../policy/judge.ts";
-import type { NamedPort } from "../../policy/model.ts";
+import type { NamedPort, PolicyPod } from "../../policy/model.ts";
+import { guardProblems, isUnguarded, perPodNamespaces, sourceGuardAnnotation } from "../../policy/source-guard.ts";
 import { protocolText } from "../../policy/port.ts";
 import type { Problem } from "../../policy/problem.ts";
 import { type ClusterView, podKey, viewCluster } from "../cluster/view.ts";
@@ -26,6 +27,8 @@ export interface WhyAnswer {
   port?: number;
   family: 4 | 6;
   passes: boolean;
+  /** What a reader should know of the ends beside the judgements. */
+  notes?: string[];
   /** Why it passes whatever anybody says; there are no judgements then. */
   always?: string;
   /** The four, in the order in which they are asked, after that on metadata where the traffic is for its address. */
@@ -66,6 +69,11 @@ export function createAnswers({ cluster, policy }: Deciding, options: ModelOptio
   const model = clusterModel(policy, pods, addressesOfNodes(view), { nodeBreakGlass, ...options });
   const judge = createJudge(model);
   const byKey = new Map(pods.map((pod) => [podKey(pod.namespace, pod.name), pod]));
+  const perPod = perPodNamespaces(policy.namespaces, []);
+  const notesOf = (place: Place): string[] => {
+    const pod = place.kind === "pod" ? byKey.get(place.key) : undefined;
+    return pod === undefined ? [] : guardNotes(pod, perPod);
+  };
   const nodeOf = (key: string): string | undefined => byKey.get(key)?.node;
   return {
     view,
@@ -73,7 +81,10 @@ export function createAnswers({ cluster, policy }: Deciding, options: ModelOptio
     portsOf: (place) => (place.kind === "pod" ? (byKey.get(place.key)?.ports ?? []) : []),
     why: (from, to, traffic) =>
       commonFamilies(from, to).map(([source, destination]) =>
-        answer({ from: titleOf(from), to: titleOf(to), source, destination, traffic }, judge, nodeOf),
+        withNotes(
+          answer({ from: titleOf(from), to: titleOf(to), source, destination, traffic }, judge, nodeOf),
+          notesOf(from),
+        ),
       ),
   };
 }
@@ -93,6 +104,19 @@ const titleOf = (place: Place): string =>
 
 /** The node of a pod, by "namespace/name". */
 type NodeOf = (key: string) => string | undefined;
+
+/** Of who sends: the answer is about its own addresses alone. */
+function guardNotes(pod: PolicyPod, perPod: ReadonlySet<string>): string[] {
+  if (!isUnguarded(pod, perPod))
+    return guardProblems(pod, perPod).map(({ object, message }) => `${object}: ${message}`);
+  const title = `${pod.namespace}/${pod.name}`;
+  return [
+    `the source guard of pod ${title} is off (${sourceGuardAnnotation}): it may send from any address; this answer is about its own`,
+  ];
+}
+
+const withNotes = (answered: WhyAnswer, notes: string[]): WhyAnswer =>
+  notes.length === 0 ? answered : { ...answered, notes };
 
 interface Asked {
   from: string;

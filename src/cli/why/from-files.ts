@@ -1,93 +1,19 @@
-// A cluster out of YAML files, for reviewers who have none: pods and what makes pods, namespaces, policies. Addresses are made up.
+// A cluster out of YAML files, for reviewers who have none. Addresses are made up.
 
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { join } from "node:path";
-import { parseAllDocuments } from "yaml";
-import { z } from "zod";
-import { describe, Fault } from "../../base/fault.ts";
-import type { Kind, KubeObject } from "../../kube/contract.ts";
-import { nodes, type Pod, pods } from "../../kube/core-objects.ts";
-import {
-  namespaces,
-  networkPolicies,
-  securityGroupBindings,
-  securityGroupPolicies,
-  securityGroups,
-  serviceAccounts,
-} from "../../kube/policy-objects.ts";
-import { namespaceNameLabel } from "../../policy/membership.ts";
+import { type FileObjects, readObjectFiles } from "../../kube/files.ts";
 import type { Deciding } from "./objects.ts";
-
-const filesMax = 10_000;
-const fileLenMax = 16 * 1024 * 1024;
-const objectsMax = 50_000;
-const namespaceDefault = "default";
-
-/** One object as it is written. */
-interface Raw {
-  /** File, and which object of it: for messages. */
-  where: string;
-  apiVersion: string;
-  kind: string;
-  value: Readonly<Record<string, unknown>>;
-}
-
-const rawSchema = z.looseObject({ apiVersion: z.string(), kind: z.string() });
-const listSchema = z.looseObject({ items: z.array(z.unknown()) });
-const metaSchema = z.looseObject({ name: z.string().min(1), namespace: z.string().optional() });
-const withMeta = z.looseObject({ metadata: metaSchema });
-const template = z.looseObject({
-  metadata: z.looseObject({ labels: z.record(z.string(), z.string()).optional() }).optional(),
-  spec: z.looseObject({}),
-});
-/** Deployment, StatefulSet, DaemonSet, ReplicaSet, Job; of a CronJob what stands in `jobTemplate`. */
-const workloadSchema = z.looseObject({ metadata: metaSchema, spec: z.looseObject({ template }) });
-const cronSchema = z.looseObject({
-  metadata: metaSchema,
-  spec: z.looseObject({ jobTemplate: z.looseObject({ spec: z.looseObject({ template }) }) }),
-});
-const workloads = new Set(["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job"]);
 
 export interface FromFiles extends Deciding {
   /** What a reader of answers should know of them. */
   notes: string[];
 }
 
-/**
- * Reads every file *.yaml, *.yml and *.json of `paths`, which are files or directories, with all below them.
- * @throws Fault "not-found" where one is not there, "bad-config" that names file, object and what is wrong
- */
+/** Reads files and directories. @throws Fault "not-found", "bad-config": see `readObjectFiles` */
 export function readFromFiles(paths: readonly string[]): FromFiles {
-  const files = paths.flatMap(filesBelow);
-  if (files.length > filesMax) throw new Fault("bad-config", `more than ${filesMax} files; name fewer directories`);
-  const raws = files.flatMap(readFile);
-  if (raws.length > objectsMax) throw new Fault("bad-config", `more than ${objectsMax} objects; name fewer files`);
-  const of = <T extends KubeObject>(kind: Kind<T>): T[] =>
-    raws.filter((raw) => isOf(raw, kind)).map((raw) => parsed(raw, kind));
-  const written = [...raws.filter((raw) => isOf(raw, pods)), ...raws.flatMap(podOf)];
-  const made = written.map((raw, index) => parsed(placed(raw, index), pods));
-  refuseTwins(made);
-  const known = of(namespaces).map(withNameLabel);
-  const mentioned = new Set(made.map(({ metadata }) => metadata.namespace ?? namespaceDefault));
-  const missing = [...mentioned].filter((name) => !known.some(({ metadata }) => metadata.name === name));
+  const { pods, nodes, policy, namespacesMissing: missing }: FileObjects = readObjectFiles(paths, madeUp);
   return {
-    cluster: {
-      nodes: of(nodes),
-      networks: [],
-      endpoints: [],
-      ledgers: [],
-      programs: [],
-      leases: [],
-      pods: made,
-    },
-    policy: {
-      namespaces: [...known, ...missing.map((name) => withNameLabel(namespaces.parse({ metadata: { name } })))],
-      serviceAccounts: inNamespace(of(serviceAccounts)),
-      networkPolicies: inNamespace(of(networkPolicies)),
-      groups: of(securityGroups),
-      bindings: inNamespace(of(securityGroupBindings)),
-      groupPolicies: inNamespace(of(securityGroupPolicies)),
-    },
+    cluster: { nodes, networks: [], endpoints: [], ledgers: [], programs: [], leases: [], pods },
+    policy,
     notes: [
       ...(missing.length === 0
         ? []
@@ -97,121 +23,9 @@ export function readFromFiles(paths: readonly string[]): FromFiles {
   };
 }
 
-function filesBelow(path: string): string[] {
-  if (!existsSync(path)) throw new Fault("not-found", `there is no file or directory ${path}`);
-  if (!statSync(path).isDirectory()) return [path];
-  const names = readdirSync(path, { recursive: true, encoding: "utf8" });
-  return names
-    .filter((name) => /\.(ya?ml|json)$/.test(name))
-    .sort()
-    .map((name) => join(path, name));
-}
-
-function readFile(file: string): Raw[] {
-  if (statSync(file).size > fileLenMax) throw new Fault("bad-config", `${file} is larger than ${fileLenMax} bytes`);
-  return parseAllDocuments(readFileSync(file, "utf8")).flatMap((document, index) => {
-    const where = `${file}, document ${index + 1}`;
-    const [error] = document.errors;
-    if (error !== undefined) throw new Fault("bad-config", `${where}: ${error.message}`);
-    const value: unknown = document.toJS();
-    return value === null ? [] : objectsIn(value, where);
-  });
-}
-
-/** The object, or those of a List. What is no object of Kubernetes (values of a chart, say) is passed over. */
-function objectsIn(value: unknown, where: string): Raw[] {
-  const read = rawSchema.safeParse(value);
-  if (!read.success) return [];
-  const { apiVersion, kind } = read.data;
-  if (!kind.endsWith("List")) return [{ where, apiVersion, kind, value: read.data }];
-  const list = listSchema.safeParse(value);
-  return list.success ? list.data.items.flatMap((item, index) => objectsIn(item, `${where}, item ${index + 1}`)) : [];
-}
-
-function isOf({ apiVersion, kind }: Raw, wanted: Kind<KubeObject>): boolean {
-  return kind === wanted.kind && apiVersion === (wanted.group === "" ? "" : `${wanted.group}/`) + wanted.version;
-}
-
-function parsed<T extends KubeObject>({ where, kind: title, value }: Raw, kind: Kind<T>): T {
-  try {
-    return kind.parse(value);
-  } catch (error) {
-    const { success, data } = withMeta.safeParse(value);
-    throw new Fault(
-      "bad-config",
-      `${where}: ${title} ${success ? data.metadata.name : "without a name"}: ${describe(error)}`,
-    );
-  }
-}
-
-/** A pod as the workload's template makes it, under the workload's name. */
-function podOf(raw: Raw): Raw[] {
-  const read = workloads.has(raw.kind)
-    ? workloadSchema.safeParse(raw.value)
-    : raw.kind === "CronJob"
-      ? cronSchema.safeParse(raw.value)
-      : undefined;
-  if (read === undefined) return [];
-  if (!read.success)
-    throw new Fault("bad-config", `${raw.where}: ${raw.kind} without a name, or without a pod template`);
-  const { metadata, spec } = read.data;
-  const made =
-    "template" in spec ? template.parse(spec["template"]) : cronSchema.parse(raw.value).spec.jobTemplate.spec.template;
-  const { name, namespace } = metadata;
-  const value = { metadata: { ...made.metadata, name, namespace }, spec: made.spec };
-  return [{ ...raw, apiVersion: "v1", kind: "Pod", value }];
-}
-
-/** With a namespace, and with addresses where it has none; where it is bound to no node, on one without a name. */
-function placed(raw: Raw, index: number): Raw {
-  const read = withMeta.safeParse(raw.value);
-  if (!read.success) throw new Fault("bad-config", `${raw.where}: a pod without a name`);
-  const { metadata } = read.data;
-  const { spec, status } = podParts.parse(raw.value);
-  const name = metadata.namespace ?? namespaceDefault;
-  return {
-    ...raw,
-    value: {
-      ...raw.value,
-      metadata: { ...metadata, namespace: name, uid: `pod-${index + 1}` },
-      spec: { nodeName: "", ...spec },
-      status: { podIPs: madeUp(index), ...status },
-    },
-  };
-}
-
-const podParts = z.looseObject({ spec: z.looseObject({}).prefault({}), status: z.looseObject({}).prefault({}) });
-
 /** Networks for measurements and for documentation (RFC 2544, RFC 3849): no policy means them by accident. */
 function madeUp(index: number): { ip: string }[] {
   const number = index + 1;
   const host = [number >> 16, (number >> 8) & 255, number & 255];
   return [{ ip: `198.${18 + (host[0] ?? 0)}.${host[1]}.${host[2]}` }, { ip: `2001:db8::${number.toString(16)}` }];
-}
-
-function refuseTwins(made: readonly Pod[]): void {
-  const seen = new Set<string>();
-  for (const { metadata } of made) {
-    const key = `${metadata.namespace}/${metadata.name}`;
-    if (seen.has(key))
-      throw new Fault("bad-config", `two pods, or makers of pods, are named ${key}; leave one of them out`);
-    seen.add(key);
-  }
-}
-
-/** As the API server labels it. */
-function withNameLabel<T extends KubeObject & { metadata: { labels?: Record<string, string> } }>(object: T): T {
-  const { metadata } = object;
-  return {
-    ...object,
-    metadata: { ...metadata, labels: { ...metadata.labels, [namespaceNameLabel]: metadata.name } },
-  };
-}
-
-/** What names no namespace is in the default one. */
-function inNamespace<T extends KubeObject>(objects: readonly T[]): T[] {
-  return objects.map((object) => ({
-    ...object,
-    metadata: { ...object.metadata, namespace: object.metadata.namespace ?? namespaceDefault },
-  }));
 }

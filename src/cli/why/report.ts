@@ -16,7 +16,7 @@ export function answersText(answers: readonly WhyAnswer[]): string {
   const blocks = [first, ...others].map((one, index) =>
     index > 0 && isSame(one, first) ? `${lineOf(one)}, for the same reasons` : blockOf(one),
   );
-  return [head, "", ...blocks].join("\n");
+  return [head, "", ...blocks, ...(first.notes ?? []).map((note) => `  note: ${foreign(note)}`)].join("\n");
 }
 
 /** "icmp" for both families: an echo request. */

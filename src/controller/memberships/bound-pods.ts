@@ -15,9 +15,9 @@ export function createBoundPods(
   const counts = new Map<string, number>();
   for (const pod of pods) {
     const bindings = objects.bindings.get(pod.metadata.namespace ?? "");
-    if (bindings === undefined || pod.spec.hostNetwork === true || hasEnded(pod)) continue;
+    if (bindings === undefined || hasEnded(pod)) continue;
     const judged = policyPodOf(pod, []);
-    if (judged === undefined) continue;
+    if (judged === undefined) continue; // of the host's network, or nowhere yet
     for (const binding of bindings) {
       if (isBound(binding, judged, objects)) counts.set(binding.title, (counts.get(binding.title) ?? 0) + 1);
     }

@@ -8,6 +8,7 @@ import { groupMembership } from "../../policy/membership.ts";
 import type { ReadObjects } from "../../policy/read-objects.ts";
 import type { ControllerDeps } from "../deps.ts";
 import { subjectOf } from "../events.ts";
+import { createInherited } from "./inherited.ts";
 import { createLosses } from "./losses.ts";
 import { createNeeds } from "./needs.ts";
 import { createPolicyView } from "../../kube/policy-view.ts";
@@ -60,6 +61,7 @@ export function createMembershipKeeper(deps: ControllerDeps): MembershipKeeper {
   const roster = createRoster(caches);
   const needsOf = createNeeds(uptime);
   const losses = createLosses(uptime);
+  const inherited = createInherited(deps);
   /** By which members and which versions of its slices a membership was found to be in order. */
   let inOrder = new Map<string, { members: ReadonlyMap<string, SliceEndpoint>; versions: string }>();
   let waiting = false;
@@ -78,21 +80,27 @@ export function createMembershipKeeper(deps: ControllerDeps): MembershipKeeper {
       roster.update(objects, followed.all);
       const plans: SlicePlan[] = [];
       const stillInOrder: typeof inOrder = new Map();
-      waiting = needs.waiting;
-      for (const { key, peer } of needs.definitions) {
-        const held = slices.get(key) ?? [];
-        const members = roster.members(key);
+      const all = needs.definitions.map((definition) => ({
+        definition,
+        slices: slices.get(definition.key) ?? [],
+        members: roster.members(definition.key),
+      }));
+      const unheard = await inherited.keptOf(all, signal);
+      waiting = needs.waiting || unheard.size > 0;
+      for (const { definition, slices: held, members } of all) {
+        const { key, peer } = definition;
         const versions = versionsOf(held);
         const known = inOrder.get(key);
         if (known?.members === members && known.versions === versions) {
           stillInOrder.set(key, known);
           continue;
         }
-        const kept = losses.keptOf(key, held, members, roster.isAttached);
-        if (kept.size > 0) {
+        const lost = losses.keptOf(key, held, members, roster.isAttached);
+        if (lost.size > 0) {
           waiting = true;
           await tellOfLoss(deps, held, peer, signal);
         }
+        const kept = new Set([...lost, ...(unheard.get(key) ?? [])]);
         const plan = planSlices({ membership: key, peer, members, kept }, held);
         if (kept.size === 0 && isEmpty(plan)) stillInOrder.set(key, { members, versions });
         else plans.push(plan);

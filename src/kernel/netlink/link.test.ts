@@ -39,13 +39,17 @@ void test("a link goes down before it is renamed, which kernels before 6.2 need,
 });
 
 /** The body of an RTM_NEWLINK. */
-function answer(kind: string, fields: { mac?: Uint8Array; link?: number; alias?: Uint8Array }): Buffer {
+function answer(
+  kind: string,
+  fields: { mac?: Uint8Array; link?: number; alias?: Uint8Array; xdp?: { attached: number } },
+): Buffer {
   const info = defineAttributes({ kind: { id: 1, kind: "string" }, data: { id: 2, kind: "bytes" } });
   const table = defineAttributes({
     mac: { id: 1, kind: "bytes" },
     name: { id: 3, kind: "string" },
     link: { id: 5, kind: "u32" },
     alias: { id: 20, kind: "bytes" },
+    xdp: { id: 43, kind: "nested", of: defineAttributes({ attached: { id: 2, kind: "u8" } }) },
     info: { id: 18, kind: "nested", of: info },
   });
   const writer = createWriter();
@@ -70,5 +74,15 @@ void test("a link cut short is refused", () => {
   assert.throws(
     () => decodeLink(Buffer.alloc(15)),
     (error) => isFault(error, "kernel-refused"),
+  );
+});
+
+void test("a program before everything else is seen where one is attached", () => {
+  const hasXdp = (xdp?: { attached: number }): boolean | undefined =>
+    decodeLink(answer("veth", xdp === undefined ? {} : { xdp })).hasXdp;
+  // None, in the driver, in the kernel's own code (XDP_ATTACHED_*).
+  assert.deepEqual(
+    [hasXdp(), hasXdp({ attached: 0 }), hasXdp({ attached: 1 }), hasXdp({ attached: 2 })],
+    [undefined, undefined, true, true],
   );
 });

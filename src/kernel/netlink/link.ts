@@ -81,6 +81,7 @@ const answerAttributes = defineAttributes({
   alias,
   peerIndex: { id: 5, kind: "u32" },
   info: { id: 18, kind: "nested", of: kindAttributes },
+  xdp: { id: 43, kind: "nested", of: defineAttributes({ attached: { id: 2, kind: "u8" } }) },
 });
 
 /** Gives `index` if it can be a link's. @throws Fault "kernel-refused" */
@@ -261,6 +262,7 @@ export function decodeLink(body: Buffer): Link {
     running: (flags & flagLowerUp) !== 0,
     group: values.group ?? 0,
     alias: textOf(values.alias),
+    ...((values.xdp?.attached ?? 0) === 0 ? {} : { hasXdp: true as const }),
     // 0 while the other end is being removed.
     ...(kind === "veth" && values.peerIndex !== undefined && values.peerIndex !== 0
       ? { peerIndex: values.peerIndex }

@@ -6,6 +6,7 @@ import type { Netns, Op, OpResult } from "../contract.ts";
 import { readSysctls, writeSysctls } from "../sysctl.ts";
 import { addressMessage, decodeAddress, dumpAddressesRequest } from "./address.ts";
 import { type Batch, type Rename, batchBytes, batchPhrase, packBatches, packRename, readAnswers } from "./batch.ts";
+import { classifierMessage, decodeProgram, decodeQueue, dumpFiltersRequest, dumpQueuesRequest } from "./classifier.ts";
 import { decodeLink, dumpLinksRequest, linkMessage } from "./link.ts";
 import { addonFault } from "./message.ts";
 import { decodeNeighbour, dumpNeighboursRequest, neighbourMessage } from "./neighbour.ts";
@@ -111,6 +112,7 @@ function createNetns(descriptor: Descriptor, socket: Descriptor, { addon, open }
     routes: () => dump("reading routes", routeMessage.new, dumpRoutesRequest(), decodeRoute),
     rules: () => dump("reading rules", ruleMessage.new, dumpRulesRequest(), decodeRule),
     neighbours: () => dump("reading neighbours", neighbourMessage.new, dumpNeighboursRequest(), decodeNeighbour),
+    programs: () => readPrograms(dump),
     writeSysctls: (values) => writeSysctls(addon, descriptor, values),
     readSysctls: (keys) => readSysctls(addon, descriptor, keys),
     close: () => {
@@ -122,6 +124,30 @@ function createNetns(descriptor: Descriptor, socket: Descriptor, { addon, open }
   };
   open.set(netns, handle);
   return netns;
+}
+
+/** Places on links that are asked for their filters: few have any. */
+const filterPlacesMax = 4096;
+
+async function readPrograms(dump: Session["dump"]): Promise<number[]> {
+  const places = await dump("reading queues", classifierMessage.newQueue, dumpQueuesRequest(), decodeQueue);
+  const found = new Set<number>();
+  for (const place of places.flat().slice(0, filterPlacesMax)) {
+    const request = dumpFiltersRequest(place);
+    for (const link of await unlessGone(dump("reading filters", classifierMessage.newFilter, request, decodeProgram)))
+      found.add(link);
+  }
+  return [...found];
+}
+
+/** A link can go while its filters are asked for. */
+async function unlessGone(reading: Promise<number[]>): Promise<number[]> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (isFault(error, "kernel-missing", "kernel-refused")) return [];
+    throw error;
+  }
 }
 
 /** Closes the descriptor when the last who holds it lets go. */

@@ -50,7 +50,7 @@ export const priorities = { raw: -300, mangle: -150, filter: 0, "srcnat + 10": 1
 export const policyAccept = 1;
 
 /** NFT_SET_* flags. */
-export const setFlag = { anonymous: 1, constant: 2, interval: 4, map: 8 } as const;
+export const setFlag = { anonymous: 1, constant: 2, interval: 4, map: 8, timeout: 0x10, byPackets: 0x20 } as const;
 
 /** NFT_DATA_VERDICT: the data type of a map to verdicts. */
 export const verdictData = 0xffff_ff00;
@@ -75,6 +75,9 @@ export const trackingState = 0;
 
 /** NFT_LIMIT_PKTS, in packets a second. */
 export const limitPackets = { type: 0, unitSeconds: 1n, flags: 0 } as const;
+
+/** NFT_DYNSET_OP_UPDATE. */
+export const dynsetUpdate = 1;
 
 /** NFT_REJECT_TCP_RST. */
 export const rejectWithReset = 1;

@@ -17,6 +17,14 @@ export const counterAttributes = defineAttributes({
   packets: { id: 2, kind: "be64" },
 });
 
+const limitAttributes = defineAttributes({
+  rate: { id: 1, kind: "be64" },
+  unitSeconds: { id: 2, kind: "be64" },
+  burst: { id: 3, kind: "be32" },
+  type: { id: 4, kind: "be32" },
+  flags: { id: 5, kind: "be32" },
+});
+
 /** The attributes of each expression that rules of ours use, under the kernel's name of it. */
 const expressionAttributes = {
   meta: defineAttributes({ key: { id: 2, kind: "be32" }, destination: { id: 1, kind: "be32" } }),
@@ -72,12 +80,18 @@ const expressionAttributes = {
     mask: { id: 4, kind: "nested", of: dataValue },
     xor: { id: 5, kind: "nested", of: dataValue },
   }),
-  limit: defineAttributes({
-    rate: { id: 1, kind: "be64" },
-    unitSeconds: { id: 2, kind: "be64" },
-    burst: { id: 3, kind: "be32" },
-    type: { id: 4, kind: "be32" },
-    flags: { id: 5, kind: "be32" },
+  limit: limitAttributes,
+  dynset: defineAttributes({
+    set: { id: 1, kind: "string" },
+    setId: { id: 2, kind: "be32" },
+    operation: { id: 3, kind: "be32" },
+    source: { id: 4, kind: "be32" },
+    /** What each key has of its own: here always a limit. */
+    expression: {
+      id: 7,
+      kind: "nested",
+      of: defineAttributes({ name: { id: 1, kind: "string" }, data: { id: 2, kind: "nested", of: limitAttributes } }),
+    },
   }),
   log: defineAttributes({
     group: { id: 1, kind: "be16" },

@@ -6,6 +6,7 @@ import { ipBytes } from "../../net/ip.ts";
 import {
   byteOrder,
   compare,
+  dynsetUpdate,
   limitPackets,
   natFlag,
   numberRandom,
@@ -94,6 +95,12 @@ function statementExpressions(
   if ("inSet" in statement) {
     const set = statement.inSet;
     return [...loads(statement.match), { name: "lookup", source, set, setId: setIds.of(set) }];
+  }
+  if ("share" in statement) {
+    const { of, inSet: set, perSecond, burst } = statement.share;
+    const data = { rate: BigInt(perSecond), burst, ...limitPackets };
+    const update = { operation: dynsetUpdate, source, set, setId: setIds.of(set) };
+    return [...loads(of), { name: "dynset", ...update, expression: { name: "limit", data } }];
   }
   if ("byMap" in statement) {
     const set = statement.byMap;

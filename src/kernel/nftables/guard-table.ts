@@ -5,8 +5,8 @@ import type { Table } from "./ruleset.ts";
 /** Host ends of pods are named so, and nothing else on the node may be; the guard sees only such links. */
 export const hostLinkPrefix = "fl";
 
-/** Allowed (link, source address) pairs, by family. */
-export const guardSets = { 4: "ok4", 6: "ok6" } as const;
+/** Allowed (link, source address) pairs, by family, and links that may send from any address. */
+export const guardSets = { 4: "ok4", 6: "ok6", any: "any" } as const;
 
 /** Counts what the guard dropped. */
 export const guardCounter = "spoof";
@@ -22,6 +22,7 @@ export const guardTable: Table = {
   sets: [
     { name: guardSets[4], key: ["iifname", "ip saddr"] },
     { name: guardSets[6], key: ["iifname", "ip6 saddr"] },
+    { name: guardSets.any, key: ["iifname"] },
   ],
   chains: [
     {
@@ -49,6 +50,7 @@ export const guardTable: Table = {
           },
           { verdict: "return" },
         ],
+        [{ match: ["iifname"], inSet: guardSets.any }, { verdict: "return" }],
         [{ match: "meta nfproto", oneOf: ["ipv4", "ipv6"] }, { count: guardCounter }, { verdict: "drop" }],
       ],
     },

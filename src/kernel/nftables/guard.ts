@@ -1,4 +1,4 @@
-// The source guard in the kernel: loads its table, keeps its two sets of (link, address) pairs.
+// The source guard in the kernel: loads its table, keeps its sets of (link, address) pairs and of links that may send from any.
 
 import { isDeepStrictEqual } from "node:util";
 import { isFault } from "../../base/fault.ts";
@@ -110,6 +110,7 @@ async function readGuardKeys(channel: Channel): Promise<GuardKeys> {
   return {
     ok4: indexKeys("ok4", await readKeys(channel, table, "ok4")),
     ok6: indexKeys("ok6", await readKeys(channel, table, "ok6")),
+    any: indexKeys("any", await readKeys(channel, table, "any")),
   };
 }
 

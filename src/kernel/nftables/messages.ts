@@ -68,6 +68,20 @@ export function attributesMessage<T extends AttributeTable>(
   return inetMessage(type, flags, (writer) => encodeAttributes(writer, table, values));
 }
 
+/** A question about a table of any family. */
+export function questionOfFamily<T extends AttributeTable>(
+  type: number,
+  family: number,
+  table: T,
+  values: AttributeValues<T>,
+): Request {
+  const fill = (writer: Writer): void => {
+    writeFamilyHeader(writer, family, 0);
+    encodeAttributes(writer, table, values);
+  };
+  return { type, flags: 0, fill };
+}
+
 /** Asks for every chain of a family. */
 export function chainsQuestion(family: number): Request {
   return { type: nftMessage.getChain, flags: 0, fill: (writer) => writeFamilyHeader(writer, family, 0) };

@@ -6,7 +6,7 @@ import { midstream, resets, unknownClass } from "../../policy/counters.ts";
 import { credentialsPort, metadataAddresses } from "../../policy/metadata.ts";
 import { classNumbers } from "../contract.ts";
 import { snapLenBytes } from "../flow-log-contract.ts";
-import type { Chain, NamedSet, Rule, Statement, VerdictMap } from "./ruleset.ts";
+import type { Chain, FilledSet, NamedSet, Rule, Statement, VerdictMap } from "./ruleset.ts";
 
 export const policyTableName = "fairlead-policy";
 export const policyComment = "Fairlead policy";
@@ -19,7 +19,7 @@ export type ClassMap = keyof typeof classMaps;
 /** Pairs of a host link with itself: what a pod sends to itself through a service. */
 export const selfSetName = "self";
 export const selfSetKey: NamedSet["key"] = ["iifname", "oifname"];
-export const selfSet = (links: Iterable<string>): Required<NamedSet> => ({
+export const selfSet = (links: Iterable<string>): FilledSet => ({
   name: selfSetName,
   key: selfSetKey,
   elements: Array.from(links, (link) => [link, link]),
@@ -58,7 +58,19 @@ const lookedUp = (of: ClassMap): Rule[] => [
   [{ match: [of === "ingress" ? "oifgroup" : "iifgroup"], byMap: classMaps[of] }],
   [{ count: unknownClass }, { verdict: "drop" }],
 ];
-const logs = (prefix: string): Rule => [{ limit: logLimit }, { log: { prefix, ...logged } }];
+/** Of each pair of links by itself, so that one pod's flood leaves room for what others are denied. */
+export const loggedOfPair = { perSecond: 20, burst: 50 };
+export const logSharesName = "log_shares";
+export const logShares: NamedSet = {
+  name: logSharesName,
+  key: selfSetKey,
+  byPackets: { sizeMax: 4096, timeoutMs: 10_000 },
+};
+const logs = (prefix: string): Rule => [
+  { share: { of: selfSetKey, inSet: logSharesName, ...loggedOfPair } },
+  { limit: logLimit },
+  { log: { prefix, ...logged } },
+];
 
 /**
  * At priority filter, packets have the pod's address as destination (after translation) and the caller's as source (before masquerade).

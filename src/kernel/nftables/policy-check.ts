@@ -3,12 +3,12 @@
 import { assert, present } from "../../base/assert.ts";
 import type { LayerChains, PeerTest, PolicyRuleset } from "../../policy/ruleset.ts";
 import { classNumbers, policyLimits } from "../contract.ts";
-import { baseChains, classMaps, inputChains, metadataChains, selfSetName } from "./policy-base.ts";
+import { baseChains, classMaps, inputChains, logSharesName, metadataChains, selfSetName } from "./policy-base.ts";
 
 /** Names of layers and sets; what is made of them has a dot. */
 const namePattern = /^[A-Za-z][A-Za-z0-9_-]{0,63}$/;
 const takenChains = new Set([...baseChains, ...inputChains, ...metadataChains].map(({ name }) => name));
-const takenSets = new Set<string>([selfSetName, ...Object.values(classMaps)]);
+const takenSets = new Set<string>([selfSetName, logSharesName, ...Object.values(classMaps)]);
 
 /** Whether links of that group are judged. */
 export const isClass = (group: number): boolean => group >= classNumbers.first && group <= classNumbers.last;

@@ -16,10 +16,8 @@ void test("what was counted is told once; a counter that goes keeps its sum unti
   kernel = { a: 5, b: 1 };
   counts.say(new Map(Object.entries(kernel)));
   counts.dropped(["a"]);
-  kernel = { b: 2 };
-  assert.deepEqual(taken(), { a: 2, b: 1 });
   kernel = { a: 9, b: 2 };
-  assert.deepEqual(taken(), { a: 9, b: 0 }, "another of that name, though it says more");
+  assert.deepEqual(taken(), { a: 11, b: 1 }, "another of that name, though it says more");
 });
 
 void test("a counter that says less has begun anew: somebody made the table again", () => {

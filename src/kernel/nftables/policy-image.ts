@@ -18,6 +18,7 @@ import {
   metadataCounter,
   policyComment,
   policyTableName,
+  logShares,
   selfSet,
 } from "./policy-base.ts";
 import { isClass, mustBeSound } from "./policy-check.ts";
@@ -31,7 +32,7 @@ import {
   memberValues,
   type SoleNetwork,
 } from "./policy-layers.ts";
-import type { Chain, ConstantNamedSet, NamedSet, Table, Verdict, VerdictMap } from "./ruleset.ts";
+import type { Chain, ConstantNamedSet, FilledSet, NamedSet, Table, Verdict, VerdictMap } from "./ruleset.ts";
 import { newConstantSet, newSet, newVerdictMap, verdictMessages } from "./set-messages.ts";
 import { type ChainImage, chainImage, tagOf } from "./table-image.ts";
 
@@ -130,6 +131,7 @@ export function policyImage(ruleset: PolicyRuleset, before?: PolicyImage): Polic
       remembered(setImages, set, () => membersImage(set, before?.sets.get(set.name))),
     ),
     liveImage(selfSet(links)),
+    liveImage({ ...logShares, elements: [] }),
     ...judging.flatMap(({ map }) => map ?? []),
     ...maps.map((of) => classMapImage(of, classes)),
   ];
@@ -168,7 +170,7 @@ export function policyTable({ classes, layers, memberSets, blockSets, links, met
     name: table,
     comment: policyComment,
     counters: countersOf(metadata === "closed", judging),
-    sets: [selfSet(links), ...[...memberSets.values()].map(memberSet)],
+    sets: [selfSet(links), logShares, ...[...memberSets.values()].map(memberSet)],
     constants: [...blockSets.values()].filter(({ name }) => soleNetwork(name) === undefined).map(blockSet),
     maps: [...maps.map((of) => classMapOf(of, classes)), ...judging.flatMap(({ map }) => map ?? [])],
     chains: [
@@ -237,7 +239,7 @@ function classMapImage(of: ClassMap, classes: PolicyRuleset["classes"]): SetImag
   };
 }
 
-function liveImage(set: Required<NamedSet>, elements = setElements(set.key, set.elements)): SetImage {
+function liveImage(set: FilledSet, elements = setElements(set.key, set.elements)): SetImage {
   const tag = tagOf([newSet(table, set, 0)]);
   return {
     name: set.name,

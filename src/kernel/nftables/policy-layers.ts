@@ -8,7 +8,7 @@ import type { Direction } from "../../policy/model.ts";
 import type { BlockSet, LayerChains, MemberElement, MemberSet, PeerTest, RestRule } from "../../policy/ruleset.ts";
 import type { FieldName, KeyValues } from "./fields.ts";
 import { audit, deny } from "./policy-base.ts";
-import type { Chain, ConstantNamedSet, NamedSet, Rule, Statement, Verdict, VerdictMap } from "./ruleset.ts";
+import type { Chain, ConstantNamedSet, FilledSet, Rule, Statement, Verdict, VerdictMap } from "./ruleset.ts";
 
 const allowed: Verdict = { verdict: "return" };
 
@@ -91,7 +91,7 @@ function hashed(names: readonly string[]): string {
 }
 
 /** Sets of sources and of destinations are the same: the bytes of an address. */
-export function memberSet({ name, family, portName, elements }: MemberSet): Required<NamedSet> {
+export function memberSet({ name, family, portName, elements }: MemberSet): FilledSet {
   const address = addressField(family);
   const key = portName === undefined ? [address] : [address, ...portFields];
   return { name, key, elements: elements.map(memberValues) };

@@ -47,6 +47,8 @@ export async function readCounters(channel: Channel): Promise<Map<string, number
   );
 }
 
+const none: Elements = new Map();
+
 async function readSets(channel: Channel): Promise<PolicyState["sets"]> {
   const question = attributesMessage(nftMessage.getSet, 0, setAttributes, { table });
   const headers = await channel.dump("read the sets of policies", question, setAttributes);
@@ -55,10 +57,12 @@ async function readSets(channel: Channel): Promise<PolicyState["sets"]> {
     if ((flags & setFlag.anonymous) !== 0) continue;
     const tag = userData && userDataValue(userData, userDataType.ourTag);
     const isConstant = (flags & setFlag.constant) !== 0;
+    // What packets have put there is nobody's to compare.
+    const isByPackets = (flags & setFlag.byPackets) !== 0;
     sets.set(name, {
       tag: tag === undefined ? "" : Buffer.from(tag).toString("hex"),
       keyLen,
-      elements: isConstant ? undefined : await readElements(channel, name),
+      elements: isConstant ? undefined : isByPackets ? none : await readElements(channel, name),
     });
   }
   return sets;

@@ -23,7 +23,12 @@ export interface NamedSet {
   key: readonly FieldName[];
   /** For the text alone: what a set holds changes without its table. */
   elements?: readonly KeyValues[];
+  /** Filled by packets (see Statement, `share`): with so many keys at most, each kept for so long after its last packet. */
+  byPackets?: { sizeMax: number; timeoutMs: number };
 }
+
+/** One whose elements are known. */
+export type FilledSet = NamedSet & Required<Pick<NamedSet, "elements">>;
 
 /** A hash map from keys to what is done with a packet. */
 export interface VerdictMap {
@@ -69,6 +74,8 @@ export type Statement =
   | { match: FieldName; oneOf: readonly (Ip | Cidr | string)[] }
   /** What is done for each value that has this name. */
   | { match: FieldName; verdicts: Readonly<Record<string, Verdict>> }
+  /** Goes on only so often for each value of these fields by itself; where the set has no room for another value, not at all. */
+  | { share: { of: readonly FieldName[]; inSet: string; perSecond: number; burst: number } }
   /** An ICMP message of this family. */
   | { icmp: 4 | 6; type: number; code?: number }
   | Comparison

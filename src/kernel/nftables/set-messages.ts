@@ -17,6 +17,7 @@ export const setAttributes = defineAttributes({
   keyType: { id: 4, kind: "be32" },
   keyLen: { id: 5, kind: "be32" },
   dataType: { id: 6, kind: "be32" },
+  timeoutMs: { id: 11, kind: "be64" },
   id: { id: 10, kind: "be32" },
   description: { id: 9, kind: "nested", of: setDescription },
   userData: { id: 13, kind: "bytes" },
@@ -42,8 +43,13 @@ export const elementsPerMessageMax = 1000;
 export const verdictsPerMessageMax = 400;
 
 /** Makes an empty hash set. `tag` is kept beside it, out of nft's sight. */
-export function newSet(table: string, { name, key }: NamedSet, id: number, tag?: Uint8Array): Request {
-  const values = { table, name, flags: 0, ...keyValues(key), id, userData: taggedWith(tag) };
+export function newSet(table: string, { name, key, byPackets }: NamedSet, id: number, tag?: Uint8Array): Request {
+  const dynamic = byPackets && {
+    flags: setFlag.byPackets | setFlag.timeout,
+    timeoutMs: BigInt(byPackets.timeoutMs),
+    description: { size: byPackets.sizeMax },
+  };
+  const values = { table, name, flags: 0, ...keyValues(key), id, userData: taggedWith(tag), ...dynamic };
   return attributesMessage(nftMessage.newSet, messageFlag.create, setAttributes, values);
 }
 

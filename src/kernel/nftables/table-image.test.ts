@@ -8,6 +8,7 @@ import { createWriter, written } from "../netlink/codec.ts";
 import { type Request, splitMessages, writeMessage } from "../netlink/message.ts";
 import { nftMessage } from "./constants.ts";
 import { type FieldName, constantElements, fields } from "./fields.ts";
+import type { GuardEntry } from "../contract.ts";
 import { guardKeys } from "./guard-keys.ts";
 import { guardCounter, guardTable } from "./guard-table.ts";
 import { familyHeaderLen } from "./messages.ts";
@@ -41,7 +42,8 @@ const entries = [
   { link: "fl0123456789abc", address: "10.244.0.11" },
   { link: "fl1", address: "10.244.0.12" },
   { link: "fl0123456789abc", address: "fd00:10::11" },
-].map(({ link, address }) => ({ link, address: parseIp(address) ?? assert.fail(address) }));
+  { link: "fl2", address: "any" },
+].map(({ link, address }): GuardEntry => ({ link, address: parseIp(address) ?? "any" }));
 
 void test("rules are the expressions that nft sends", () => {
   const rules = attributesOf(tableImage(guardTable).load, nftMessage.newRule);
@@ -73,6 +75,7 @@ void test("elements are those that nft sends", () => {
   const requests = [
     ...elementMessages("newElements", "fairlead", "ok4", [...keys.ok4.values()]),
     ...elementMessages("newElements", "fairlead", "ok6", [...keys.ok6.values()]),
+    ...elementMessages("newElements", "fairlead", "any", [...keys.any.values()]),
     ...tableImage(guardTable).load,
   ];
   const sent = attributesOf(requests, nftMessage.newElements).map((list) => withoutNumbers(list.get(3) ?? ""));
@@ -178,6 +181,10 @@ void test("the text for people", () => {
 		type ifname . ipv6_addr
 	}
 
+	set any {
+		type ifname
+	}
+
 	chain guard {
 		type filter hook prerouting priority raw; policy accept;
 		iifname "fl*" jump guard_pod
@@ -187,6 +194,7 @@ void test("the text for people", () => {
 		iifname . ip saddr @ok4 return
 		iifname . ip6 saddr @ok6 return
 		ip6 saddr { fe80::/10, :: } ip6 daddr { fe80::/10, ff02::/16 } icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, mld-listener-report, mld2-listener-report } return
+		iifname @any return
 		meta nfproto { ipv4, ipv6 } counter name "spoof" drop
 	}
 }

@@ -8,9 +8,17 @@ export function tableText({ name, comment, counters, sets, constants = [], maps 
   const blocks = [
     [`comment "${comment}"`],
     ...counters.map((counter) => [`counter ${counter} {`, "}"]),
-    ...sets.map(({ name: set, key, elements = [] }) =>
-      setLines(`set ${set}`, typeText(key), [], elements.map(keyText)),
-    ),
+    ...sets.map(({ name: set, key, elements = [], byPackets }) => {
+      const lines = setLines(
+        `set ${set}`,
+        typeText(key),
+        byPackets ? ["dynamic", "timeout"] : [],
+        elements.map(keyText),
+      );
+      if (byPackets === undefined) return lines;
+      const { sizeMax, timeoutMs } = byPackets;
+      return [...lines.slice(0, -1), `\tsize ${sizeMax}`, `\ttimeout ${timeoutMs / 1000}s`, ...lines.slice(-1)];
+    }),
     ...constants.map(constantLines),
     ...maps.map(({ name: map, key, constant, counted, verdicts }) => {
       const elements = verdicts.map(([values, verdict]) => `${keyText(values)} : ${verdictText(verdict)}`);
@@ -62,6 +70,10 @@ function statementText(statement: Statement): string {
   if ("verdicts" in statement) {
     const pairs = Object.entries(statement.verdicts).map(([value, verdict]) => `${value} : ${verdictText(verdict)}`);
     return `${statement.match} vmap { ${pairs.join(", ")} }`;
+  }
+  if ("share" in statement) {
+    const { of, inSet, perSecond, burst } = statement.share;
+    return `update @${inSet} { ${of.join(" . ")} limit rate ${perSecond}/second burst ${burst} packets }`;
   }
   if ("icmp" in statement) {
     const protocol = statement.icmp === 4 ? "icmp" : "icmpv6";

@@ -114,7 +114,7 @@ const goldens: Golden[] = [
     command: "nft add table inet x: the generation",
     type: 0xa0f,
     body: "00000002 0800010000000002 0800020000003156 080003006e667400",
-    changes: [{ what: "nftables", by: "nft" }],
+    changes: [{ what: "nftables", by: "nft", tables: [] }],
   },
 ];
 
@@ -136,7 +136,7 @@ void test("a datagram of many messages gives their changes in order, and what ca
   assert.deepEqual(readChanges(Buffer.concat([first ?? short, short, last ?? short])), [
     { what: "link", index: 2, removed: false },
     { what: "lost" },
-    { what: "nftables", by: "nft" },
+    { what: "nftables", by: "nft", tables: [] },
   ]);
 });
 
@@ -159,4 +159,21 @@ void test("whatever the bytes, reading them throws nothing", () => {
   prefixTooLong[17] = 200;
   assert.deepEqual(readChanges(prefixTooLong), [{ what: "lost" }]);
   assert.deepEqual(readChanges(whole.subarray(0, whole.length - 1)), [{ what: "lost" }]);
+});
+
+void test("a generation names the tables of ours that were touched since the one before, in whichever datagram", () => {
+  const named = (type: number, name: string): Buffer => {
+    const text = Buffer.from(`${name}\0`.padEnd(Math.ceil((name.length + 1) / 4) * 4, "\0"), "latin1");
+    const header = Buffer.from([1, 0, 0, 2, 0, 0, 1, 0]);
+    header.writeUInt16LE(4 + name.length + 1, 4);
+    return message(type, 0, 0, Buffer.concat([header, text]));
+  };
+  const generation = datagramOf(goldens.at(-1) ?? assert.fail());
+  const touched = new Set<string>();
+  const tablesOf = (datagram: Buffer): unknown =>
+    readChanges(datagram, touched).map((change) => (change.what === "nftables" ? change.tables : change));
+  assert.deepEqual(tablesOf(Buffer.concat([named(0xa08, "fairlead-policy"), named(0xa06, "filter")])), []);
+  assert.deepEqual(tablesOf(Buffer.concat([named(0xa0e, "fairlead"), generation])), [["fairlead", "fairlead-policy"]]);
+  assert.deepEqual(tablesOf(generation), [[]]);
+  assert.deepEqual(tablesOf(message(0xa08, 0, 0, Buffer.from([1, 0, 0, 2]))), [{ what: "lost" }]);
 });

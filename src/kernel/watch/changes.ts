@@ -1,6 +1,6 @@
 // What the kernel tells of a namespace, datagram by datagram, as changes: only what names the thing is read.
 
-import type { KernelChange } from "../contract.ts";
+import { type KernelChange, nftablesThread, ownTables } from "../contract.ts";
 import { addressMessage } from "../netlink/address.ts";
 import { decodeAttributes, defineAttributes, malformed } from "../netlink/codec.ts";
 import { familyOf } from "../netlink/family.ts";
@@ -24,23 +24,30 @@ const headerLen = { link: 16, address: 8, rule: 12, neighbour: 12 } as const;
 /** The state of entries that need no look-up, such as multicast. */
 const stateNoArp = 0x40;
 
+/** NFNL_SUBSYS_NFTABLES; NFTA_TABLE_NAME and its likes. */
+const [nftablesSubsystem, tableNameId, nameAt] = [10, 1, 4];
+const own: readonly string[] = Object.values(ownTables);
+
 const addressAttributes = defineAttributes({ address: { id: 1, kind: "ip" }, local: { id: 2, kind: "ip" } });
 const ruleAttributes = defineAttributes({ priority: { id: 6, kind: "u32" } });
 const neighbourAttributes = defineAttributes({ address: { id: 1, kind: "ip" } });
 const generationAttributes = defineAttributes({ program: { id: 3, kind: "string" } });
 
+/** Tables of ours that the changes of nftables so far were about: the kernel tells the generation last, maybe in another datagram. */
+export type Touched = Set<string>;
+
 /** The changes that a datagram tells of, in order; "lost" in the place of what cannot be read. Never throws. */
-export function readChanges(datagram: Buffer): KernelChange[] {
+export function readChanges(datagram: Buffer, touched: Touched = new Set()): KernelChange[] {
   try {
-    return splitMessages(datagram).flatMap(readMessage);
+    return splitMessages(datagram).flatMap((message) => readMessage(message, touched));
   } catch {
     return [{ what: "lost" }];
   }
 }
 
-function readMessage(message: Message): KernelChange[] {
+function readMessage(message: Message, touched: Touched): KernelChange[] {
   try {
-    const change = changeOf(message);
+    const change = changeOf(message, touched);
     return change === undefined ? [] : [change];
   } catch {
     return [{ what: "lost" }];
@@ -48,7 +55,7 @@ function readMessage(message: Message): KernelChange[] {
 }
 
 /** Undefined for what no KernelChange tells: other families, entries that no list gives, what came before an nftables generation. */
-function changeOf({ type, body }: Message): KernelChange | undefined {
+function changeOf({ type, body }: Message, touched: Touched): KernelChange | undefined {
   switch (type) {
     case linkMessage.new:
     case linkMessage.delete:
@@ -67,11 +74,22 @@ function changeOf({ type, body }: Message): KernelChange | undefined {
       return neighbourChange(body, type === neighbourMessage.delete);
     case nftMessage.newGeneration: {
       const { program = "" } = decodeAttributes(generationAttributes, after(body, familyHeaderLen, "a generation"));
-      return { what: "nftables", by: program };
+      const tables = own.filter((name) => touched.has(name));
+      touched.clear();
+      return program === nftablesThread ? { what: "nftables", by: program } : { what: "nftables", by: program, tables };
     }
     default:
+      if (type >> 8 === nftablesSubsystem) touch(body, touched);
       return undefined;
   }
+}
+
+/** Tables, chains, rules, sets, elements and objects all begin with the name of their table. */
+function touch(body: Buffer, touched: Touched): void {
+  const attributes = after(body, familyHeaderLen, "a change of nftables");
+  if (attributes.length < nameAt || attributes.readUInt16LE(2) !== tableNameId) throw malformed("a change of no table");
+  const name = attributes.toString("latin1", nameAt, attributes.readUInt16LE(0)).replace(/\0+$/, "");
+  if (own.includes(name)) touched.add(name);
 }
 
 function linkChange(body: Buffer, deleted: boolean): KernelChange {

@@ -77,13 +77,19 @@ void test("what other programs do to routes of the node is told with who owns th
 
 void test("a table that another program flushes or deletes is told, our own first", async (t) => {
   const { kernel, node, heard } = await makeStage(t);
-  const tellers = () => heard.flatMap((change) => (change.what === "nftables" ? [change.by] : []));
+  const tellers = () => heard.flatMap((change) => (change.what === "nftables" ? [[change.by, change.tables]] : []));
   await kernel.guard.ensure([]);
   await until("our own change was told", () => tellers().length === 1);
+  node.run("nft", "add table inet other; add chain inet other mine");
   node.run("nft", "flush", "table", "inet", "fairlead");
   node.run("nft", "delete", "table", "inet", "fairlead");
-  await until("both were told", () => tellers().length === 3);
-  assert.deepEqual(tellers(), ["fl-nft", "nft", "nft"]);
+  await until("both were told", () => tellers().length === 4);
+  assert.deepEqual(tellers(), [
+    ["fl-nft", undefined],
+    ["nft", []],
+    ["nft", ["fairlead"]],
+    ["nft", ["fairlead"]],
+  ]);
 });
 
 const monitorThreads = (): number =>

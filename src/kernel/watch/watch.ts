@@ -4,7 +4,7 @@ import { Fault } from "../../base/fault.ts";
 import type { Addon, Descriptor } from "../addon.ts";
 import { type Kernel, type KernelChange, watchersMax } from "../contract.ts";
 import { addonFault } from "../netlink/message.ts";
-import { nftablesGroups, readChanges, routeGroups } from "./changes.ts";
+import { nftablesGroups, readChanges, routeGroups, type Touched } from "./changes.ts";
 
 const sources = [
   { protocol: 0, groups: routeGroups },
@@ -30,8 +30,9 @@ export function createWatch({ addon, netns, mustBeOpen }: WatchDeps): Watch {
   let sockets: Descriptor[] = [];
 
   /** One place for all watchers: each change is read once, and a watcher that has stopped hears no more of the same datagram. */
-  function tell(datagram: Buffer | undefined): void {
-    const changes: KernelChange[] = datagram === undefined ? [{ what: "lost" }] : readChanges(datagram);
+  function tell(datagram: Buffer | undefined, touched: Touched): void {
+    if (datagram === undefined) touched.clear();
+    const changes: KernelChange[] = datagram === undefined ? [{ what: "lost" }] : readChanges(datagram, touched);
     for (const change of changes) {
       for (const watcher of watchers) watcher.onChange(change);
     }
@@ -42,7 +43,8 @@ export function createWatch({ addon, netns, mustBeOpen }: WatchDeps): Watch {
       for (const { protocol, groups } of sources) {
         const socket = addon.openNetlink(netns, protocol);
         sockets.push(socket);
-        addon.monitor(socket, groups, tell);
+        const touched: Touched = new Set();
+        addon.monitor(socket, groups, (datagram) => tell(datagram, touched));
       }
     } catch (cause) {
       shut();

@@ -1,0 +1,91 @@
+// What goes round policy on this node, or round connection tracking, by which it knows answers: looked for, and told with its cure.
+
+import type { Pool } from "../../ipam/pool.ts";
+import type { Kernel, Link, UntrackedRule } from "../../kernel/contract.ts";
+import { cidrContains } from "../../net/cidr.ts";
+import type { Ip } from "../../net/ip.ts";
+import type { Finding } from "../finding.ts";
+
+/** The link that kube-proxy makes in IPVS mode. */
+const ipvsLink = "kube-ipvs0";
+/** Of one kind in one list. */
+const toldMax = 8;
+const name = "policy-bypass";
+
+/** By the node's links alone; `own`: indexes of pods' links. What IPVS sends on is the node's own output, and is never forwarded. */
+export function bypassFindings(
+  links: readonly (Pick<Link, "name"> & Partial<Pick<Link, "index" | "hasXdp">>)[],
+  own: ReadonlySet<number> = new Set(),
+): Finding[] {
+  const ipvs: Finding = {
+    name,
+    state: "bad",
+    says: `${ipvsLink} is there: kube-proxy runs in IPVS mode, and what it sends to services' pods is not judged`,
+    cure: `run kube-proxy with mode nftables or iptables; after kube-proxy --cleanup ${ipvsLink} is gone`,
+  };
+  const withXdp = links.filter(({ index, hasXdp }) => hasXdp === true && index !== undefined && own.has(index));
+  return [
+    ...(links.some((link) => link.name === ipvsLink) ? [ipvs] : []),
+    ...(withXdp.length === 0 ? [] : [programs("XDP", withXdp)]),
+  ];
+}
+
+const programs = (kind: string, links: readonly Pick<Link, "name">[]): Finding => ({
+  name,
+  state: "bad",
+  says: `eBPF programs (${kind}) are on pods' links, and can send packets past what judges them: ${listed(links.map((link) => link.name))}`,
+  cure: "see whose they are (bpftool net), and take that program off links named fl*; two network plugins on one node do not go together",
+});
+
+/** Rules that match addresses of pods, or any: an answer that is not tracked is judged as a packet of its own, and denied. */
+export function untrackedFindings(rules: readonly UntrackedRule[], isPods: (address: Ip) => boolean): Finding[] {
+  const concerned = rules.filter(({ addresses }) => addresses.length === 0 || addresses.some(isPods));
+  if (concerned.length === 0) return [];
+  const places = [...new Set(concerned.map(({ family, table, chain }) => `${family} ${table} ${chain}`))];
+  return [
+    {
+      name,
+      state: "warn",
+      says: `rules keep pods' packets from connection tracking, and answers of pods that are judged are denied then: ${listed(places)}`,
+      cure: "take the notrack rules away, or have them name addresses that are no pod's",
+    },
+  ];
+}
+
+function listed(names: readonly string[]): string {
+  const more = names.length - toldMax;
+  return more > 0 ? `${names.slice(0, toldMax).join(", ")} and ${more} more` : names.join(", ");
+}
+
+/** All of it; two lists of the kernel, and one more for each link that has filters. */
+export async function lookForBypasses(kernel: Kernel, pool: Pick<Pool, "all" | "blocks">): Promise<Finding[]> {
+  const own = new Set(pool.all().flatMap(({ attachment: { wire } }) => (wire === undefined ? [] : [wire.hostIndex])));
+  const [links, withPrograms, rules] = await Promise.all([
+    kernel.node.links(),
+    kernel.node.programs(),
+    kernel.untrackedRules(),
+  ]);
+  const found = new Set(withPrograms);
+  const withTc = links.filter(({ index }) => own.has(index) && found.has(index));
+  const isPods = (address: Ip): boolean => pool.blocks().some((block) => cidrContains(block, address));
+  return [
+    ...bypassFindings(links, own),
+    ...(withTc.length === 0 ? [] : [programs("tc", withTc)]),
+    ...untrackedFindings(rules, isPods),
+  ];
+}
+
+/** Gives why packets can pass unjudged, as it was seen when it was due last; the first look is always due. */
+export function createBypassLook(
+  kernel: Kernel,
+  pool: Pick<Pool, "all" | "blocks">,
+): (isDue: boolean) => Promise<string | undefined> {
+  let seen: { says: string | undefined } | undefined;
+  return async (isDue) => {
+    if (isDue || seen === undefined) {
+      const worst = (await lookForBypasses(kernel, pool)).find(({ state }) => state === "bad");
+      seen = { says: worst?.says };
+    }
+    return seen.says;
+  };
+}

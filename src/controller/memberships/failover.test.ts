@@ -1,0 +1,97 @@
+// A leader that takes over while some of its caches are behind: it takes nobody out whom it only does not know yet, and takes out who is gone.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { createLife } from "../../../test/controller/crossing.ts";
+import { checkMemberships, setMembershipStage, tenantsIn } from "../../../test/controller/membership-stage.ts";
+import { type Replica, startReplica } from "../../../test/controller/replica.ts";
+import type { Tenants } from "../../../test/controller/tenants.ts";
+import type { World } from "../../../test/controller/world.ts";
+import type { Caches } from "../deps.ts";
+import { askEveryMs } from "./inherited.ts";
+
+interface Failover {
+  world: World;
+  tenants: Tenants;
+  /** Who led until now, and has written all that it knows. */
+  former: Replica;
+  /** Who leads from now on. */
+  next: Replica;
+}
+
+/** Both know all that there is. */
+async function withTwo(work: (failover: Failover) => Promise<void>): Promise<void> {
+  const world = await setMembershipStage();
+  try {
+    const [former, next] = [await startReplica(world, createLife()), await startReplica(world, createLife())];
+    try {
+      await former.passOf("memberships");
+      await work({ world, tenants: tenantsIn(world), former, next });
+    } finally {
+      await Promise.all([former.close(), next.close()]);
+    }
+  } finally {
+    await world.close();
+  }
+}
+
+const web = { podSelector: { matchLabels: { app: "web" } } };
+
+/** What the former leader hears of, and which caches of the next one do not. */
+const news: Record<string, { happens: (tenants: Tenants) => Promise<unknown>; behind: (keyof Caches)[][] }> = {
+  "a pod that is new": {
+    happens: (tenants) => tenants.addPod("web-3", { labels: { app: "web" }, node: "n2", addresses: ["10.4.2.9"] }),
+    behind: [["pods"], ["endpoints"], ["pods", "endpoints"]],
+  },
+  "a label that makes a pod a member": {
+    happens: (tenants) => tenants.label("db-1", { app: "web" }),
+    behind: [["pods"]],
+  },
+  "a binding that makes pods members": {
+    happens: (tenants) => tenants.bind("more", { podSelector: { matchLabels: { app: "db" } }, groups: ["sellers"] }),
+    behind: [["bindings"]],
+  },
+  "pods of a node that is new": {
+    happens: async (tenants) => {
+      await tenants.addNode("n3", "10.4.3.0/24");
+      await tenants.addPod("web-3", { labels: { app: "web" }, node: "n3", addresses: ["10.4.3.9"] });
+    },
+    behind: [["nodes"], ["networks"], ["nodes", "networks", "endpoints", "pods"]],
+  },
+};
+
+for (const [what, { happens, behind }] of Object.entries(news)) {
+  for (const caches of behind) {
+    test(`${what}: a new leader whose ${caches.join(" and ")} are behind leaves the members in, and agrees once it has heard`, () =>
+      withTwo(async ({ world, tenants, former, next }) => {
+        next.freeze(true, ...caches);
+        await happens(tenants);
+        await former.catchUp();
+        await former.passOf("memberships");
+        await checkMemberships(world);
+        const before = await tenants.slices();
+        await next.catchUp();
+        for (const later of [0, 1_000, askEveryMs]) {
+          world.nowMs += later;
+          await next.passOf("memberships");
+          assert.deepEqual(await tenants.slices(), before);
+        }
+        next.freeze(false);
+        await next.passOf("memberships");
+        await checkMemberships(world);
+      }));
+  }
+}
+
+test("who is gone, or no member any more, when a leader takes over goes with its first pass", () =>
+  withTwo(async ({ world, tenants, next }) => {
+    await tenants.removePod("web-2");
+    await tenants.label("web-1", { app: "none" });
+    await next.catchUp();
+    await next.passOf("memberships");
+    await checkMemberships(world);
+    await tenants.label("db-1", web.podSelector.matchLabels);
+    await next.catchUp();
+    await next.passOf("memberships");
+    await checkMemberships(world);
+  }));
