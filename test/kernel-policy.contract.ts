@@ -122,6 +122,19 @@ export function testPolicy(make: MakeKernel): void {
     assert.equal(await policy.ensure(ruleset({ ...parts, links: ["fl7"] })), false);
   });
 
+  void test("a link comes with members, or not at all", async (t) => {
+    const { policy } = (await make(t)).kernel;
+    await policy.ensure(fullRuleset);
+    await assert.rejects(policy.admit(["fl3"], changes("other", "10.4.1.9")), faultOf("kernel-missing"));
+    assert.equal(await policy.ensure(fullRuleset), false);
+    await policy.admit(["fl3"], changes("m_http4", "10.4.1.9 tcp 8443"));
+    assert.equal(await policy.ensure(fullRuleset), true, "link and member are there");
+    await policy.admit(["fl3"], changes("m_http4", "10.4.1.9 tcp 8443"));
+    await policy.change({ remove: changes("m_http4", "10.4.1.9 tcp 8443") });
+    await policy.withdraw(["fl3"]);
+    assert.equal(await policy.ensure(fullRuleset), false, "and nothing else");
+  });
+
   void test("what cannot change is refused, and changes nothing", async (t) => {
     const { policy } = (await make(t)).kernel;
     await assert.rejects(policy.change({ add: changes("m4", "10.4.1.9") }), faultOf("kernel-missing"));

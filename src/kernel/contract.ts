@@ -249,8 +249,11 @@ export interface PolicyTable {
    * is missing
    */
   change(changes: { remove?: MemberChanges; add?: MemberChanges }): Promise<void>;
-  /** Host links of pods whose packets to themselves pass (a service that leads back). Faults as those of `change`. */
-  admit(links: readonly string[]): Promise<void>;
+  /**
+   * Host links of pods whose packets to themselves pass (a service that leads back), and members that come along with them, all at
+   * once. Faults as those of `change`.
+   */
+  admit(links: readonly string[], members?: MemberChanges): Promise<void>;
   withdraw(links: readonly string[]): Promise<void>;
   /**
    * Packets that each counter has counted since this was called last, those of counters that went meanwhile among them; for one caller.

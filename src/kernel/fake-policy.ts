@@ -88,7 +88,8 @@ export function createFakePolicy({ begin, committed }: FakePolicyDeps): FakePoli
         return isMissing;
       },
       change: async (changes) => change("policy.change", memberChanges(changes)),
-      admit: async (links) => change("policy.admit", [linkChange("add", links)]),
+      admit: async (links, members = new Map()) =>
+        change("policy.admit", [linkChange("add", links), ...memberChanges({ add: members })]),
       withdraw: async (links) => change("policy.withdraw", [linkChange("remove", links)]),
       counted: async () => {
         const end = begin("policy.counted");

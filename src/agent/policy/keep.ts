@@ -262,10 +262,8 @@ async function admitted(
     }),
   );
   try {
-    await Promise.all([
-      ...(add.size === 0 ? [] : [kernel.policy.change({ add })]),
-      ...(egress.length + ingress.length === 0 ? [] : [kernel.policy.admit([attachment.wire.hostLink])]),
-    ]);
+    if (egress.length + ingress.length > 0) await kernel.policy.admit([attachment.wire.hostLink], add);
+    else if (add.size > 0) await kernel.policy.change({ add });
     return true;
   } catch (error) {
     if (isFault(error, "kernel-missing")) return false;

@@ -114,8 +114,9 @@ export function createPolicyTable(options: ChannelOptions): PolicyTable {
       const all = memberChanges(changes);
       await takeTurn(() => change(all));
     },
-    admit: async (links) => {
-      await takeTurn(() => change([linkChange("add", links)]));
+    admit: async (links, members = new Map()) => {
+      const all = [linkChange("add", links), ...memberChanges({ add: members })];
+      await takeTurn(() => change(all));
     },
     withdraw: async (links) => {
       await takeTurn(() => change([linkChange("remove", links)]));
