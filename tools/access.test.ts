@@ -38,6 +38,14 @@ const followedPolicy = ["namespaces", "serviceAccounts", "networkPolicies", "sec
  */
 const passedKinds: Readonly<Record<string, readonly string[]>> = {
   "src/agent/policy/sources.ts": [...followedPolicy, "securityGroupPolicies"],
+  "src/agent/policy/heard.ts": [...followedPolicy, "securityGroupPolicies"],
+  "src/controller/memberships/inherited.ts": [
+    ...followedPolicy.filter((name) => name !== "networkPolicies"),
+    "nodeEndpoints",
+    "nodeNetworks",
+    "nodes",
+    "pods",
+  ],
   "src/controller/caches.ts": [...followedPolicy, "membershipSlices"],
   "src/agent/cluster/keep.ts": ["nodeNetworks", "nodeEndpoints"],
   "src/controller/sweep.ts": ["nodeNetworks", "nodeEndpoints"],
