@@ -84,8 +84,8 @@ function followed(said: readonly Said[], flow: Flow, times: readonly number[]): 
     const endMs = said[index + 2]?.fromMs ?? Infinity;
     let lastMs = doneMs;
     for (let round = flow.first; round < flow.last; round += 1) {
-      const sentMs = times[round] ?? 0;
-      if (sentMs >= doneMs && sentMs < endMs && flow.came.has(round) !== passes) lastMs = sentMs;
+      const [sentMs, latestMs] = [times[round] ?? 0, times[round + 1] ?? Infinity];
+      if (sentMs >= doneMs && latestMs < endMs && flow.came.has(round) !== passes) lastMs = sentMs;
     }
     return lastMs - doneMs;
   });

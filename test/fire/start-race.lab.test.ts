@@ -218,7 +218,7 @@ async function prepareRace(t: TestContext): Promise<Race & { ears: Program; poli
   const [ears, newborns, friendly, ...hammers] = await all([
     startProgram(t, "ears.py", serve),
     startProgram(t, "newborns.py", { targets: calls, port: dbPort, roundMs: 20, activeMs: 1_500 }),
-    startHammer(t, friend, { targets, kinds: ["udp", "tcp"], port: friendPort, roundMs: 200, fresh: true }),
+    startHammer(t, friend, { targets, kinds: ["udp", "tcp"], port: friendPort, roundMs: 100, fresh: true }),
     ...foes.map((foe) => startHammer(t, foe, { targets, kinds, port: friendPort, roundMs: 5, fresh: false })),
   ]);
   return { lab, foes, friend, hammers, friendly, newborns, ears, policies };

@@ -10,6 +10,7 @@ import type { Cache, CacheStatus, Kube } from "../../kube/contract.ts";
 import { type Node, nodes, type Pod, pods } from "../../kube/core-objects.ts";
 import { type Endpoint, nodeEndpoints, nodeNetworks } from "../../kube/objects.ts";
 import type { Cidr } from "../../net/cidr.ts";
+import type { Ip } from "../../net/ip.ts";
 import { breakGlassAnnotation } from "../../policy/break-glass.ts";
 import { sourceGuardAnnotation } from "../../policy/source-guard.ts";
 import type { Ways } from "../place.ts";
@@ -19,7 +20,7 @@ import { publishedEndpoints } from "./endpoints.ts";
 import { createAdmission, isPodOf, type SandboxPod } from "./identity.ts";
 import { createJudging, type Judging } from "./judging.ts";
 import { keepObject } from "./keep.ts";
-import { givenBlocks, wantedNetwork } from "./node-network.ts";
+import { givenBlocks, nodeOfAddress, wantedNetwork } from "./node-network.ts";
 import { ownerOf } from "./owner.ts";
 import { startPublishing, writing } from "./publish.ts";
 import { type NodeFault, peerRoutes, type PeersSeen } from "./peers.ts";
@@ -41,6 +42,8 @@ export interface Cluster {
   blocks: () => Blocks;
   /** Ways to all other nodes of this segment, for a node that owns `own`. */
   ways: (near: readonly Cidr[], own: Blocks) => Ways;
+  /** The other node to which a block with that address is given, by name. */
+  nodeOf: (address: Ip) => string | undefined;
   /** uid of this agent's Node; undefined until the API server has told. */
   nodeUid: () => string | undefined;
   /** Settles when the API server has said which Node this is, if any, when it could not be asked, or after `withinMs`. */
@@ -197,6 +200,7 @@ export function joinCluster(options: ClusterOptions): Cluster {
     blocks,
     ways,
     nodeUid,
+    nodeOf: (address) => nodeOfAddress(networks.all(), nodeName, address),
     faults: () => peers.faults,
     tell: (fault) => {
       if (isDeepStrictEqual(fault, lacks)) return;

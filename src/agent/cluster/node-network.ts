@@ -3,7 +3,8 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Node } from "../../kube/core-objects.ts";
 import { blocksOfNodeMax, faultsMax, type NodeNetwork } from "../../kube/objects.ts";
-import { type Cidr, cidrFamily, cidrPrefix, cidrsOverlap } from "../../net/cidr.ts";
+import { type Cidr, cidrContains, cidrFamily, cidrPrefix, cidrsOverlap } from "../../net/cidr.ts";
+import type { Ip } from "../../net/ip.ts";
 import type { NodeFault } from "./peers.ts";
 
 export interface SelfReport {
@@ -70,4 +71,11 @@ export function givenBlocks(network: NodeNetwork | undefined, nodeUid: string | 
     blocks.push(cidr);
   }
   return blocks;
+}
+
+/** The other node than `nodeName` to which a block with that address is given, by name. */
+export function nodeOfAddress(networks: readonly NodeNetwork[], nodeName: string, address: Ip): string | undefined {
+  const holds = ({ metadata: { name }, status }: NodeNetwork): boolean =>
+    name !== nodeName && status?.blocks.some(({ cidr }) => cidrContains(cidr, address)) === true;
+  return networks.find(holds)?.metadata.name;
 }

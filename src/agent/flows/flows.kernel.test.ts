@@ -12,10 +12,12 @@ import {
   servingAgent,
   type TestPod,
 } from "../../../test/policy-node.ts";
+import { ip } from "../../../test/kernel-stage.ts";
 import { until } from "../../../test/until.ts";
 import { showFlows } from "../../cli/flows.ts";
 import type { ToldFlow } from "../../cli/flows/report.ts";
 import { events } from "../../kube/core-objects.ts";
+import { nodeEndpoints, nodeNetworks } from "../../kube/objects.ts";
 import { networkPolicies, securityGroupBindings, securityGroups } from "../../kube/policy-objects.ts";
 import { statusSocket } from "../status.ts";
 import { podBurst, podPerSecond } from "./ring.ts";
@@ -189,6 +191,34 @@ async function deniedEvents({ kube }: ClusterAgent): Promise<string[]> {
     .filter(({ reason }) => reason === "TrafficDenied")
     .map(({ involvedObject }) => involvedObject.name ?? "");
 }
+
+void test("a pod of another node has the name that its node has published", async (t) => {
+  const agent = await servingAgent(t);
+  const { kube } = agent;
+  const [name, pod] = ["node-2", "10.4.2.7"];
+  const { uid: nodeUid = "" } = (await agent.makeNode(name)).metadata;
+  const spec = { nodeUid, agentVersion: "test" };
+  await kube.create(nodeNetworks, { metadata: { name }, spec });
+  await agent.giveBlocks(["10.4.2.0/24"], { name, addresses: ["172.30.0.12"] });
+  const endpoint = { namespace: "shop", name: "far", uid: "u", interface: "eth0", addresses: [ip(pod)] };
+  await kube.create(nodeEndpoints, { metadata: { name }, nodeUid, endpoints: [endpoint] });
+  const web = await addPod(t, agent, "web", { app: "web" });
+  const closed = { podSelector: {}, policyTypes: ["Egress"] };
+  await kube.create(
+    networkPolicies,
+    networkPolicies.parse({ metadata: { namespace: "default", name: "no-egress" }, spec: closed }),
+  );
+  const other = { ...web, addresses: [pod] };
+  await until("it is told with its name", async () => {
+    send(web, "udp", other, 0, 53);
+    return (await told(agent)).some(
+      ({ source, destination, objects }) =>
+        source.pod === "default/web" &&
+        destination.pod === "shop/far" &&
+        objects[0] === "NetworkPolicy default/no-egress",
+    );
+  });
+});
 
 void test("who follows hears of connections that pass, with the rule, and that the agent has started anew", async (t) => {
   const agent = await servingAgent(t);

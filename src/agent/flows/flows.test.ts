@@ -19,6 +19,7 @@ const [web, db, trial, stranger] = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "192.0.2
   ReturnType<typeof address>,
   ReturnType<typeof address>,
 ];
+const elsewhere = address("10.4.2.7");
 const [tcp, icmp] = [6, 1];
 
 /** db lets in web by tcp 5432; trial is on probation in two groups' egress and a policy's ingress. */
@@ -80,6 +81,7 @@ async function stand(t: TestContext, { policy = objects, listening = true } = {}
         counted.set(`${outcome} ${fate}`, (counted.get(`${outcome} ${fate}`) ?? 0) + count),
     },
     definitions: () => world.model.definitions,
+    otherPodAt: async (address) => (address === elsewhere ? "bank/teller" : undefined),
     onDenied: ({ namespace, name }, { objects }) => denied.push(`${namespace}/${name} by ${objects.join()}`),
   });
   flows.judgeBy(world.model);
@@ -136,6 +138,16 @@ void test("a denied packet is told with both ends, the judgement that denied it,
   assert.deepEqual(ask({ after: 1 }).records.length, 1);
   assert.deepEqual(ask({ pod: "shop/web" }).records.length, 1);
   assert.deepEqual(ask({ pod: "shop/nobody" }).records, []);
+});
+
+void test("a pod of another node has its name once it is known; without one an end is an address", async (t) => {
+  const { kernel, records, ask } = await stand(t);
+  kernel.logPacket(packet(elsewhere, db, 22));
+  kernel.logPacket(packet(stranger, db, 22));
+  await records(2);
+  await until("it has its name", () => ask().records[0]?.source.pod === "bank/teller");
+  assert.deepEqual(ask().records[1]?.source, { address: stranger });
+  assert.equal(ask({ pod: "bank/teller" }).records.length, 1);
 });
 
 void test("an audited packet is told once, with everything on probation that it did not pass, though the kernel logs it for each", async (t) => {
@@ -227,6 +239,7 @@ void test("where the kernel refuses it says why, and tries again; when it ends n
     log: silentLog(),
     metrics: { flow: () => undefined },
     definitions: () => new Map(),
+    otherPodAt: async () => undefined,
     onDenied: () => undefined,
   });
   const end = new AbortController();

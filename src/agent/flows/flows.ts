@@ -32,6 +32,8 @@ export interface FlowsDeps {
   metrics: Pick<Metrics, "flow">;
   /** What memberships stand for, as policy knows it now. */
   definitions: () => Definitions;
+  /** The pod that has an address on another node: "shop/web". Never rejects. */
+  otherPodAt: (address: Ip) => Promise<string | undefined>;
   /** A denied packet is told of a pod. */
   onDenied: (pod: DeniedPod, by: Explained) => void;
 }
@@ -74,7 +76,7 @@ export interface Flows {
 
 /** Prepares the flow log; nothing is heard before it is started. */
 export function createFlows(deps: FlowsDeps): Flows {
-  const { kernel, nodeName, log, metrics, definitions, onDenied } = deps;
+  const { kernel, nodeName, log, metrics, definitions, otherPodAt, onDenied } = deps;
   const run = randomUUID();
   const ring = createRing();
   const clock = (): number => performance.now();
@@ -92,6 +94,12 @@ export function createFlows(deps: FlowsDeps): Flows {
 
   const endOf = (address: Ip): FlowRecord["source"] => newest?.().endOf(address) ?? { address };
   const explain = (flow: Flow): Explained | undefined => newest?.().explain(flow) ?? before?.().explain(flow);
+
+  /** The record has it as soon as it is known. */
+  async function addName(end: FlowRecord["source"]): Promise<void> {
+    const pod = await otherPodAt(end.address);
+    if (pod !== undefined) end.pod = pod;
+  }
 
   function take(flow: Flow, allowance: typeof denials): void {
     const [source, destination] = [endOf(flow.packet.source), endOf(flow.packet.destination)];
@@ -119,6 +127,7 @@ export function createFlows(deps: FlowsDeps): Flows {
       ...why,
       ...(suppressed === 0 ? {} : { suppressed }),
     });
+    for (const end of [source, destination]) if (end.pod === undefined && end.node === undefined) void addName(end);
   }
 
   /** The kernel logs an audited packet once for each judgement; it is told once. */

@@ -37,7 +37,7 @@ export interface FlowRecord {
 
 export interface FlowEnd {
   address: Ip;
-  /** "shop/web", where it is a pod of this node. */
+  /** "shop/web", where it is a pod of this node, or one that another node has published. */
   pod?: string;
   /** Where it is an address of this node. */
   node?: string;

@@ -74,3 +74,18 @@ export async function lookForBypasses(kernel: Kernel, pool: Pick<Pool, "all" | "
     ...untrackedFindings(rules, isPods),
   ];
 }
+
+/** Gives why packets can pass unjudged, as it was seen when it was due last; the first look is always due. */
+export function createBypassLook(
+  kernel: Kernel,
+  pool: Pick<Pool, "all" | "blocks">,
+): (isDue: boolean) => Promise<string | undefined> {
+  let seen: { says: string | undefined } | undefined;
+  return async (isDue) => {
+    if (isDue || seen === undefined) {
+      const worst = (await lookForBypasses(kernel, pool)).find(({ state }) => state === "bad");
+      seen = { says: worst?.says };
+    }
+    return seen.says;
+  };
+}

@@ -7,13 +7,14 @@ import { breakGlassAnnotation } from "../../policy/break-glass.ts";
 import type { PolicyKeys } from "../../policy/keys.ts";
 import type { Cluster } from "../cluster/cluster.ts";
 import { createDenialEvents } from "../flows/denial-events.ts";
+import { createNames } from "../flows/names.ts";
 import { heardWithinMs } from "./heard.ts";
 import { followPolicy } from "./sources.ts";
 import type { FollowWord } from "./word.ts";
 
 export interface ClusterWordDeps {
   kube: Kube;
-  cluster: Pick<Cluster, "podOf" | "ownerOf" | "podsKnown" | "ownNode" | "judging" | "tellBroken">;
+  cluster: Pick<Cluster, "podOf" | "ownerOf" | "podsKnown" | "ownNode" | "judging" | "tellBroken" | "nodeOf">;
   nodeName: string;
   keys: PolicyKeys;
   /** Longest silence of a watch that is believed without asking; tests pass their own. */
@@ -25,7 +26,8 @@ export interface ClusterWordDeps {
 /** The word of the cluster that `cluster` follows. */
 export function wordOfCluster(deps: ClusterWordDeps): FollowWord {
   const { kube, cluster, nodeName, keys, silentMaxMs = heardWithinMs, log, signal } = deps;
-  const { podOf, ownerOf, podsKnown, ownNode, judging, tellBroken } = cluster;
+  const { podOf, ownerOf, podsKnown, ownNode, judging, tellBroken, nodeOf } = cluster;
+  const clock = (): number => performance.now();
   const teller = { component: "fairlead-agent", instance: nodeName, log, signal };
   return ({ kept, onChange }) => ({
     source: followPolicy({ kube, keys, podsKnown, silentMaxMs, log, signal, onChange }),
@@ -37,10 +39,7 @@ export function wordOfCluster(deps: ClusterWordDeps): FollowWord {
     },
     judging,
     onBroken: tellBroken,
-    onDenied: createDenialEvents({
-      events: startEvents({ kube, ...teller }),
-      nodeName,
-      clock: () => performance.now(),
-    }),
+    otherPodAt: createNames({ kube, nodeOf, log, signal, clock }),
+    onDenied: createDenialEvents({ events: startEvents({ kube, ...teller }), nodeName, clock }),
   });
 }

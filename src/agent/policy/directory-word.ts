@@ -48,6 +48,7 @@ export function wordOfDirectory(deps: DirectoryWordDeps): FollowWord {
         broken = faults;
         for (const { code, message } of faults) log.warn({ code }, message);
       },
+      otherPodAt: async () => undefined,
       onDenied: () => {},
       loop,
     };

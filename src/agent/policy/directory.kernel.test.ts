@@ -199,3 +199,39 @@ void test("two nodes judge as the files say, follow them, and keep the last good
 async function findings({ config }: TestAgent): Promise<string> {
   return JSON.stringify(await askAgent(statusSocket(config.paths.socket), "/check"));
 }
+
+void test("a sandbox without a name is judged by the labels that its caller gives; addresses of the files are nobody's by chance", async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), "fairlead-policy-"));
+  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  put(directory, "all.yaml", `${pod("web", 1, 2)}\n---\n${closed}`);
+  const settings = { policy: { directory } };
+  const agent = await startTestAgent(t, { settings, audited: false });
+  const add = async (containerId: string, labels: Record<string, string>): Promise<StandalonePod> => {
+    const netns = makeNetns(t);
+    const list = Object.entries(labels).map(([key, value]) => ({ key, value }));
+    const { ips } = await agent.add({ containerId, netns: netns.path, config: { args: { cni: { labels: list } } } });
+    return { name: containerId, netns, addresses: ips.map(({ address }) => address.split("/")[0] ?? "") };
+  };
+  const [open, shut] = [await add("open", {}), await add("shut", { app: "shut" })];
+  // The first address of the block is that of the file's pod.
+  assert.deepEqual([open.addresses[0], shut.addresses[0]], ["10.4.1.3", "10.4.1.4"]);
+  const pings = (from: StandalonePod, to: StandalonePod): boolean => {
+    try {
+      from.netns.run("ping", "-c", "1", "-W", "0.3", to.addresses[0] ?? "");
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  assert.deepEqual([pings(open, shut), pings(shut, open)], [false, true]);
+  await agent.stop();
+  await agent.start();
+  assert.deepEqual([pings(open, shut), pings(shut, open)], [false, true], "over a restart");
+});
+
+const closed = `
+kind: NetworkPolicy
+apiVersion: networking.k8s.io/v1
+metadata: { name: shut, namespace: default }
+spec: { podSelector: { matchLabels: { app: shut } }, ingress: [], policyTypes: [Ingress] }
+`;

@@ -8,7 +8,7 @@ import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import type { Metrics } from "../../base/metrics.ts";
 import type { Pool } from "../../ipam/pool.ts";
 import { type Attachment, attachmentKey } from "../../ipam/store.ts";
-import type { Kernel, Link } from "../../kernel/contract.ts";
+import type { Kernel } from "../../kernel/contract.ts";
 import { createCompiler } from "../../policy/compile.ts";
 import { createClasses } from "../../policy/compile-classes.ts";
 import { memberChanges, withCarried } from "../../policy/compile-changes.ts";
@@ -16,14 +16,14 @@ import { elementsOf } from "../../policy/compile-sets.ts";
 import { groupsMark } from "../../policy/mark.ts";
 import type { PolicyKeys } from "../../policy/keys.ts";
 import { indexMembers } from "../../policy/members.ts";
-import type { Layer, Memberships } from "../../policy/model.ts";
+import type { Memberships } from "../../policy/model.ts";
 import { neededMemberships, type ReadObjects } from "../../policy/read-objects.ts";
 import type { PolicyRuleset } from "../../policy/ruleset.ts";
 import type { Judging } from "../cluster/judging.ts";
 import type { NodeFault } from "../cluster/peers.ts";
 import { openGroup } from "../plan.ts";
 import { isNameless, nameReadBack } from "../rebuild.ts";
-import { bypassFindings } from "./bypass.ts";
+import { createBypassLook } from "./bypass.ts";
 import { createPolicyCounting, type PolicyCounting } from "./counting.ts";
 import type { Cutting } from "./cut.ts";
 import { createDue, type Look } from "./due.ts";
@@ -91,7 +91,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   const classes = createClasses(kept?.classes);
   const compiler = createCompiler();
   const membershipsOf = createMemberships();
-  const unguarded = createUnguarded({ guard: kernel.guard, log: deps.log });
+  const unguarded = createUnguarded({ guard: kernel.guard, log });
   /** The class by which the kernel judges each attachment. */
   const groups = new Map<string, number>();
   /** The pods of the last pass, by whose layers the kernel judges. */
@@ -101,6 +101,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   const view = createView(source, kept, keys);
   const clock = (): number => performance.now();
   const counting = createPolicyCounting({ table: kernel.policy, factsOf: compiler.factsOf, log, clock });
+  const bypass = createBypassLook(kernel, pool);
   const due = createDue();
 
   async function pass(): Promise<void> {
@@ -111,8 +112,8 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       const now = view();
       if (now === undefined) return void (await kernel.policy.prepare());
       const mark = source.known() ? groupsMark(source.objects().groups) : undefined;
-      const links = await passBy(now, look);
-      deps.judging(judgingOf(judgedLast, mark, links));
+      await passBy(now, look);
+      deps.judging({ groups: groupsTold(mark, judgedLast), bypass: await bypass(look.isAll) });
     } catch (error) {
       // It may have gone half the way: what had been open before is looked for when it has gone the whole of it.
       due.everything();
@@ -120,8 +121,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     }
   }
 
-  /** Gives the links that it saw. */
-  async function passBy({ objects, told }: View, look: Look): Promise<readonly Link[]> {
+  async function passBy({ objects, told }: View, look: Look): Promise<void> {
     nameReadBack(pool, (one) => keptOwner(one, kept) ?? deps.findOwner(one), log);
     glass.noteEdges(objects);
     const judged = subjects.of(pool.all(), objects);
@@ -159,7 +159,6 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     const wasDamaged = hasChanged && look.isDue;
     const isCutDue = due.takeCut();
     cutting.judgeBy(model, isCutDue || moved || wasDamaged || isNarrower(before, ruleset));
-    return links;
   }
 
   const turns = createTurns(pass);
@@ -188,16 +187,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     },
     readings: counting.readings,
     answer: counting.answer,
-    keepable: () =>
-      source.known()
-        ? {
-            objects: source.objects(),
-            memberships: source.memberships(),
-            pods: subjects.pods(),
-            classes: classes.kept(),
-            nodeBreakGlass: deps.nodeBreakGlass(),
-          }
-        : undefined,
+    keepable: () => (source.known() ? keptNow(deps, { pods: subjects.pods(), classes: classes.kept() }) : undefined),
     untilKnown: async () => void (await viewWithin(view, source, deps.signal)),
     groupOf: (id) => groups.get(attachmentKey(id)),
     isUnguarded: unguarded.isUnguarded,
@@ -226,15 +216,24 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   };
 }
 
-const isOfGroups = ({ kind }: Layer): boolean => kind === "groups";
+/** What the cluster is to hear of the groups by which pods are judged; `mark`: of what it has said of them. */
+function groupsTold(mark: string | undefined, judged: readonly Judged[]): Judging["groups"] {
+  if (mark === undefined) return "as told";
+  const isJudged = judged.some(({ egress, ingress }) => [...egress, ...ingress].some(({ kind }) => kind === "groups"));
+  return isJudged ? { mark } : "in none";
+}
 
-/** What the cluster is told once these pods are judged by the groups of that mark; without one, by what was kept. */
-function judgingOf(judged: readonly Judged[], mark: string | undefined, links: readonly Link[]): Judging {
-  const own = new Set(judged.map(({ attachment }) => attachment.wire.hostIndex));
-  const isAny = judged.some(({ egress, ingress }) => [...egress, ...ingress].some(isOfGroups));
-  const groups = mark === undefined ? "as told" : isAny ? { mark } : "in none";
-  const [bypass] = bypassFindings(links, own);
-  return { groups, bypass: bypass?.says };
+/** What the word is now, with what was made of it. */
+function keptNow(
+  { source, nodeBreakGlass }: Pick<PolicyDeps, "source" | "nodeBreakGlass">,
+  made: Pick<KeptPolicy, "pods" | "classes">,
+): KeptPolicy {
+  return {
+    objects: source.objects(),
+    memberships: source.memberships(),
+    ...made,
+    nodeBreakGlass: nodeBreakGlass(),
+  };
 }
 
 function keptOwner(attachment: Attachment, kept: KeptPolicy | undefined): Attachment["pod"] {

@@ -86,6 +86,7 @@ export async function preparePolicing(deps: PolicingDeps, follow: FollowWord): P
   const flows = createFlows({
     ...deps,
     definitions: () => (source.known() ? source.read().memberships : new Map()),
+    otherPodAt: word.otherPodAt,
     onDenied: word.onDenied,
   });
   const judgeBy: typeof cutting.judgeBy = (model, isNarrower) => {

@@ -1,6 +1,8 @@
 // Pods that leave the source guard with real packets: where their namespace lets them, at once, over restarts, and no longer than it does.
 
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { text } from "node:stream/consumers";
 import { test } from "node:test";
 import type { ClusterAgent } from "../../../test/cluster-agent.ts";
 import { addPod, servingAgent, type TestPod } from "../../../test/policy-node.ts";
@@ -43,6 +45,19 @@ function sendsForeign(from: TestPod, to: TestPod, family: 0 | 1): boolean {
 }
 const both = (from: TestPod, to: TestPod): boolean[] => [sendsForeign(from, to, 0), sendsForeign(from, to, 1)];
 
+/** Sends from the foreign address twenty times a second; gives what ends it, and how many were not answered. */
+function pinging(from: TestPod, to: TestPod): () => Promise<number> {
+  const words = ["netns", "exec", from.netns.name, "ping", "-i", "0.05", "-I", foreign, to.addresses[0] ?? ""];
+  const child = spawn("ip", words, { stdio: ["ignore", "pipe", "inherit"] });
+  const told = text(child.stdout);
+  return async () => {
+    child.kill("SIGINT");
+    const [, sent = "0", received = "0"] = /(\d+) packets transmitted, (\d+) received/.exec(await told) ?? [];
+    assert.ok(Number(sent) > 5, `${sent} requests`);
+    return Number(sent) - Number(received);
+  };
+}
+
 async function checks({ cni }: ClusterAgent, { name, netns, uid, addresses }: TestPod): Promise<string> {
   const args = `IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=${name};K8S_POD_UID=${uid}`;
   const ips = addresses.map((address) => ({ address: `${address}/${address.includes(":") ? 128 : 32}` }));
@@ -80,10 +95,12 @@ void test("a pod leaves the guard where pod and namespace say so, is back within
     () => /"fl/.test(agent.node.run("nft", "list", "ruleset")) && both(vpn, web).every(Boolean),
   );
 
+  const lost = pinging(vpn, web);
   await agent.stop();
   const { serving } = agent.start();
   await serving;
   assert.deepEqual(both(vpn, web), [true, true], "the next agent leaves it so");
+  assert.equal(await lost(), 0, "requests without an answer while agents changed");
 
   await kube.patch(namespaces, { name: "default" }, annotated(null));
   const startedMs = performance.now();

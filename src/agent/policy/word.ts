@@ -21,6 +21,8 @@ export interface PolicyWord {
   judging: (now: Judging) => void;
   /** Told after each pass where policy denies nothing. */
   onBroken: (faults: readonly NodeFault[]) => void;
+  /** Names pods of other nodes by their addresses. */
+  otherPodAt: FlowsDeps["otherPodAt"];
   /** Hears of each packet that was denied. */
   onDenied: FlowsDeps["onDenied"];
   /** Runs beside the others. */

@@ -1,0 +1,82 @@
+// Names of pods on other nodes: what the node whose block an address is of has published, asked for when a flow names it.
+
+import { describe } from "../../base/fault.ts";
+import type { Log } from "../../base/log.ts";
+import type { Kube } from "../../kube/contract.ts";
+import { nodeEndpoints } from "../../kube/objects.ts";
+import type { Ip } from "../../net/ip.ts";
+
+/** How long what a node has published counts, and how soon it is asked for again. */
+export const publishedForMs = 10_000;
+/** Questions on their way at once, and how far they lie apart; what comes meanwhile goes without a name. */
+const asksMax = 4;
+export const askEveryMs = 250;
+/** Nodes of which something is kept; the one asked longest ago goes first. */
+const nodesMax = 256;
+
+export interface NamesDeps {
+  kube: Pick<Kube, "get">;
+  /** The other node whose block has the address, by name. */
+  nodeOf: (address: Ip) => string | undefined;
+  log: Log;
+  signal: AbortSignal;
+  /** Milliseconds that only go forward. */
+  clock: () => number;
+}
+
+/** What a node had published when it was asked for. */
+interface Published {
+  atMs: number;
+  pods: Promise<ReadonlyMap<Ip, string>>;
+}
+
+/**
+ * Gives a function that settles with "namespace/name" of the pod that has an address on another node; undefined where it is no pod's, or
+ * not known in time. It never rejects.
+ */
+export function createNames({
+  kube,
+  nodeOf,
+  log,
+  signal,
+  clock,
+}: NamesDeps): (address: Ip) => Promise<string | undefined> {
+  const published = new Map<string, Published>();
+  let asking = 0;
+  let askedMs = -Infinity;
+
+  async function ask(node: string): Promise<ReadonlyMap<Ip, string>> {
+    asking += 1;
+    try {
+      const { endpoints } = await kube.get(nodeEndpoints, { name: node }, { signal });
+      return new Map(
+        endpoints.flatMap(({ namespace, name, addresses }) =>
+          addresses.map((address) => [address, `${namespace}/${name}`] as const),
+        ),
+      );
+    } catch (error) {
+      log.debug({ node, error: describe(error) }, "flows to pods of that node are told without names");
+      return new Map();
+    } finally {
+      asking -= 1;
+    }
+  }
+
+  return async (address) => {
+    const node = nodeOf(address);
+    if (node === undefined) return undefined;
+    const nowMs = clock();
+    const known = published.get(node);
+    if (known !== undefined && nowMs - known.atMs < publishedForMs) return (await known.pods).get(address);
+    if (asking >= asksMax || nowMs - askedMs < askEveryMs) return (await known?.pods)?.get(address);
+    askedMs = nowMs;
+    const asked = { atMs: nowMs, pods: ask(node) };
+    published.delete(node); // to the end: the one asked longest ago is the first
+    published.set(node, asked);
+    for (const oldest of published.keys()) {
+      if (published.size <= nodesMax) break;
+      published.delete(oldest);
+    }
+    return (await asked.pods).get(address);
+  };
+}
