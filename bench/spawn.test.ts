@@ -95,7 +95,7 @@ void test("a cycle runs as many pairs as it may beside each other, in turn, each
   assert.ok(Number(wallNs) >= 300e6, stdout);
   for (const place of [0, 2, 4]) {
     const own = lines.map((line) => line.split(" ").map(Number)).filter(([, , at = 0]) => at - (at % 2) === place);
-    assert.ok(own.length >= 8, `${own.length} runs`);
+    assert.ok(own.length >= 4, `${own.length} runs`);
     assert.deepEqual(
       own.map(([exit, , at]) => [exit, at]),
       own.map((_, turn) => (turn % 2 === 0 ? [3, place] : [4, place + 1])),

@@ -230,7 +230,7 @@ export function testPolicyKinds(name: string, wire: () => Wire): void {
     assert.deepEqual([taken.status, look(taken.body, "spec")], [201, selector]);
     await refuseAll(wire(), path, kind, [
       [{ securityGroups: { groupIds: [] } }, /groupIds in body should have at least 1 items/],
-      [{ securityGroups: { groupIds: ["a", "b", "c", "d", "e", "f"] } }, /must have at most 5 items/],
+      [{ securityGroups: { groupIds: Array.from({ length: 17 }, (_, n) => `sg-${n}`) } }, /must have at most 16 items/],
     ]);
   });
 
