@@ -37,6 +37,9 @@ export interface Removal {
 /** Agents get this long to stop in order; everything else ends at once. */
 const agentGraceMs = 3_000;
 
+/** A process may have started another just before it was ended. */
+const roundsMax = 5;
+
 /**
  * Removes everything that the lab `name` made and its directory; nothing else. Doing so twice is no error.
  * @throws Fault "lab-failed" where the maker is still at work, or something cannot be removed.
@@ -51,7 +54,17 @@ export async function removeLab(name: string): Promise<Removal> {
   if (record.owner.pid !== process.pid && isAlive(record.owner)) {
     throw new Fault("lab-failed", `lab ${name} is still in use by process ${record.owner.pid}; end that first`);
   }
-  removal.processes = await endLabProcesses(record, removal.notes);
+  for (let round = 0; round < roundsMax; round += 1) {
+    await removeThings(record, removal);
+    // What the maker was about to become when it was killed has no token before it has become it.
+    if (processesWithToken(record.token).length === 0) break;
+  }
+  removeDirectory(name);
+  return removal;
+}
+
+async function removeThings(record: RecordContent, removal: Removal): Promise<void> {
+  removal.processes += await endLabProcesses(record, removal.notes);
   const env = labEnvironment(record.token);
   for (const thing of record.things.filter(({ kind }) => kind === "cgroup")) {
     const ended = await removeCgroup(thing);
@@ -64,8 +77,6 @@ export async function removeLab(name: string): Promise<Removal> {
     if (await removeNetns(thing, env)) removal.namespaces += 1;
     else removal.notes.push(`namespace ${thing.name} is not the one that this lab made: left alone`);
   }
-  removeDirectory(name);
-  return removal;
 }
 
 /** What is still there of a lab that was taken down: namespaces and cgroups of its name, its directory, processes with its token. Empty when clean. */
@@ -92,7 +103,6 @@ async function endLabProcesses({ things, token }: RecordContent, notes: string[]
   const orderly = await endProcesses(recorded, agentGraceMs);
   if (!orderly) notes.push(`processes did not end within ${agentGraceMs / 1000} s and were killed`);
   let ended = recorded.length;
-  const roundsMax = 5; // a process may have started another just before it was ended
   for (let round = 0; round < roundsMax; round += 1) {
     const strays = processesWithToken(token);
     if (strays.length === 0) return ended;

@@ -80,12 +80,14 @@ static int without_agent(const char *command, const char *socket_path, const cha
 
 /* Connects and asks once; NULL or the reason why there is no answer. */
 static const char *ask(const char *socket_path, int64_t connect_deadline_ns, int64_t reply_ms,
-                       struct reply *reply) {
+                       int64_t last_ns, struct reply *reply) {
   *reply = (struct reply){0};
   int code = 0;
   int fd = connect_agent(socket_path, connect_deadline_ns, &code);
   if (fd < 0) return strerror(code);
-  const char *reason = exchange_frames(fd, &request, deadline_in(reply_ms), reply, body);
+  int64_t deadline_ns = deadline_in(reply_ms);
+  const char *reason =
+      exchange_frames(fd, &request, deadline_ns < last_ns ? deadline_ns : last_ns, reply, body);
   close(fd);
   return reason;
 }
@@ -95,11 +97,12 @@ static int forward(const char *command, const char *socket_path) {
   int64_t deadline_ns =
       deadline_in(bound_ms("FAIRLEAD_CONNECT_MS", is_status ? status_connect_ms_max : connect_ms_max));
   int64_t reply_ms = bound_ms("FAIRLEAD_REPLY_MS", strcmp(command, "ADD") == 0 ? add_ms_max : other_ms_max);
+  int64_t last_ns = is_status ? deadline_in(status_ms_max) : INT64_MAX;
   struct reply reply;
-  const char *reason = ask(socket_path, deadline_ns, reply_ms, &reply);
+  const char *reason = ask(socket_path, deadline_ns, reply_ms, last_ns, &reply);
   /* STATUS changes nothing: where an agent dies over it, the next one is asked. */
   while (is_status && reply.is_cut && rest(retry_most_ms, deadline_ns))
-    reason = ask(socket_path, deadline_ns, reply_ms, &reply);
+    reason = ask(socket_path, deadline_ns, reply_ms, last_ns, &reply);
   return reason != NULL ? without_agent(command, socket_path, reason)
                         : print(body, reply.body_len, reply.exit_code);
 }

@@ -126,8 +126,8 @@ void test("kubectl applies and shows the objects that say who may talk to whom",
   await apply({ ...ours, kind: "SecurityGroup", metadata: { name: "db" }, spec: { bindableFrom, ingress: [] } });
   const binding = { ...ours, kind: "SecurityGroupBinding", metadata: { name: "web", namespace: "shop" } };
   await apply({ ...binding, spec: { podSelector: {}, groups: ["db"] } });
-  assert.match(await kubectl("get", "sg"), /^NAME +MODE +MEMBERS +AGE\ndb +\d+s\n$/);
-  assert.match(await kubectl("get", "sgb", "-n", "shop"), /^NAME +GROUPS +ACCEPTED +AGE\nweb +\["db"\] +\d+s\n$/);
+  assert.match(await kubectl("get", "sg"), /^NAME +MODE +MEMBERS +ENFORCING +NODES +AGE\ndb +\d+s\n$/);
+  assert.match(await kubectl("get", "sgb", "-n", "shop"), /^NAME +GROUPS +PODS +ACCEPTED +AGE\nweb +\["db"\] +\d+s\n$/);
   assert.match(await kubectl("api-resources"), /membershipslices +ms +fairlead\.dev\/v1alpha1 +false +MembershipSlice/);
 });
 

@@ -1,7 +1,11 @@
 // The one table printer: columns aligned for people, nothing else.
 
-/** Gives rows under headings as aligned text, one line each, no trailing spaces. Cells are plain text without line breaks. */
-export function formatTable(headings: readonly string[], rows: readonly (readonly string[])[]): string {
+/** What is no visible character would move the cursor, or forge a line. */
+const hidden = /[\p{C}\p{Zl}\p{Zp}]/gu;
+
+/** Gives rows under headings as aligned text, one line each, no trailing spaces. In cells, which can be others' words, what is no visible character is escaped. */
+export function formatTable(headings: readonly string[], given: readonly (readonly string[])[]): string {
+  const rows = given.map((row) => row.map(visible));
   const widths = headings.map((heading, column) =>
     Math.max(displayWidth(heading), ...rows.map((row) => displayWidth(row[column] ?? ""))),
   );
@@ -12,6 +16,9 @@ export function formatTable(headings: readonly string[], rows: readonly (readonl
       .trimEnd();
   return [line(headings), ...rows.map(line)].join("\n");
 }
+
+const visible = (cell: string): string =>
+  cell.replaceAll(hidden, (one) => `\\u{${(one.codePointAt(0) ?? 0).toString(16)}}`);
 
 function displayWidth(text: string): number {
   return Array.from(text).length;

@@ -1,5 +1,7 @@
 // What goes round policy on this node, or round connection tracking, by which it knows answers: looked for, and told with its cure.
 
+import { describe } from "../../base/fault.ts";
+import type { Log } from "../../base/log.ts";
 import type { Pool } from "../../ipam/pool.ts";
 import type { Kernel, Link, UntrackedRule } from "../../kernel/contract.ts";
 import { cidrContains } from "../../net/cidr.ts";
@@ -57,9 +59,12 @@ function listed(names: readonly string[]): string {
   return more > 0 ? `${names.slice(0, toldMax).join(", ")} and ${more} more` : names.join(", ");
 }
 
+const ownLinks = (pool: Pick<Pool, "all">): Set<number> =>
+  new Set(pool.all().flatMap(({ attachment: { wire } }) => (wire === undefined ? [] : [wire.hostIndex])));
+
 /** All of it; two lists of the kernel, and one more for each link that has filters. */
 export async function lookForBypasses(kernel: Kernel, pool: Pick<Pool, "all" | "blocks">): Promise<Finding[]> {
-  const own = new Set(pool.all().flatMap(({ attachment: { wire } }) => (wire === undefined ? [] : [wire.hostIndex])));
+  const own = ownLinks(pool);
   const [links, withPrograms, rules] = await Promise.all([
     kernel.node.links(),
     kernel.node.programs(),
@@ -75,17 +80,42 @@ export async function lookForBypasses(kernel: Kernel, pool: Pick<Pool, "all" | "
   ];
 }
 
-/** Gives why packets can pass unjudged, as it was seen when it was due last; the first look is always due. */
-export function createBypassLook(
-  kernel: Kernel,
-  pool: Pick<Pool, "all" | "blocks">,
-): (isDue: boolean) => Promise<string | undefined> {
-  let seen: { says: string | undefined } | undefined;
-  return async (isDue) => {
-    if (isDue || seen === undefined) {
-      const worst = (await lookForBypasses(kernel, pool)).find(({ state }) => state === "bad");
-      seen = { says: worst?.says };
+/** A look costs a list of other programs' chains: not with every pass. */
+const lookEveryMs = 30_000;
+/** After one that failed, as it does where rulesets change all the time. */
+const retryMs = 1_000;
+
+export interface BypassLookDeps {
+  kernel: Kernel;
+  pool: Pick<Pool, "all" | "blocks">;
+  log: Log;
+  /** Milliseconds, never going back. */
+  clock: () => number;
+}
+
+/**
+ * Gives why packets can pass unjudged: by the node's links, as they are given, and by all else as it was seen last, twice a minute at most.
+ * A look that fails is no failure of who asks.
+ */
+export function createBypassLook({
+  kernel,
+  pool,
+  log,
+  clock,
+}: BypassLookDeps): (links: readonly Link[]) => Promise<string | undefined> {
+  let says: string | undefined;
+  let dueMs = -Infinity;
+  return async (links) => {
+    const [byLinks] = bypassFindings(links, ownLinks(pool));
+    if (byLinks !== undefined) return byLinks.says;
+    if (clock() < dueMs) return says;
+    try {
+      says = (await lookForBypasses(kernel, pool)).find(({ state }) => state === "bad")?.says;
+      dueMs = clock() + lookEveryMs;
+    } catch (error) {
+      dueMs = clock() + retryMs;
+      log.warn({ error: describe(error) }, "what goes round policy could not be looked for");
     }
-    return seen.says;
+    return says;
   };
 }

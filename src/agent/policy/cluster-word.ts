@@ -29,13 +29,15 @@ export function wordOfCluster(deps: ClusterWordDeps): FollowWord {
   const { podOf, ownerOf, podsKnown, ownNode, judging, tellBroken, nodeOf } = cluster;
   const clock = (): number => performance.now();
   const teller = { component: "fairlead-agent", instance: nodeName, log, signal };
+  let hasTold = false;
   return ({ kept, onChange }) => ({
     source: followPolicy({ kube, keys, podsKnown, silentMaxMs, log, signal, onChange }),
     findPod: podOf,
     findOwner: ownerOf,
     nodeBreakGlass: () => {
       const told = ownNode();
-      return told === undefined ? kept?.nodeBreakGlass : told.metadata.annotations?.[breakGlassAnnotation];
+      hasTold ||= told !== undefined;
+      return hasTold ? told?.metadata.annotations?.[breakGlassAnnotation] : kept?.nodeBreakGlass;
     },
     judging,
     onBroken: tellBroken,

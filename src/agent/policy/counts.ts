@@ -7,6 +7,8 @@ import type { Layer } from "../../policy/model.ts";
 
 /** Layers that are told by their objects; what others count is summed under `others`. */
 export const layersToldMax = 256;
+/** Layers that have gone, and whose last count was not read yet; those beyond, the oldest first, are counted under `others`. */
+const goneLayersMax = 1024;
 const others = "others";
 const unnamed = { kind: others, direction: others, objects: others };
 /** Longest text of a layer's objects in a label. */
@@ -80,6 +82,11 @@ export function createPolicyCounts(table: Pick<PolicyTable, "counted">, clock: (
         const counter = layerCounter({ name, otherwise });
         layerOf.set(counter, { kind, direction, objects: shortened(objects.join(", ")), otherwise });
         current.add(counter);
+      }
+      // Where nobody reads, edits leave no trail without end.
+      for (const name of layerOf.keys()) {
+        if (layerOf.size <= current.size + goneLayersMax) break;
+        if (!current.has(name)) layerOf.delete(name);
       }
     },
     read: () => {

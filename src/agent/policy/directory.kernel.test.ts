@@ -227,6 +227,8 @@ void test("a sandbox without a name is judged by the labels that its caller give
   await agent.stop();
   await agent.start();
   assert.deepEqual([pings(open, shut), pings(shut, open)], [false, true], "over a restart");
+  put(directory, "more.yaml", closed.replaceAll("shut", "more").replace("{ matchLabels: { app: more } }", "{}"));
+  await until("an edit is followed", () => !pings(shut, open));
 });
 
 const closed = `

@@ -23,8 +23,12 @@ export interface Due {
   takeCut: () => boolean;
 }
 
-/** Everything is due at first. */
-export function createDue(): Due {
+/** The kernel is looked at that often, whatever else passes are for. */
+export const lookEveryMs = 30_000;
+
+/** Everything is due at first; `clock` in milliseconds, never going back. */
+export function createDue(clock: () => number): Due {
+  let lookedMs = -Infinity;
   const due = { stale: true, asked: true, look: true, cut: true };
   return {
     changed: (what) => {
@@ -41,7 +45,8 @@ export function createDue(): Due {
     everything: () => Object.assign(due, { stale: true, asked: true, look: true, cut: true }),
     isStale: () => due.stale,
     begin: () => {
-      const look = { isDue: due.look || !due.asked, isAll: !due.asked };
+      const look = { isDue: due.look || !due.asked || clock() - lookedMs >= lookEveryMs, isAll: !due.asked };
+      if (look.isDue) lookedMs = clock();
       Object.assign(due, { stale: false, asked: false, look: false });
       return look;
     },

@@ -45,14 +45,15 @@ export function createHeard({
   log,
   signal,
 }: HeardDeps): (namespace: string) => Promise<void> {
-  /** By namespace: when the server had last said the same as the caches. */
+  /** By namespace and kind: when the server had last said the same as the cache. */
   const agreed = new Map<string, number>();
   const asking = new Map<string, Promise<void>>();
 
   const silentIn = (namespace: string): FollowedKind[] => {
-    const agreedForMs = performance.now() - (agreed.get(namespace) ?? -Infinity);
+    const agreedForMs = ({ kind }: FollowedKind): number =>
+      performance.now() - (agreed.get(agreedKey(namespace, kind)) ?? -Infinity);
     return kinds.filter(
-      ({ cache }) => Math.min(cache.silentMs(), agreedForMs) > silentMaxMs && cache.status().failures === 0,
+      (one) => Math.min(one.cache.silentMs(), agreedForMs(one)) > silentMaxMs && one.cache.status().failures === 0,
     );
   };
 
@@ -84,7 +85,7 @@ export function createHeard({
       }
     }
     if (agreed.size >= 4096) agreed.clear(); // namespaces come and go
-    agreed.set(namespace, askedMs);
+    for (const { kind } of silent) agreed.set(agreedKey(namespace, kind), askedMs);
   }
 
   async function settled(namespace: string, silent: readonly FollowedKind[]): Promise<void> {
@@ -112,6 +113,8 @@ export function createHeard({
     }
   };
 }
+
+const agreedKey = (namespace: string, { kind }: Kind<KubeObject>): string => `${namespace} ${kind}`;
 
 /** A kind that the server does not know has no objects. */
 async function listed(

@@ -8,7 +8,7 @@ import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import type { Metrics } from "../../base/metrics.ts";
 import type { Pool } from "../../ipam/pool.ts";
 import { type Attachment, attachmentKey } from "../../ipam/store.ts";
-import type { Kernel } from "../../kernel/contract.ts";
+import type { Kernel, Link } from "../../kernel/contract.ts";
 import { createCompiler } from "../../policy/compile.ts";
 import { createClasses } from "../../policy/compile-classes.ts";
 import { memberChanges, withCarried } from "../../policy/compile-changes.ts";
@@ -26,7 +26,7 @@ import { isNameless, nameReadBack } from "../rebuild.ts";
 import { createBypassLook } from "./bypass.ts";
 import { createPolicyCounting, type PolicyCounting } from "./counting.ts";
 import type { Cutting } from "./cut.ts";
-import { createDue, type Look } from "./due.ts";
+import { createDue, type Look, lookEveryMs } from "./due.ts";
 import { type Glass, glassFaults } from "./glass.ts";
 import type { KeptPolicy } from "./kept.ts";
 import { carriedBy, moveLinks, placedOn } from "./links.ts";
@@ -38,9 +38,6 @@ import { createSubjects, type Judged } from "./subjects.ts";
 import { createUnguarded } from "./unguarded.ts";
 import { createTurns } from "./turns.ts";
 import { createView, type View, viewWithin, waitingMs } from "./view.ts";
-
-/** The kernel is looked at that often, whoever asks. */
-const lookEveryMs = 30_000;
 
 export interface PolicyDeps {
   kernel: Kernel;
@@ -101,8 +98,8 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   const view = createView(source, kept, keys);
   const clock = (): number => performance.now();
   const counting = createPolicyCounting({ table: kernel.policy, factsOf: compiler.factsOf, log, clock });
-  const bypass = createBypassLook(kernel, pool);
-  const due = createDue();
+  const bypass = createBypassLook({ kernel, pool, log, clock });
+  const due = createDue(clock);
 
   async function pass(): Promise<void> {
     // Pods are judged otherwise from then on, as if the cluster had said so.
@@ -110,10 +107,13 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     const look = due.begin();
     try {
       const now = view();
-      if (now === undefined) return void (await kernel.policy.prepare());
+      if (now === undefined) {
+        due.everything();
+        return void (await kernel.policy.prepare());
+      }
       const mark = source.known() ? groupsMark(source.objects().groups) : undefined;
-      await passBy(now, look);
-      deps.judging({ groups: groupsTold(mark, judgedLast), bypass: await bypass(look.isAll) });
+      const links = await passBy(now, look);
+      deps.judging({ groups: groupsTold(mark, judgedLast), bypass: await bypass(links) });
     } catch (error) {
       // It may have gone half the way: what had been open before is looked for when it has gone the whole of it.
       due.everything();
@@ -121,7 +121,8 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     }
   }
 
-  async function passBy({ objects, told }: View, look: Look): Promise<void> {
+  /** Gives the links that it saw. */
+  async function passBy({ objects, told }: View, look: Look): Promise<readonly Link[]> {
     nameReadBack(pool, (one) => keptOwner(one, kept) ?? deps.findOwner(one), log);
     glass.noteEdges(objects);
     const judged = subjects.of(pool.all(), objects);
@@ -159,6 +160,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     const wasDamaged = hasChanged && look.isDue;
     const isCutDue = due.takeCut();
     cutting.judgeBy(model, isCutDue || moved || wasDamaged || isNarrower(before, ruleset));
+    return links;
   }
 
   const turns = createTurns(pass);

@@ -46,7 +46,7 @@ export async function moveLinks(
     if (to === undefined || to === group || group < openGroup) continue;
     // Looked at again now: a link that DEL has doomed meanwhile stays so.
     const held = pool.find(judged.attachment);
-    if (held?.attachment !== judged.attachment || held.leaving) continue;
+    if (held === undefined || held.leaving || held.attachment.wire?.hostIndex !== index) continue;
     await unlessGone(applyAll(kernel.node, [{ op: "link.set", link: index, group: to }]));
     moved += 1;
   }

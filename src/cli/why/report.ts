@@ -52,9 +52,9 @@ function blockOf(answer: WhyAnswer): string {
 function adviceOn({ judgement, outcome, near, cures }: WhyJudgement): string[] {
   if (outcome !== "denied" && outcome !== "audited") return [];
   return [
-    ...near.map((one) => `  nearly: ${one}`),
+    ...near.map((one) => `  nearly: ${foreign(one)}`),
     `  to pass ${judgement}, one of:`,
-    ...cures.map((one) => `    - ${one}`),
+    ...cures.map((one) => `    - ${foreign(one)}`),
   ];
 }
 

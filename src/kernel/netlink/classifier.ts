@@ -41,10 +41,9 @@ export function decodeQueue(body: Buffer): FilterPlace[] {
   return (parents.get(kind) ?? []).map((parent) => ({ link, parent }));
 }
 
-/** The link, where the filter is an eBPF program. */
-export function decodeProgram(body: Buffer): number | undefined {
-  const { link, kind } = decode(body);
-  return kind === "bpf" ? link : undefined;
+/** Whether the filter is an eBPF program. */
+export function isProgram(body: Buffer): boolean {
+  return decode(body).kind === "bpf";
 }
 
 function decode(body: Buffer): { link: number; kind: string } {

@@ -6,7 +6,7 @@ import type { Netns, Op, OpResult } from "../contract.ts";
 import { readSysctls, writeSysctls } from "../sysctl.ts";
 import { addressMessage, decodeAddress, dumpAddressesRequest } from "./address.ts";
 import { type Batch, type Rename, batchBytes, batchPhrase, packBatches, packRename, readAnswers } from "./batch.ts";
-import { classifierMessage, decodeProgram, decodeQueue, dumpFiltersRequest, dumpQueuesRequest } from "./classifier.ts";
+import { classifierMessage, isProgram, decodeQueue, dumpFiltersRequest, dumpQueuesRequest } from "./classifier.ts";
 import { decodeLink, dumpLinksRequest, linkMessage } from "./link.ts";
 import { addonFault } from "./message.ts";
 import { decodeNeighbour, dumpNeighboursRequest, neighbourMessage } from "./neighbour.ts";
@@ -134,14 +134,15 @@ async function readPrograms(dump: Session["dump"]): Promise<number[]> {
   const found = new Set<number>();
   for (const place of places.flat().slice(0, filterPlacesMax)) {
     const request = dumpFiltersRequest(place);
-    for (const link of await unlessGone(dump("reading filters", classifierMessage.newFilter, request, decodeProgram)))
-      found.add(link);
+    // Of a block that several links share the kernel answers without naming the link.
+    const programs = await unlessGone(dump("reading filters", classifierMessage.newFilter, request, isProgram));
+    if (programs.includes(true)) found.add(place.link);
   }
   return [...found];
 }
 
 /** A link can go while its filters are asked for. */
-async function unlessGone(reading: Promise<number[]>): Promise<number[]> {
+async function unlessGone<T>(reading: Promise<T[]>): Promise<T[]> {
   try {
     return await reading;
   } catch (error) {

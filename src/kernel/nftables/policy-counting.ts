@@ -21,22 +21,34 @@ export interface Counting extends Pick<PolicyTable, "counted" | "goneLookups"> {
 export function createCounting(channel: Channel): Counting {
   const counts = createCounts();
   const gone = createGoneLookups();
+  /** Of layers that are about to go: an undertaking that is tried again reads them again. */
+  let going = new Map<string, LookupCounts>();
   let layers: PolicyRuleset["layers"] = new Map();
   return {
     beforeDrop: async (counters) => {
+      going = new Map();
+      // A table that is loaded anew may stand open as it is: it is not kept waiting by its lookups, nor by what cannot be read.
+      if (counters === "all") {
+        await readCounters(channel).then(counts.say, () => undefined);
+        return;
+      }
       counts.say(await readCounters(channel));
       const names = new Set(counters);
       for (const layer of layers.values()) {
-        if (counters !== "all" && !names.has(layerCounter(layer))) continue;
+        if (!names.has(layerCounter(layer))) continue;
         try {
-          gone.add(layer.name, await readLookups(channel, layer));
+          going.set(layer.name, await readLookups(channel, layer));
         } catch (error) {
           // Somebody else has taken it away, with all that it had counted.
           if (!isFault(error, "kernel-missing")) throw error;
         }
       }
     },
-    afterDrop: counts.dropped,
+    afterDrop: (counters) => {
+      counts.dropped(counters);
+      for (const [name, lookups] of going) gone.add(name, lookups);
+      going = new Map();
+    },
     become: (now) => {
       layers = now;
     },

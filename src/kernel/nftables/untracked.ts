@@ -64,17 +64,25 @@ function isUntracking({ name, data }: Expression): boolean {
   return target === "NOTRACK" || (target === "CT" && ((data?.["third"]?.[0] ?? 0) & 1) === 1);
 }
 
+/** Bytes of an address by where it stands in its header: of IPv4 12 and 16, of IPv6 8 and 24. */
+const addressLengths = new Map([
+  [12, 4],
+  [16, 4],
+  [8, 16],
+  [24, 16],
+]);
+
 /** Addresses that the rule compares a packet's with, whole and for being the same. */
 function addressesOf(expressions: readonly Expression[]): Ip[] {
   return expressions.flatMap((expression, at) => {
     const next = expressions[at + 1];
     if (expression.name !== "payload" || next?.name !== "cmp") return [];
     const [base, offset] = [numberOf(expression.data?.["second"]), numberOf(expression.data?.["third"])];
-    const isAddress = base === 1 && [8, 12, 16, 24].includes(offset);
+    const length = base === 1 ? addressLengths.get(offset) : undefined;
     const value = next.data?.["third"];
-    if (!isAddress || value === undefined || numberOf(next.data?.["second"]) !== 0) return [];
+    if (length === undefined || value === undefined || numberOf(next.data?.["second"]) !== 0) return [];
     const bytes = value.subarray(4); // within an attribute of its own
-    return bytes.length === 4 || bytes.length === 16 ? [ipFromBytes(bytes)] : [];
+    return bytes.length === length ? [ipFromBytes(bytes)] : []; // a shorter one is that of a prefix
   });
 }
 
