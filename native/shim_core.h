@@ -18,7 +18,7 @@ enum {
      twice is started again after 10 s. A kubelet gives a node up whose runtime has not answered for 30 s. */
   status_connect_ms_max = 20000,
   status_ms_max = 28000, /* with the answer, however often an agent dies over it */
-  retry_most_ms = 50, /* between two tries to reach an agent */
+  retry_most_ms = 50,    /* between two tries to reach an agent */
   stdin_ms_max = 10000,
   add_ms_max = 60000, /* the pool wait and the work, far within the runtime's limit of minutes */
   other_ms_max = 20000,
