@@ -41,6 +41,10 @@ test("describe follows causes and ends", () => {
 
 test("a table is aligned, without trailing spaces", () => {
   assert.equal(formatTable(["A", "LONG"], [["wider", "x"], ["y"]]), "A       LONG\nwider   x\ny");
+  assert.equal(
+    formatTable(["A"], [["\u001b[2Jgone\nforged\u202e"]]),
+    String.raw`A` + "\n" + String.raw`\u{1b}[2Jgone\u{a}forged\u{202e}`,
+  );
 });
 
 const schema = z.strictObject({ node: z.strictObject({ name: z.string() }), list: z.array(z.int()).default([1]) });

@@ -152,6 +152,23 @@ spec: { podSelector: { matchLabels: { app: web } }, securityGroups: { groupIds: 
   assert.deepEqual(bound(groups + policy + toAll("g", "sg-1")), ["g sg-1 sg-2", "g sg-1", "g sg-1", ""]);
 });
 
+test("free text that reads as a list of groups gives a pod none of their rules, whoever comes first", () => {
+  const forged = `---
+kind: SecurityGroupPolicy
+metadata: { name: p, namespace: bank }
+spec: { podSelector: {}, securityGroups: { groupIds: ["data, SecurityGroup front"] } }
+`;
+  const open = "ingress: [{ from: [{ cidr: 0.0.0.0/0 }] }]";
+  const objects = group("data", open) + group("front", "ingress: []") + toAll("data", "front") + forged;
+  const packets = "yes 8.8.8.8 > shop/db tcp 80\nno 8.8.8.8 > bank/web tcp 80\nno bank/web > 8.8.8.8 tcp 80";
+  for (const first of ["shop", "bank"]) {
+    const sorted = Object.entries(pods).toSorted(
+      ([a], [b]) => Number(b.startsWith(first)) - Number(a.startsWith(first)),
+    );
+    assertPasses(policyWorld({ pods: Object.fromEntries(sorted), objects }), packets);
+  }
+});
+
 test("with neither selector it binds nobody, and says so", () => {
   const objects =
     group("g", "ingress: []") +
