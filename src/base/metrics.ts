@@ -93,7 +93,7 @@ export const metricTable = {
   fairlead_policy_refused_packets_total: metric(
     "counter",
     ["why"],
-    'Packets refused whatever policy says: "unknown_class" of a link whose class the kernel does not know, "midstream" of a connection that nobody has seen begin.',
+    'Packets refused whatever policy says: "unknown_class" of a link whose class the kernel does not know, "midstream" of a connection that nobody has seen begin, "metadata" to the closed credentials of the cloud.',
   ),
   fairlead_policy_resets_total: metric(
     "counter",

@@ -9,6 +9,8 @@ export function layerCounter({ name, otherwise }: Pick<LayerChains, "name" | "ot
 
 /** Packets of a class that no map knows; segments of connections that nobody has seen begin, and resets that answered them. */
 export const [unknownClass, midstream, resets] = ["unknown_class", "midstream", "resets"] as const;
+/** What was closed of the cloud's metadata address; there where it is closed. */
+export const metadataCounter = "metadata";
 export const baseCounters = [unknownClass, midstream, resets] as const;
 
 /** What is counted under no name of its own. */

@@ -24,7 +24,7 @@ export interface FlowRecord {
   icmp?: { type: number; code: number };
   /** The judgement that decided: absent where none was asked, or policy has changed since. */
   direction?: "ingress" | "egress";
-  layer?: "NetworkPolicy" | "groups";
+  layer?: "NetworkPolicy" | "groups" | "metadata";
   /** Whose judgement it is: "shop/web". */
   pod?: string;
   /** Titles: "NetworkPolicy shop/web". Where a rule allows it, the one that it is of. */
@@ -94,7 +94,7 @@ export function createExplainer(model: Model, definitions: Definitions): Explain
 
 const judgementOf = ({ direction, kind, pod }: ExplainedJudgement): Pick<Explained, "direction" | "layer" | "pod"> => ({
   direction,
-  layer: kind === "groups" ? "groups" : "NetworkPolicy",
+  layer: kind === "networkPolicy" ? "NetworkPolicy" : kind,
   ...(pod === undefined ? {} : { pod }),
 });
 

@@ -83,7 +83,7 @@ void test("the kernel is read once for all who ask at once, and again a moment l
 void test("metrics tell denied from audited, and what no layer has counted", async () => {
   const { counts, read } = stand();
   counts.know([named(db, "SecurityGroup db"), named(trial, "SecurityGroup trial", "audit")]);
-  await read({ [`${db}.deny`]: 4, [`${trial}.audit`]: 1, unknown_class: 5, midstream: 6, resets: 3 });
+  await read({ [`${db}.deny`]: 4, [`${trial}.audit`]: 1, unknown_class: 5, midstream: 6, metadata: 7, resets: 3 });
   assert.deepEqual(
     [...policyReadings(counts)],
     [
@@ -91,6 +91,7 @@ void test("metrics tell denied from audited, and what no layer has counted", asy
       ["fairlead_policy_audited_packets_total", ["groups", "ingress", "SecurityGroup trial"], 1],
       ["fairlead_policy_refused_packets_total", ["unknown_class"], 5],
       ["fairlead_policy_refused_packets_total", ["midstream"], 6],
+      ["fairlead_policy_refused_packets_total", ["metadata"], 7],
       ["fairlead_policy_resets_total", [], 3],
     ],
   );

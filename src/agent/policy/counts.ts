@@ -2,7 +2,7 @@
 
 import type { Reading } from "../../base/metrics.ts";
 import type { PolicyTable } from "../../kernel/contract.ts";
-import { baseCounters, layerCounter, midstream, resets, unknownClass } from "../../policy/counters.ts";
+import { baseCounters, layerCounter, metadataCounter, midstream, resets, unknownClass } from "../../policy/counters.ts";
 import type { Layer } from "../../policy/model.ts";
 
 /** Layers that are told by their objects; what others count is summed under `others`. */
@@ -45,7 +45,7 @@ export function createPolicyCounts(table: Pick<PolicyTable, "counted">, clock: (
   let layerOf = new Map<string, Omit<LayerCount, "packets">>();
   let current = new Set<string>();
   const counts = new Map<string, LayerCount>();
-  const base = new Map<string, number>(baseCounters.map((name) => [name, 0]));
+  const base = new Map<string, number>([...baseCounters, metadataCounter].map((name) => [name, 0]));
   let readMs = -Infinity;
   let reading: Promise<void> | undefined;
 
@@ -107,7 +107,7 @@ export function* policyReadings({ layers, base }: Pick<PolicyCounts, "layers" | 
       otherwise === "deny" ? "fairlead_policy_denied_packets_total" : "fairlead_policy_audited_packets_total";
     yield [name, [kind, direction, objects], packets];
   }
-  for (const why of [unknownClass, midstream]) {
+  for (const why of [unknownClass, midstream, metadataCounter]) {
     yield ["fairlead_policy_refused_packets_total", [why], base().get(why) ?? 0];
   }
   yield ["fairlead_policy_resets_total", [], base().get(resets) ?? 0];

@@ -45,7 +45,10 @@ export function createUnguarded({ guard, log }: { guard: Guard; log: Log }): Ung
       if (close.length > 0) log.warn({ links: close }, "pods send from their own addresses only again");
       if (add.length > 0) log.warn({ links: add }, "pods may send from any address: their source guard is off");
     },
-    note: ({ key, isUnguarded }) => void known.set(key, isUnguarded),
+    note: ({ key, isUnguarded, attachment }) => {
+      known.set(key, isUnguarded);
+      if (isUnguarded) open?.add(attachment.wire.hostLink); // ADD lets it
+    },
     isUnguarded: (id) => known.get(attachmentKey(id)),
   };
 }

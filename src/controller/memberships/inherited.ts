@@ -8,6 +8,7 @@ import {
   type MembershipSlice,
   namespaces,
   securityGroupBindings,
+  securityGroupPolicies,
   securityGroups,
   serviceAccounts,
 } from "../../kube/policy-objects.ts";
@@ -35,11 +36,7 @@ export interface Inherited {
 }
 
 /** To be made for each term: once a membership has been found to be as the caches say, its slices hold nothing that they do not know. */
-export function createInherited({
-  kube,
-  caches,
-  uptime,
-}: Pick<ControllerDeps, "kube" | "caches" | "uptime">): Inherited {
+export function createInherited({ kube, uptime }: Pick<ControllerDeps, "kube" | "uptime">): Inherited {
   const settled = new Set<string>();
   let askedMs = -Infinity;
   return {
@@ -52,13 +49,7 @@ export function createInherited({
         else doubtful.set(definition.key, new Set(ids));
       }
       if (doubtful.size === 0 || uptime() - askedMs < askEveryMs) return doubtful;
-      const roster = await storedRoster(
-        kube,
-        caches,
-        held,
-        new Set([...doubtful.values()].flatMap((ids) => [...ids])),
-        signal,
-      );
+      const roster = await storedRoster(kube, held, new Set([...doubtful.values()].flatMap((ids) => [...ids])), signal);
       askedMs = uptime();
       const kept = new Map<string, ReadonlySet<string>>();
       for (const { definition } of held) {
@@ -75,13 +66,17 @@ export function createInherited({
 /** Who of those with these ids is a member of what, by storage alone. */
 async function storedRoster(
   kube: Kube,
-  { groupPolicies }: Pick<ControllerDeps["caches"], "groupPolicies">,
   held: readonly Held[],
   ids: ReadonlySet<string>,
   signal: AbortSignal,
 ): Promise<Roster> {
   const stored = async <T extends KubeObject>(kind: Kind<T>): Promise<readonly T[]> =>
     (await kube.list(kind, { signal })).items;
+  // A cluster may lack the kind of AWS.
+  const ofAws = stored(securityGroupPolicies).catch((error: unknown) => {
+    if (isFault(error, "kube-not-found")) return [];
+    throw error;
+  });
   const [published, ...others] = await Promise.all([
     stored(nodeEndpoints),
     stored(nodes),
@@ -90,8 +85,9 @@ async function storedRoster(
     stored(serviceAccounts),
     stored(securityGroups),
     stored(securityGroupBindings),
+    ofAws,
   ]);
-  const [storedNodes, networks, spaces, accounts, groups, bindings] = others;
+  const [storedNodes, networks, spaces, accounts, groups, bindings, groupPolicies] = others;
   const addresses = new Set([...ids].flatMap((id) => id.split(",")));
   const owners = published
     .flatMap(({ endpoints }) => endpoints)
@@ -109,7 +105,7 @@ async function storedRoster(
     groups,
     bindings,
     networkPolicies: [],
-    groupPolicies: groupPolicies.all(),
+    groupPolicies,
   };
   roster.update(
     readObjects(objects),

@@ -2,7 +2,7 @@
 
 import { ipFamily } from "../../net/ip.ts";
 import { openClass } from "../../policy/compile-classes.ts";
-import { midstream, resets, unknownClass } from "../../policy/counters.ts";
+import { metadataCounter, midstream, resets, unknownClass } from "../../policy/counters.ts";
 import { credentialsPort, metadataAddresses } from "../../policy/metadata.ts";
 import { classNumbers } from "../contract.ts";
 import { snapLenBytes } from "../flow-log-contract.ts";
@@ -126,9 +126,6 @@ export const baseChains: readonly Chain[] = [
     ],
   },
 ];
-
-/** Counts what was closed of the metadata address. */
-export const metadataCounter = "metadata";
 
 /** Loaded where credentials of the metadata address are closed: to every pod, those that nothing else judges (the open class) too. */
 export const metadataChains: readonly Chain[] = [

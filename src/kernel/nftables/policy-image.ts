@@ -1,7 +1,7 @@
 // A policy ruleset as it should be in the kernel: each counter, set, map and chain with the messages that make it and the mark by which it is known.
 
 import { assert } from "../../base/assert.ts";
-import { baseCounters } from "../../policy/counters.ts";
+import { baseCounters, metadataCounter } from "../../policy/counters.ts";
 import type { BlockSet, LayerChains, MemberElement, MemberSet, PolicyRuleset } from "../../policy/ruleset.ts";
 import { policyLimits } from "../contract.ts";
 import type { Request } from "../netlink/message.ts";
@@ -15,7 +15,6 @@ import {
   classMap,
   inputChains,
   metadataChains,
-  metadataCounter,
   policyComment,
   policyTableName,
   logShares,
