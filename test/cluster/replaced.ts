@@ -127,13 +127,13 @@ export const replacedTests: Part = (cluster) => {
     assert.notEqual(after, before);
     await cluster().untilNodesReady();
     await untilRolledOut(cluster(), agents);
-    const network = await kubectl([
-      "get",
-      "nodenetwork",
-      node.name,
-      "--output=jsonpath={.spec.nodeUid} {.status.nodeUid}",
-    ]);
-    assert.equal(network, `${after} ${after}`);
+    // The kubelet can find its node Ready by the agent of before, which is about to end.
+    const output = "--output=jsonpath={.spec.nodeUid} {.status.nodeUid}";
+    const followed = async (): Promise<string | undefined> => {
+      const network = await kubectl(["get", "nodenetwork", node.name, output, "--ignore-not-found"]);
+      return network === `${after} ${after}` ? undefined : `it is of ${JSON.stringify(network)}, not of ${after}`;
+    };
+    await until(followed, { what: `NodeNetwork ${node.name}`, withinMs: followedWithinMs, everyMs: 250 });
     assert.match(await node.run("ls", ["/var/lib/fairlead"]), /^fairlead\.db\.foreign-/m, "the old node's state");
     await scene.apply(pod("back", { node: node.name }));
     await scene.untilReady(1, "back");
