@@ -2,14 +2,13 @@
 
 import { writeFileSync } from "node:fs";
 import { startCluster } from "../lab/cluster.ts";
-import { removeLab } from "../lab/down.ts";
 import { execOk } from "../lab/exec.ts";
 import { type NodeLayout, planCluster } from "../lab/layout.ts";
-import { createLab, type Lab } from "../lab/record.ts";
+import type { Lab } from "../lab/record.ts";
 import { until } from "../lab/waiting.ts";
-import { startWarden } from "../lab/warden.ts";
 import { present } from "../src/base/assert.ts";
 import { Fault } from "../src/base/fault.ts";
+import { inOwnLab } from "./own-lab.ts";
 import { callsAtOnce } from "./crowd.ts";
 import { changed } from "./enforcement.ts";
 import { callers, edit, editedPort, lastingPorts, makeGroups, servers } from "./groups.ts";
@@ -41,23 +40,19 @@ const [firstSource, sources] = [1_024, 40_000];
 /** @throws Fault "lab-failed" where anything does not work, or a connection went that is allowed */
 export async function measureCut(options: CutOptions): Promise<CutResult> {
   const { name, turns, signal, onTurn } = options;
-  await removeLab(name);
-  const lab = createLab({ name });
-  const warden = startWarden(lab);
-  const ends: (() => void)[] = [];
-  try {
+  return inOwnLab(name, async (lab, atEnd) => {
     const plan = planCluster({ lab: name, nodes: 1, families: [4, 6], gateway: true, control: true });
     const cluster = await startCluster(lab, plan, { keepsObjects: false });
     const api = present(cluster.kubernetes, "Kubernetes").connect(callsAtOnce);
     await makeGroups(api);
     for (const pod of [callers, servers]) await cluster.addPod(pod, { node: "node-1", labels: { app: pod } });
     const server = await startTrafficServer(lab, cluster.pod(servers).netns, editedPort);
-    ends.push(() => server.end());
+    atEnd(() => server.end());
     const [from = "", to = ""] = [callers, servers].map((pod) => cluster.pod(pod).addresses[4]);
     const table = createTable(lab, cluster.node("node-1").layout, { from, to });
     const wish = { addresses: [to], port: editedPort, everyMs: 1 };
     const knocker = await startKnocker(lab, cluster.pod(callers).netns, wish);
-    ends.push(() => knocker.end());
+    atEnd(() => knocker.end());
     await table.fillLasting(options.flows - options.forbidden);
     const result: CutResult = { last: [], gone: [] };
     for (let turn = 0; turn < turns; turn += 1) {
@@ -80,12 +75,7 @@ export async function measureCut(options: CutOptions): Promise<CutResult> {
       onTurn(turn + 1);
     }
     return result;
-  } finally {
-    for (const end of ends) end();
-    lab.close();
-    await removeLab(name);
-    warden.dismiss();
-  }
+  });
 }
 
 interface Table {

@@ -3,14 +3,12 @@
 import { existsSync } from "node:fs";
 import type { Api } from "../lab/api.ts";
 import { type Cluster, startCluster } from "../lab/cluster.ts";
-import { removeLab } from "../lab/down.ts";
 import { agentUser, type Kubernetes } from "../lab/kubernetes.ts";
 import { planCluster, podNetns } from "../lab/layout.ts";
 import { netnsPath } from "../lab/netns.ts";
-import { createLab } from "../lab/record.ts";
 import { until } from "../lab/waiting.ts";
-import { startWarden } from "../lab/warden.ts";
 import { present } from "../src/base/assert.ts";
+import { inOwnLab } from "./own-lab.ts";
 import { callsAtOnce, makeCrowd, untilMembers } from "./crowd.ts";
 import { callers, edit, editedPort, makeGroups, servers } from "./groups.ts";
 import { type Knocker, nowMs, startKnocker, startTrafficServer } from "./traffic.ts";
@@ -48,11 +46,7 @@ const netnsWithinMs = 10_000;
 /** @throws Fault "lab-failed" where anything does not work */
 export async function measureEnforcement(options: EnforcementOptions): Promise<EnforcementResult> {
   const { name, nodes, crowd, onStep, signal } = options;
-  await removeLab(name);
-  const lab = createLab({ name });
-  const warden = startWarden(lab);
-  const ends: (() => void)[] = [];
-  try {
+  return inOwnLab(name, async (lab, atEnd) => {
     const plan = planCluster({ lab: name, nodes, families: [4, 6], gateway: true, control: true });
     const cluster = await startCluster(lab, plan, { keepsObjects: false });
     const kubernetes = present(cluster.kubernetes, "Kubernetes");
@@ -65,7 +59,7 @@ export async function measureEnforcement(options: EnforcementOptions): Promise<E
       const pod = `${servers}-${node}`;
       await cluster.addPod(pod, { node, labels: { app: servers } });
       const server = await startTrafficServer(lab, cluster.pod(pod).netns, port);
-      ends.push(() => server.end());
+      atEnd(() => server.end());
       addresses.push(present(cluster.pod(pod).addresses[family], "an address"));
     }
     await cluster.addPod(callers, { node: "node-1", labels: { app: callers } });
@@ -73,12 +67,7 @@ export async function measureEnforcement(options: EnforcementOptions): Promise<E
     const scene = { cluster, kubernetes, api, addresses };
     const edits = await measureEdits(scene, options);
     return { ...edits, ...(await measureMembers(scene, options)) };
-  } finally {
-    for (const end of ends) end();
-    lab.close();
-    await removeLab(name);
-    warden.dismiss();
-  }
+  });
 }
 
 interface Scene {

@@ -1,14 +1,12 @@
 // A node full of judged pods: what policy adds to the time of an ADD, against a cluster in which nobody has said anything, and what memory its agent needs.
 
 import { type Cluster, startCluster } from "../lab/cluster.ts";
-import { removeLab } from "../lab/down.ts";
 import { execOk } from "../lab/exec.ts";
 import { planCluster, podNetns } from "../lab/layout.ts";
 import { makeNetns } from "../lab/netns.ts";
-import { createLab } from "../lab/record.ts";
 import { until } from "../lab/waiting.ts";
-import { startWarden } from "../lab/warden.ts";
 import { present } from "../src/base/assert.ts";
+import { inOwnLab } from "./own-lab.ts";
 import { callsAtOnce, makeCrowd, untilMembers } from "./crowd.ts";
 import { callers, makeManyRules, servers } from "./groups.ts";
 import { invocation, newPod, ourPlugin, type Plugin, type Pod, verifyAdd } from "./plugins.ts";
@@ -74,15 +72,12 @@ interface Side {
 }
 
 async function withSide<T>(name: string, { pods }: JudgedOptions, work: (side: Side) => Promise<T>): Promise<T> {
-  await removeLab(name);
-  const lab = createLab({ name });
-  const warden = startWarden(lab);
-  let spawner: Spawner | undefined;
-  try {
+  return inOwnLab(name, async (lab, atEnd) => {
     const plan = planCluster({ lab: name, nodes: 1, families: [4, 6], gateway: true, control: true });
     const cluster = await startCluster(lab, plan, { keepsObjects: false });
     const { layout } = cluster.node("node-1");
-    spawner = startSpawner(lab, layout.netns, lab.directory);
+    const spawner = startSpawner(lab, layout.netns, lab.directory);
+    atEnd(() => spawner.end());
     const side = {
       cluster,
       api: present(cluster.kubernetes, "Kubernetes").connect(callsAtOnce),
@@ -92,12 +87,7 @@ async function withSide<T>(name: string, { pods }: JudgedOptions, work: (side: S
       times: [],
     };
     return await work(side);
-  } finally {
-    spawner?.end();
-    lab.close();
-    await removeLab(name);
-    warden.dismiss();
-  }
+  });
 }
 
 async function bindPods({ lab, kubernetes }: Cluster, count: number): Promise<Pod[]> {

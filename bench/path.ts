@@ -1,13 +1,11 @@
 // What policy costs packets: connections, round trips and bytes between pods, under policy, with connection tracking alone, and without it, in turn.
 
 import { type Cluster, startCluster } from "../lab/cluster.ts";
-import { removeLab } from "../lab/down.ts";
 import { execOk } from "../lab/exec.ts";
 import { type NodeLayout, planCluster } from "../lab/layout.ts";
 import { netnsPath } from "../lab/netns.ts";
-import { createLab, type Lab } from "../lab/record.ts";
+import type { Lab } from "../lab/record.ts";
 import { all } from "../lab/waiting.ts";
-import { startWarden } from "../lab/warden.ts";
 import { present } from "../src/base/assert.ts";
 import { Fault } from "../src/base/fault.ts";
 import { silentLog } from "../src/base/log.ts";
@@ -16,6 +14,7 @@ import { openKernel } from "../src/kernel/kernel.ts";
 import type { Ip } from "../src/net/ip.ts";
 import { createCompiler } from "../src/policy/compile.ts";
 import type { PolicyRuleset } from "../src/policy/ruleset.ts";
+import { inOwnLab } from "./own-lab.ts";
 import { makeLayer, makeMemberships, membershipKey, middlePort } from "./policy-rules.ts";
 import { percentile } from "./report.ts";
 import { type Caller, startCaller, startTrafficServer, type TrafficKind, trafficKinds } from "./traffic.ts";
@@ -55,14 +54,10 @@ const family = 4;
 /** @throws Fault "lab-failed" where anything does not work */
 export async function measurePath(options: PathOptions): Promise<PathResult> {
   const { name, rounds, signal, onRound } = options;
-  await removeLab(name);
-  const lab = createLab({ name });
-  const warden = startWarden(lab);
-  const ends: (() => void)[] = [];
-  try {
+  return inOwnLab(name, async (lab, atEnd) => {
     const plan = planCluster({ lab: name, nodes: 2, families: [4, 6], gateway: true });
     const cluster = await startCluster(lab, plan);
-    const scene = await setScene(cluster, options, ends);
+    const scene = await setScene(cluster, options, atEnd);
     const result = emptyResult();
     for (let round = 0; round < rounds; round += 1) {
       for (const variant of variants.map((_, at) => present(variants[(at + round) % variants.length], "a variant"))) {
@@ -73,12 +68,7 @@ export async function measurePath(options: PathOptions): Promise<PathResult> {
       onRound(round + 1);
     }
     return result;
-  } finally {
-    for (const end of ends) end();
-    lab.close();
-    await removeLab(name);
-    warden.dismiss();
-  }
+  });
 }
 
 interface Machine {
@@ -98,7 +88,11 @@ interface Scene {
 }
 
 /** Attached by agents, which are stopped then: from there on nobody but this program changes what the kernel holds. */
-async function setScene(cluster: Cluster, { rules, members }: PathOptions, ends: (() => void)[]): Promise<Scene> {
+async function setScene(
+  cluster: Cluster,
+  { rules, members }: PathOptions,
+  atEnd: (end: () => void) => void,
+): Promise<Scene> {
   const { lab } = cluster;
   await cluster.addPod("caller", { node: "node-1" });
   await cluster.addPod("near", { node: "node-1" });
@@ -107,7 +101,7 @@ async function setScene(cluster: Cluster, { rules, members }: PathOptions, ends:
   for (const [, node] of cluster.nodes) {
     await node.stopAgent();
     const kernel = openKernel({ nodeNetns: netnsPath(node.layout.netns), log: silentLog() });
-    ends.push(() => kernel.close());
+    atEnd(() => kernel.close());
     const guarded = present(await kernel.guard.list(), "the source guard");
     machines.push({ layout: node.layout, kernel, guarded });
   }
@@ -115,10 +109,10 @@ async function setScene(cluster: Cluster, { rules, members }: PathOptions, ends:
   const port = middlePort(rules);
   for (const name of ["near", "far"]) {
     const server = await startTrafficServer(lab, cluster.pod(name).netns, port);
-    ends.push(() => server.end());
+    atEnd(() => server.end());
   }
   const caller = await startCaller(lab, cluster.pod("caller").netns);
-  ends.push(() => caller.end());
+  atEnd(() => caller.end());
   const addressOf = (name: string): Ip => present(cluster.pod(name).addresses[family], "an address");
   return {
     machines,

@@ -2,17 +2,15 @@
 
 import { z } from "zod";
 import { type Api, createApi } from "../lab/api.ts";
-import { removeLab } from "../lab/down.ts";
 import { exec } from "../lab/exec.ts";
-import { createLab } from "../lab/record.ts";
 import { until } from "../lab/waiting.ts";
-import { startWarden } from "../lab/warden.ts";
 import { present } from "../src/base/assert.ts";
 import { Fault } from "../src/base/fault.ts";
 import { type KubernetesCluster, type Network, startKubernetes } from "../test/cluster/cluster.ts";
 import { reasonAgainstFairlead } from "../test/cluster/network-fairlead.ts";
 import { pod } from "../test/cluster/objects.ts";
 import { buildUpstream } from "../test/cluster/upstream.ts";
+import { inOwnLab } from "./own-lab.ts";
 
 export interface PodTimes {
   /** Ms from the object's creation until its status says Running with an address. */
@@ -66,10 +64,7 @@ export async function measurePods({
 }
 
 async function withCluster<T>(name: string, network: Network, work: (side: Side) => Promise<T>): Promise<T> {
-  await removeLab(name);
-  const lab = createLab({ name });
-  const warden = startWarden(lab);
-  try {
+  return inOwnLab(name, async (lab) => {
     const cluster = await startKubernetes(lab, { network, dns: false });
     const { plane } = cluster;
     const pki = plane.authority.directory;
@@ -83,11 +78,7 @@ async function withCluster<T>(name: string, network: Network, work: (side: Side)
     const outcome = await work({ cluster, api, times: { running: [], pingable: [] } });
     await cluster.end();
     return outcome;
-  } finally {
-    lab.close();
-    await removeLab(name);
-    warden.dismiss();
-  }
+  });
 }
 
 const status = z.object({

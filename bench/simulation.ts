@@ -1,16 +1,14 @@
 // A large cluster without its machines: a thousand Nodes and their pods in the lab's API server, the real controller, two real agents among them.
 
+import { inOwnLab } from "./own-lab.ts";
 import { callsAtOnce, eachOf, makeNode } from "./crowd.ts";
 import { residentMb, threadCpuMs } from "./proc.ts";
 import { agentUser, controllerUser, type Kubernetes, podRanges } from "../lab/kubernetes.ts";
 import type { Api } from "../lab/api.ts";
 import { startCluster } from "../lab/cluster.ts";
-import { removeLab } from "../lab/down.ts";
 import { execOk } from "../lab/exec.ts";
 import { planCluster } from "../lab/layout.ts";
-import { createLab } from "../lab/record.ts";
 import { all, until } from "../lab/waiting.ts";
-import { startWarden } from "../lab/warden.ts";
 import { present } from "../src/base/assert.ts";
 import { z } from "zod";
 
@@ -44,10 +42,7 @@ const settleWithinMs = 60_000;
 /** @throws Fault "lab-failed" where a node gets no block of each family, or two nodes the same */
 export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
   const { name, nodes, podsOfNode, signal, onStep } = options;
-  await removeLab(name);
-  const lab = createLab({ name });
-  const warden = startWarden(lab);
-  try {
+  return inOwnLab(name, async (lab) => {
     const plan = planCluster({ lab: name, nodes: 2, families: [4, 6], gateway: true, control: true });
     const cluster = await startCluster(lab, plan, { keepsObjects: false, blockPrefix: 26 });
     const kubernetes = present(cluster.kubernetes, "Kubernetes");
@@ -80,11 +75,7 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
       agentMb: residentMb(agent.agentPid()),
       ...(await asked(kubernetes)),
     };
-  } finally {
-    lab.close();
-    await removeLab(name);
-    warden.dismiss();
-  }
+  });
 }
 
 async function makePod(api: Api, node: string, name: string): Promise<void> {

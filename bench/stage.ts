@@ -3,17 +3,16 @@
 import { mkdirSync } from "node:fs";
 import { auditNode, auditText } from "../lab/audit/audit.ts";
 import { auditedNode } from "../lab/audit/lab-node.ts";
-import { removeLab } from "../lab/down.ts";
 import { execOk } from "../lab/exec.ts";
 import { type BlockSize, type Family, type NodeLayout, planCluster, podNetns } from "../lab/layout.ts";
 import { makeMachines } from "../lab/machines.ts";
 import { makeNetns } from "../lab/netns.ts";
 import { createNode, type LabNode } from "../lab/node.ts";
-import { createLab, type Lab } from "../lab/record.ts";
-import { startWarden } from "../lab/warden.ts";
+import type { Lab } from "../lab/record.ts";
 import { until } from "../lab/waiting.ts";
 import { present } from "../src/base/assert.ts";
 import { Fault } from "../src/base/fault.ts";
+import { inOwnLab } from "./own-lab.ts";
 import { newPod, ourPlugin, type Plugin, type Pod, referencePlugin } from "./plugins.ts";
 import { type Spawner, startSpawner } from "./spawner.ts";
 
@@ -50,11 +49,7 @@ export interface Stage {
  */
 export async function onStage<T>(options: StageOptions, work: (stage: Stage) => Promise<T>): Promise<T> {
   const { name, families, blockSize = "usual" } = options;
-  await removeLab(name); // what a killed run has left
-  const lab = createLab({ name });
-  const warden = startWarden(lab);
-  let spawner: Spawner | undefined;
-  try {
+  return inOwnLab(name, async (lab, atEnd) => {
     const layout = planCluster({ lab: name, nodes: 2, families, gateway: true, blocks: blockSize });
     const [our, other] = [present(layout.nodes[0], "node 1"), present(layout.nodes[1], "node 2")];
     await makeMachines(lab, layout);
@@ -62,7 +57,8 @@ export async function onStage<T>(options: StageOptions, work: (stage: Stage) => 
     await node.startAgent();
     mkdirSync(`${other.directory}/state`, { recursive: true, mode: 0o700 });
     // In the reference's machine, where it must run; the shim's way to its agent is a socket and leads there from anywhere.
-    spawner = startSpawner(lab, other.netns, lab.directory);
+    const spawner = startSpawner(lab, other.netns, lab.directory);
+    atEnd(() => spawner.end());
     const result = await work({
       lab,
       spawner,
@@ -74,12 +70,7 @@ export async function onStage<T>(options: StageOptions, work: (stage: Stage) => 
     });
     await refuseRemains(our, lab.env);
     return result;
-  } finally {
-    spawner?.end();
-    lab.close();
-    await removeLab(name);
-    warden.dismiss();
-  }
+  });
 }
 
 /** A plugin that leaves work undone would be fast for a bad reason: with its pods gone, our node must hold nothing of them. */

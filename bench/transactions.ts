@@ -1,11 +1,9 @@
 // What changes of policy cost the kernel: one pod, one member, one class, in tables of several sizes in turn; and the load of a full one.
 
-import { removeLab } from "../lab/down.ts";
 import { execOk } from "../lab/exec.ts";
 import { podNetns } from "../lab/layout.ts";
 import { makeNetns, netnsPath } from "../lab/netns.ts";
-import { createLab, type Lab } from "../lab/record.ts";
-import { startWarden } from "../lab/warden.ts";
+import type { Lab } from "../lab/record.ts";
 import { present } from "../src/base/assert.ts";
 import { type Addon, loadAddon } from "../src/kernel/addon.ts";
 import type { MemberChanges, PolicyTable } from "../src/kernel/contract.ts";
@@ -16,6 +14,7 @@ import { type Classed, createCompiler, type Compiler } from "../src/policy/compi
 import { elementsOf } from "../src/policy/compile-sets.ts";
 import type { Member, Memberships } from "../src/policy/model.ts";
 import type { PolicyRuleset } from "../src/policy/ruleset.ts";
+import { inOwnLab } from "./own-lab.ts";
 import { makeLayer, makeMembers, makeMemberships, membershipKey } from "./policy-rules.ts";
 
 export interface TransactionsOptions {
@@ -64,11 +63,12 @@ const smallMembers = 100;
 /** @throws Fault "lab-failed" where there is no lab, "kernel-…" where a table cannot be made */
 export async function measureTransactions(options: TransactionsOptions): Promise<TransactionsResult> {
   const { name, members, classes, rounds, signal, onRound } = options;
-  await removeLab(name);
-  const lab = createLab({ name });
-  const warden = startWarden(lab);
-  const addon = loadAddon();
-  try {
+  return inOwnLab(name, async (lab, atEnd) => {
+    const addon = loadAddon();
+    atEnd(async () => {
+      await schedule(lab, ["--other", "0"]);
+      addon.stop();
+    });
     const sizes: Size[] = [];
     for (const classCount of classes)
       for (const memberCount of members)
@@ -80,13 +80,7 @@ export async function measureTransactions(options: TransactionsOptions): Promise
       onRound(round + 1);
     }
     return { sizes: sizes.map(({ result }) => result), load: await measureLoad(lab, addon, options) };
-  } finally {
-    await schedule(lab, ["--other", "0"]);
-    addon.stop();
-    lab.close();
-    await removeLab(name);
-    warden.dismiss();
-  }
+  });
 }
 
 /** How all threads of this program are scheduled: by the first, nothing else on the machine takes a processor from them. */
