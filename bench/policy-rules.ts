@@ -1,9 +1,9 @@
 // A large policy for measurements: layers of as many rules as people write, and memberships of as many addresses as a cluster has.
 
-import { createHash } from "node:crypto";
 import { present } from "../src/base/assert.ts";
 import { addressAt, type Cidr, parseCidr } from "../src/net/cidr.ts";
 import type { Ip } from "../src/net/ip.ts";
+import { groupMembership } from "../src/policy/membership.ts";
 import type { Layer, Member, MembershipKey, Memberships, Rule } from "../src/policy/model.ts";
 
 /** Members are addresses from here, and those that a measurement adds. */
@@ -17,8 +17,7 @@ export const middlePort = (rules: number): number => firstPort + Math.floor(rule
 
 /** The key of membership `number`. */
 export function membershipKey(number: number): MembershipKey {
-  const hash = createHash("sha256").update(`bench ${number}`).digest("hex").slice(0, 20);
-  return hash as MembershipKey; // oxlint-disable-line typescript/no-unsafe-type-assertion -- a key of a bench: nobody selects by it
+  return groupMembership(`bench-${number}`).key;
 }
 
 /**

@@ -69,10 +69,16 @@ export const echoClient = ({ addresses }: TestPod): string => `
   socket.on("data", (data) => process.stdout.write(data));
   socket.on("error", () => process.exit(open ? ${wasReset} : ${noConnection}));`;
 
-/** Runs a script in the pod until the test ends. */
-export function inPod(t: TestContext, { netns }: TestPod, script: string): ChildProcessByStdio<null, Readable, null> {
+/** Runs a script in the pod until the test ends, or until it is ended after `timeout` ms. */
+export function inPod(
+  t: TestContext,
+  { netns }: TestPod,
+  script: string,
+  bounds: { timeout?: number } = {},
+): ChildProcessByStdio<null, Readable, null> {
   const child = spawn("ip", ["netns", "exec", netns.name, process.execPath, "-e", script], {
     stdio: ["ignore", "pipe", "inherit"],
+    ...bounds,
   });
   t.after(() => child.kill("SIGKILL"));
   return child;

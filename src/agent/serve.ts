@@ -211,8 +211,6 @@ function listen(
     kernelCalls: () => kernel.callsUnderWay(),
     masquerade,
     caches: () => [...(cluster?.caches() ?? []), ...policing.caches()],
-    policy: policing.report,
-    flows: policing.flows,
     policing,
     diagnose: () =>
       diagnose({

@@ -48,9 +48,12 @@ async function stand(t: TestContext): Promise<Stand> {
     metrics: createMetrics(),
     kernelCalls: () => ({ route: 0, nftables: 0, removal: 0 }),
     masquerade: () => undefined,
-    flows: () => undefined,
-    policy: () => undefined,
-    policing: { readings: async () => [], answer: async () => undefined },
+    policing: {
+      report: () => undefined,
+      flows: () => undefined,
+      readings: async () => [],
+      answer: async () => undefined,
+    },
     caches: () => [{ kind: "Pod", objects: 3, lists: 1, watches: 1, events: 0, unreadable: 0, failures: 2 }],
     diagnose: async () => [],
   });

@@ -33,9 +33,7 @@ export interface StatusDeps {
   masquerade: KeptMasquerade["status"];
   /** Nothing outside Kubernetes. */
   caches: () => readonly CacheStatus[];
-  policy: Policing["report"];
-  flows: Policing["flows"];
-  policing: Pick<Policing, "readings" | "answer">;
+  policing: Pick<Policing, "report" | "flows" | "readings" | "answer">;
   diagnose: () => Promise<Finding[]>;
 }
 
@@ -118,7 +116,10 @@ const routes = new Map<string | undefined, Route>([
   ["/status", (deps) => json(nodeStatus(deps))],
   ["/pods", ({ pool }) => json(pool.all().map(({ attachment, state }) => ({ ...attachment, state })))],
   ["/check", async ({ diagnose }) => json(await diagnose())],
-  ["/flows", ({ flows }, query) => json(flows(flowsQuestion(query)) ?? { none: "this agent judges no pods" })],
+  [
+    "/flows",
+    ({ policing }, query) => json(policing.flows(flowsQuestion(query)) ?? { none: "this agent judges no pods" }),
+  ],
   ["/policy", policyAnswer],
   ["/metrics", metricsText],
   ["/healthz", () => ({ type: "text/plain", body: "ok\n" })],
@@ -162,7 +163,7 @@ function* readings({
   kernelCalls,
   masquerade,
   caches,
-  policy,
+  policing,
 }: StatusDeps): Generator<Reading> {
   for (const { family, total, live, cooling, withheld } of pool.usage()) {
     yield ["fairlead_leases", [String(family), "live"], live];
@@ -185,7 +186,8 @@ function* readings({
       yield ["fairlead_masquerade_kept_ranges", [String(family)], length];
     }
   }
-  for (const { object, pods } of policy()?.breakGlass ?? []) yield ["fairlead_policy_break_glass", [object], pods];
+  for (const { object, pods } of policing.report()?.breakGlass ?? [])
+    yield ["fairlead_policy_break_glass", [object], pods];
   for (const { name, failures } of loops()) yield ["fairlead_loop_failures", [name], failures];
 }
 
@@ -211,7 +213,7 @@ export interface NodeStatus {
 
 function nodeStatus(deps: StatusDeps): NodeStatus {
   const { nodeName, version, startedMs, pool, uplink, loops, gateDepth } = deps;
-  const policy = deps.policy();
+  const policy = deps.policing.report();
   const { link, addresses, mtu } = uplink();
   return {
     node: nodeName,

@@ -1,7 +1,6 @@
 // The one table printer: columns aligned for people, nothing else.
 
-/** What is no visible character would move the cursor, or forge a line. */
-const hidden = /[\p{C}\p{Zl}\p{Zp}]/gu;
+import { visible } from "./visible.ts";
 
 /** Gives rows under headings as aligned text, one line each, no trailing spaces. In cells, which can be others' words, what is no visible character is escaped. */
 export function formatTable(headings: readonly string[], given: readonly (readonly string[])[]): string {
@@ -16,9 +15,6 @@ export function formatTable(headings: readonly string[], given: readonly (readon
       .trimEnd();
   return [line(headings), ...rows.map(line)].join("\n");
 }
-
-const visible = (cell: string): string =>
-  cell.replaceAll(hidden, (one) => `\\u{${(one.codePointAt(0) ?? 0).toString(16)}}`);
 
 function displayWidth(text: string): number {
   return Array.from(text).length;

@@ -4,7 +4,7 @@ import { type Loop, type LoopPass, startLoop } from "../base/loop.ts";
 import { nodes } from "../kube/core-objects.ts";
 import { namespaces } from "../kube/policy-objects.ts";
 import type { Kind, KubeObject } from "../kube/contract.ts";
-import { breakGlassAnnotation, breakGlassText, lasts, nextEdgeMs, readBreakGlass } from "../policy/break-glass.ts";
+import { breakGlassOf, breakGlassText, lasts, nextEdgeMs, readBreakGlass } from "../policy/break-glass.ts";
 import type { BreakGlass } from "../policy/model.ts";
 import { objectTitle } from "../policy/problem.ts";
 import type { ControllerDeps } from "./deps.ts";
@@ -50,8 +50,7 @@ export function createBreakGlassTeller({ caches, events, now }: ControllerDeps):
     const subject = subjectOf(kind, object.metadata);
     const title = objectTitle(kind.kind, { name: object.metadata.name });
     const refused: string[] = [];
-    const text = object.metadata.annotations?.[breakGlassAnnotation];
-    const glass = readBreakGlass(title, text, (path, message) => refused.push(`${path}: ${message}`));
+    const glass = readBreakGlass(title, breakGlassOf(object), (path, message) => refused.push(`${path}: ${message}`));
     for (const message of refused) await events.warn(subject, "BreakGlassRefused", message, signal);
     const isOpen = glass !== undefined && lasts(glass, now());
     if (isOpen) {
@@ -77,7 +76,7 @@ export function createBreakGlassTeller({ caches, events, now }: ControllerDeps):
         for (const object of objects) {
           const title = objectTitle(kind.kind, { name: object.metadata.name });
           seen.add(title);
-          if (object.metadata.annotations?.[breakGlassAnnotation] === undefined && !lasting.has(title)) continue;
+          if (breakGlassOf(object) === undefined && !lasting.has(title)) continue;
           const glass = await look(kind, object, signal);
           if (glass !== undefined) glasses.push(glass);
         }

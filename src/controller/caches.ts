@@ -12,7 +12,7 @@ import {
   securityGroups,
   serviceAccounts,
 } from "../kube/policy-objects.ts";
-import { breakGlassAnnotation } from "../policy/break-glass.ts";
+import { breakGlassOf } from "../policy/break-glass.ts";
 import { hasEnded } from "../policy/policy-pod.ts";
 import type { Caches } from "./deps.ts";
 import { viewOf } from "./node-view.ts";
@@ -92,8 +92,6 @@ function decides({ before, after }: CacheChange<Pod>): boolean {
 function decisiveOf({ metadata, spec, status }: Pod): string {
   return JSON.stringify([metadata.uid, metadata.labels, spec, hasEnded({ status })]);
 }
-
-const breakGlassOf = (node: Node | undefined): string | undefined => node?.metadata.annotations?.[breakGlassAnnotation];
 
 /** Kubelets write their Nodes all the time; most of it is nothing to us. */
 function matters({ before, after }: CacheChange<Node>): boolean {

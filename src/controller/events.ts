@@ -3,6 +3,7 @@
 import { createHash } from "node:crypto";
 import { describe, isFault } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
+import { keepNewest } from "../base/newest.ts";
 import type { Kind, Kube, KubeObject, Meta } from "../kube/contract.ts";
 import { events } from "../kube/core-objects.ts";
 import { apiVersionOf } from "../kube/path.ts";
@@ -63,7 +64,7 @@ export function createReporter({ kube, log, instance, now }: ReporterOptions): R
       const key = `${uid} ${reason} ${message}`;
       const last = toldMs.get(key);
       if (last !== undefined && now() - last < tellAgainMs) return;
-      remember(toldMs, key, now());
+      keepNewest(toldMs, key, now(), rememberedMax);
       log.warn({ object, reason }, message);
       const timestamp = new Date(now()).toISOString().replace(/\.\d+Z$/, "Z");
       const text = message.slice(0, messageLenMax);
@@ -90,14 +91,4 @@ export function createReporter({ kube, log, instance, now }: ReporterOptions): R
       }
     },
   };
-}
-
-/** The newest stands last. */
-function remember(toldMs: Map<string, number>, key: string, atMs: number): void {
-  toldMs.delete(key);
-  toldMs.set(key, atMs);
-  for (const oldest of toldMs.keys()) {
-    if (toldMs.size <= rememberedMax) break;
-    toldMs.delete(oldest);
-  }
 }

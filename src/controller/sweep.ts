@@ -4,6 +4,7 @@ import { type Brake, createBrake } from "../base/brake.ts";
 import { present } from "../base/assert.ts";
 import { isFault } from "../base/fault.ts";
 import { type Loop, type LoopPass, startLoop } from "../base/loop.ts";
+import { dropOldest } from "../base/newest.ts";
 import { blockCidr, givenBlocks } from "../ipam/node-blocks.ts";
 import type { Kind, KubeObject } from "../kube/contract.ts";
 import { nodes } from "../kube/core-objects.ts";
@@ -123,10 +124,7 @@ async function removeOne(
 
 function remember(gone: Set<string>, uid: string): void {
   gone.add(uid);
-  for (const oldest of gone) {
-    if (gone.size <= goneMax) break;
-    gone.delete(oldest);
-  }
+  dropOldest(gone, goneMax);
 }
 
 /**

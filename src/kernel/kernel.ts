@@ -6,7 +6,7 @@ import type { Log } from "../base/log.ts";
 import { type Addon, type Descriptor, type Lane, loadAddon } from "./addon.ts";
 import { createConntrack } from "./conntrack/conntrack.ts";
 import type { Kernel, KernelLane, Netns } from "./contract.ts";
-import { addonFault, createSequence } from "./netlink/message.ts";
+import { addonFault, createSequence, netlinkProtocol } from "./netlink/message.ts";
 import { createFlowLog } from "./flow-log/flow-log.ts";
 import { type NetnsHandle, openNetns } from "./netlink/netns.ts";
 import { callTimeoutMs, routeLane } from "./netlink/session.ts";
@@ -20,7 +20,6 @@ import { createWatch } from "./watch/watch.ts";
 
 /** The namespace that this program runs in. */
 const ownNetns = "/proc/self/ns/net";
-const nfnetlinkProtocol = 12;
 const nfnetlinkLane = 1;
 
 export interface KernelOptions {
@@ -106,7 +105,7 @@ function countCalls(addon: Addon): { addon: Addon; underWay: () => Record<Kernel
 
 function openNfnetlink(addon: Addon, netns: Descriptor): Descriptor {
   try {
-    return addon.openNetlink(netns, nfnetlinkProtocol);
+    return addon.openNetlink(netns, netlinkProtocol.netfilter);
   } catch (cause) {
     throw addonFault("an nfnetlink socket in the node's namespace", cause);
   }

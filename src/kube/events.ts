@@ -3,6 +3,7 @@
 import { randomBytes } from "node:crypto";
 import { describe, isFault } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
+import { keepNewest } from "../base/newest.ts";
 import { pause } from "../base/pause.ts";
 import { clip } from "../cni/quote.ts";
 import type { Kube } from "./contract.ts";
@@ -118,9 +119,7 @@ export function startEvents(options: EventsOptions): Events {
         ? known
         : { target, note, firstMs: nowMs, firstTimestamp: timestamp(), count: 0, waiting: false };
     entry.count += 1;
-    remembered.delete(key); // to the end: the one unheard of for longest is the first
-    remembered.set(key, entry);
-    for (const oldest of remembered.keys()) if (remembered.size > limits.rememberedMax) remembered.delete(oldest);
+    keepNewest(remembered, key, entry, limits.rememberedMax);
     if (entry.waiting) return;
     if (queue.length >= limits.waitingMax || !allowance(object, nowMs)) {
       dropped += 1;
@@ -194,9 +193,7 @@ function createAllowance(limits: EventLimits): (object: string, nowMs: number) =
     const { tokens, atMs } = left.get(object) ?? { tokens: limits.burstMax, atMs: nowMs };
     const now = Math.min(limits.burstMax, tokens + (nowMs - atMs) / limits.refillMs);
     const allowed = now >= 1;
-    left.delete(object);
-    left.set(object, { tokens: allowed ? now - 1 : now, atMs: nowMs });
-    for (const oldest of left.keys()) if (left.size > limits.rememberedMax) left.delete(oldest);
+    keepNewest(left, object, { tokens: allowed ? now - 1 : now, atMs: nowMs }, limits.rememberedMax);
     return allowed;
   };
 }

@@ -1,5 +1,7 @@
 // The ports of pods that have names: kept once for all pods that have the same, since most pods of a cluster are copies of a few.
 
+import { keepNewest } from "../base/newest.ts";
+
 /** A port that a container has given a name to. */
 export interface PortName {
   name: string;
@@ -26,10 +28,6 @@ export function namedPortsOf(
   const key = named.map(({ name, protocol, port }) => `${name} ${protocol} ${port}`).join();
   const known = kept.get(key);
   if (known !== undefined) return known;
-  kept.set(key, named);
-  for (const oldest of kept.keys()) {
-    if (kept.size <= keptMax) break;
-    kept.delete(oldest);
-  }
+  keepNewest(kept, key, named, keptMax);
   return named;
 }

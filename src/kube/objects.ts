@@ -16,6 +16,8 @@ export const endpointsMax = 1024;
 const familiesMax = 2;
 /** Faults that an agent reports of itself at once. */
 export const faultsMax = 16;
+/** Code of the fault by which an agent says that packets can go round policy on its node. */
+export const policyBypassed = "policy-bypassed";
 /** Blocks promised in the ledger and not yet seen on their nodes. */
 export const ledgerPendingMax = 256;
 /** A bit for each of 65,536 blocks, in base64. */

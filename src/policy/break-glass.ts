@@ -8,6 +8,11 @@ export const breakGlassAnnotation = "fairlead.dev/break-glass";
 /** Longest time between the two. */
 export const breakGlassMaxMs = 24 * 3_600_000;
 
+/** What stands of it on a Namespace or a Node; undefined where nothing does. */
+export const breakGlassOf = (
+  object: { metadata: { annotations?: Readonly<Record<string, string>> } } | undefined,
+): string | undefined => object?.metadata.annotations?.[breakGlassAnnotation];
+
 type Layers = Pick<Subject, "egress" | "ingress">;
 
 const timeForm = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2})$/;

@@ -11,14 +11,14 @@ import { type Node, nodes, type Pod, pods } from "../../kube/core-objects.ts";
 import { type Endpoint, nodeEndpoints, nodeNetworks } from "../../kube/objects.ts";
 import type { Cidr } from "../../net/cidr.ts";
 import type { Ip } from "../../net/ip.ts";
-import { breakGlassAnnotation } from "../../policy/break-glass.ts";
+import { breakGlassOf } from "../../policy/break-glass.ts";
 import { sourceGuardAnnotation } from "../../policy/source-guard.ts";
 import type { Ways } from "../place.ts";
 import type { FindOwner, FindPod } from "../policy/pod-policy.ts";
 import { nameReadBack } from "../rebuild.ts";
 import { publishedEndpoints } from "./endpoints.ts";
 import { createAdmission, isPodOf, type SandboxPod } from "./identity.ts";
-import { createJudging, type Judging } from "./judging.ts";
+import { createJudging, createKeptFaults, type Judging } from "./judging.ts";
 import { keepObject } from "./keep.ts";
 import { givenBlocks, nodeOfAddress, wantedNetwork } from "./node-network.ts";
 import { ownerOf } from "./owner.ts";
@@ -79,15 +79,8 @@ export interface Cluster {
   done: Promise<unknown>;
 }
 
-function warnOf(faults: readonly NodeFault[], log: Log): void {
-  for (const { code, message } of faults) log.warn({ code }, message);
-}
-
 /** What makes it another Node for us. */
 const selfOf = (node: Node | undefined): string => `${node?.metadata.uid} ${node?.spec.providerID}`;
-
-/** What policy asks of a Node. */
-const breakGlassOf = (node: Node | undefined): string | undefined => node?.metadata.annotations?.[breakGlassAnnotation];
 
 /** What policy asks of a pod. */
 const policyFacts = (pod: Pod | undefined): unknown => [
@@ -104,15 +97,16 @@ const lookMs = 100;
 export function joinCluster(options: ClusterOptions): Cluster {
   const { kube, nodeName, agentVersion, log, signal, onPass } = options;
   let listener: (change: ClusterChange) => void = () => {};
-  let peers: PeersSeen = { routes: [], faults: [] };
+  let routes: PeersSeen["routes"] = [];
   let lacks: NodeFault | undefined;
   let publishing: Loop | undefined;
   const judged = createJudging(log, { onGroups: () => publishing?.trigger(), onBypass: () => reporting.trigger() });
-  let broken: readonly NodeFault[] = [];
-  /** What `peers` was made of; absent where a NodeNetwork has changed since. */
-  let peersFor: string | undefined;
+  const broken = createKeptFaults(log, () => reporting.trigger());
+  const unreached = createKeptFaults(log, () => reporting.trigger());
+  /** What `routes` was made of; absent where a NodeNetwork has changed since. */
+  let routesFor: string | undefined;
   const changed = (change: ClusterChange): void => {
-    if (change !== "endpoints" && change !== "pods") peersFor = undefined;
+    if (change !== "endpoints" && change !== "pods") routesFor = undefined;
     if (change === "self" || change === "all") reporting.trigger();
     listener(change);
   };
@@ -167,7 +161,9 @@ export function joinCluster(options: ClusterOptions): Cluster {
     sync: async () => {
       const own = node();
       if (own === undefined || !networks.synced()) return;
-      const faults = [lacks, judged.bypass(), ...broken, ...peers.faults].filter((fault) => fault !== undefined);
+      const faults = [lacks, judged.bypass(), ...broken.held(), ...unreached.held()].filter(
+        (fault) => fault !== undefined,
+      );
       await keepObject({
         kube,
         kind: nodeNetworks,
@@ -185,15 +181,12 @@ export function joinCluster(options: ClusterOptions): Cluster {
     const complete = networks.synced();
     // Asked for by several loops, and work of many milliseconds where there are a thousand nodes.
     const standing = `${near.join(" ")} / ${own.join(" ")}`;
-    if (standing === peersFor) return { routes: peers.routes, complete, written: false };
+    if (standing === routesFor) return { routes, complete, written: false };
     const seen = peerRoutes(networks.all(), { nodeName, blocks: own, near });
-    peersFor = standing;
-    if (!isDeepStrictEqual(seen.faults, peers.faults)) {
-      warnOf(seen.faults, log);
-      reporting.trigger();
-    }
-    peers = seen;
-    return { routes: seen.routes, complete, written: false };
+    routesFor = standing;
+    unreached.now(seen.faults);
+    routes = seen.routes;
+    return { routes, complete, written: false };
   };
 
   return {
@@ -201,19 +194,14 @@ export function joinCluster(options: ClusterOptions): Cluster {
     ways,
     nodeUid,
     nodeOf: (address) => nodeOfAddress(networks.all(), nodeName, address),
-    faults: () => peers.faults,
+    faults: unreached.held,
     tell: (fault) => {
       if (isDeepStrictEqual(fault, lacks)) return;
       lacks = fault;
       reporting.trigger();
     },
     judging: judged.now,
-    tellBroken: (faults) => {
-      if (isDeepStrictEqual(faults, broken)) return;
-      broken = faults;
-      warnOf(faults, log);
-      reporting.trigger();
-    },
+    tellBroken: broken.now,
     ownNode: node,
     reporting,
     firstWord: (withinMs) => untilHeard(self, withinMs, signal, (wake) => (listener = wake)),

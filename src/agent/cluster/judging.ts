@@ -1,6 +1,8 @@
 // What the agent tells the cluster of its policy: by which state of the groups it judges, and whether something goes round it.
 
+import { isDeepStrictEqual } from "node:util";
 import type { Log } from "../../base/log.ts";
+import { policyBypassed } from "../../kube/objects.ts";
 import type { NodeFault } from "./peers.ts";
 
 /** What holds on this node now. */
@@ -16,9 +18,6 @@ export interface Judging {
 
 /** Between two writes that only tell of another state of groups: an edit reaches all nodes at once. */
 export const judgingEveryMs = 5_000;
-
-/** Of the fault of a node on which something goes round policy; the controller knows it by this. */
-const bypassCode = "policy-bypassed";
 
 /** What is to be written of it. */
 export interface ToldJudging {
@@ -47,7 +46,7 @@ export function createJudging(
         if (isFirst || groups.waitMs() !== undefined) onGroups();
       }
       if (bypass === fault?.message) return;
-      fault = bypass === undefined ? undefined : { code: bypassCode, message: bypass };
+      fault = bypass === undefined ? undefined : { code: policyBypassed, message: bypass };
       if (fault === undefined) log.info("nothing goes round policy any more");
       else log.warn({ code: fault.code }, fault.message);
       onBypass();
@@ -84,5 +83,25 @@ export function createPaced<T>(first: T, everyMs: number, clock: () => number): 
       return told;
     },
     waitMs: () => (newest === told ? undefined : left()),
+  };
+}
+
+/** Faults of the node that somebody keeps up: told, and logged, when they become others. */
+export interface KeptFaults {
+  now: (faults: readonly NodeFault[]) => void;
+  held: () => readonly NodeFault[];
+}
+
+/** `onChange` is called where they have changed. */
+export function createKeptFaults(log: Log, onChange: () => void): KeptFaults {
+  let held: readonly NodeFault[] = [];
+  return {
+    now: (faults) => {
+      if (isDeepStrictEqual(faults, held)) return;
+      held = faults;
+      for (const { code, message } of faults) log.warn({ code }, message);
+      onChange();
+    },
+    held: () => held,
   };
 }

@@ -1,5 +1,6 @@
 // Events on pods of which much is denied: one for many packets, so that "kubectl describe pod" says it without flooding anybody.
 
+import { keepNewest } from "../../base/newest.ts";
 import type { Events } from "../../kube/events.ts";
 import type { DeniedPod, Explained } from "./record.ts";
 
@@ -34,12 +35,7 @@ export function createDenialEvents({
   return ({ namespace, name, uid }, { direction = "", objects }) => {
     const nowMs = clock();
     const count = counts.get(uid) ?? { sinceMs: nowMs, packets: 0, toldMs: -Infinity };
-    counts.delete(uid); // to the end: the one unheard of for longest is the first
-    counts.set(uid, count);
-    for (const oldest of counts.keys()) {
-      if (counts.size <= podsMax) break;
-      counts.delete(oldest);
-    }
+    keepNewest(counts, uid, count, podsMax);
     if (nowMs - count.sinceMs > denialsWithinMs) Object.assign(count, { sinceMs: nowMs, packets: 0 });
     count.packets += 1;
     if (count.packets < denialsMin || nowMs - count.toldMs < tellAgainMs) return;

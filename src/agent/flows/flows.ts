@@ -106,8 +106,8 @@ export function createFlows(deps: FlowsDeps): Flows {
     const pod = source.pod ?? destination.pod ?? "";
     const allowed = allowance.take(pod);
     metrics.flow(flow.outcome, allowed === undefined ? "suppressed" : "told", 1);
-    const explained = allowed === undefined ? undefined : explain(flow);
     if (allowed === undefined) return;
+    const explained = explain(flow);
     const judged = explained?.pod === undefined ? undefined : newest?.().podNamed(explained.pod);
     if (flow.outcome === "denied" && explained !== undefined && judged !== undefined) onDenied(judged, explained);
     if (flow.outcome === "audited") audited = { text: JSON.stringify(flow), left: (explained?.times ?? 1) - 1 };

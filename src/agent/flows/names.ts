@@ -2,6 +2,7 @@
 
 import { describe } from "../../base/fault.ts";
 import type { Log } from "../../base/log.ts";
+import { keepNewest } from "../../base/newest.ts";
 import type { Kube } from "../../kube/contract.ts";
 import { nodeEndpoints } from "../../kube/objects.ts";
 import type { Ip } from "../../net/ip.ts";
@@ -71,12 +72,7 @@ export function createNames({
     if (asking >= asksMax || nowMs - askedMs < askEveryMs) return (await known?.pods)?.get(address);
     askedMs = nowMs;
     const asked = { atMs: nowMs, pods: ask(node) };
-    published.delete(node); // to the end: the one asked longest ago is the first
-    published.set(node, asked);
-    for (const oldest of published.keys()) {
-      if (published.size <= nodesMax) break;
-      published.delete(oldest);
-    }
+    keepNewest(published, node, asked, nodesMax);
     return (await asked.pods).get(address);
   };
 }

@@ -1,5 +1,6 @@
 // The newest flow records, and how many of each pod are told: both bounded, whatever happens on the node.
 
+import { keepNewest } from "../../base/newest.ts";
 import type { FlowRecord } from "./record.ts";
 
 /** Records that are kept; the oldest goes first. */
@@ -68,12 +69,7 @@ export function createAllowance(clock: () => number): Allowance {
     take: (pod) => {
       const nowMs = clock();
       const bucket = buckets.get(pod) ?? { left: podBurst, atMs: nowMs, since: 0, total: 0 };
-      buckets.delete(pod); // to the end: the one unheard of for longest is the first
-      buckets.set(pod, bucket);
-      for (const oldest of buckets.keys()) {
-        if (buckets.size <= podsMax) break;
-        buckets.delete(oldest);
-      }
+      keepNewest(buckets, pod, bucket, podsMax);
       bucket.left = Math.min(podBurst, bucket.left + ((nowMs - bucket.atMs) / 1000) * podPerSecond);
       bucket.atMs = nowMs;
       if (bucket.left < 1) {

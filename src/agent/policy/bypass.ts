@@ -16,8 +16,8 @@ const name = "policy-bypass";
 
 /** By the node's links alone; `own`: indexes of pods' links. What IPVS sends on is the node's own output, and is never forwarded. */
 export function bypassFindings(
-  links: readonly (Pick<Link, "name"> & Partial<Pick<Link, "index" | "hasXdp">>)[],
-  own: ReadonlySet<number> = new Set(),
+  links: readonly Pick<Link, "name" | "index" | "hasXdp">[],
+  own: ReadonlySet<number>,
 ): Finding[] {
   const ipvs: Finding = {
     name,
@@ -25,7 +25,7 @@ export function bypassFindings(
     says: `${ipvsLink} is there: kube-proxy runs in IPVS mode, and what it sends to services' pods is not judged`,
     cure: `run kube-proxy with mode nftables or iptables; after kube-proxy --cleanup ${ipvsLink} is gone`,
   };
-  const withXdp = links.filter(({ index, hasXdp }) => hasXdp === true && index !== undefined && own.has(index));
+  const withXdp = links.filter(({ index, hasXdp }) => hasXdp === true && own.has(index));
   return [
     ...(links.some((link) => link.name === ipvsLink) ? [ipvs] : []),
     ...(withXdp.length === 0 ? [] : [programs("XDP", withXdp)]),

@@ -3,7 +3,7 @@
 import type { Log } from "../../base/log.ts";
 import type { Kube } from "../../kube/contract.ts";
 import { startEvents } from "../../kube/events.ts";
-import { breakGlassAnnotation } from "../../policy/break-glass.ts";
+import { breakGlassOf } from "../../policy/break-glass.ts";
 import type { PolicyKeys } from "../../policy/keys.ts";
 import type { Cluster } from "../cluster/cluster.ts";
 import { createDenialEvents } from "../flows/denial-events.ts";
@@ -37,7 +37,7 @@ export function wordOfCluster(deps: ClusterWordDeps): FollowWord {
     nodeBreakGlass: () => {
       const told = ownNode();
       hasTold ||= told !== undefined;
-      return hasTold ? told?.metadata.annotations?.[breakGlassAnnotation] : kept?.nodeBreakGlass;
+      return hasTold ? breakGlassOf(told) : kept?.nodeBreakGlass;
     },
     judging,
     onBroken: tellBroken,

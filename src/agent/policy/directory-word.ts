@@ -1,6 +1,5 @@
 // Policy by the files of a directory, for nodes without Kubernetes: what they say of pods, and the log as the only one to hear of it.
 
-import { isDeepStrictEqual } from "node:util";
 import type { Log } from "../../base/log.ts";
 import type { LoopPass } from "../../base/loop.ts";
 import { labelsOf } from "../../cni/labels.ts";
@@ -8,8 +7,7 @@ import type { Attachment } from "../../ipam/store.ts";
 import { type Pod, pods } from "../../kube/core-objects.ts";
 import type { PolicyKeys } from "../../policy/keys.ts";
 import { podOf } from "../attach.ts";
-import { createJudging } from "../cluster/judging.ts";
-import type { NodeFault } from "../cluster/peers.ts";
+import { createJudging, createKeptFaults } from "../cluster/judging.ts";
 import { followDirectory } from "./directory.ts";
 import type { FollowWord } from "./word.ts";
 
@@ -28,7 +26,6 @@ const namespaceDefault = "default";
 /** The word of the files below `directory`. */
 export function wordOfDirectory(deps: DirectoryWordDeps): FollowWord {
   const { nodeName, log } = deps;
-  let broken: readonly NodeFault[] = [];
   return (asked) => {
     const { findPod, loop, ...source } = followDirectory({ ...deps, ...asked });
     return {
@@ -43,11 +40,7 @@ export function wordOfDirectory(deps: DirectoryWordDeps): FollowWord {
       },
       nodeBreakGlass: () => undefined,
       judging: createJudging(log, { onGroups: () => {}, onBypass: () => {} }).now,
-      onBroken: (faults) => {
-        if (isDeepStrictEqual(faults, broken)) return;
-        broken = faults;
-        for (const { code, message } of faults) log.warn({ code }, message);
-      },
+      onBroken: createKeptFaults(log, () => {}).now,
       otherPodAt: async () => undefined,
       onDenied: () => {},
       loop,

@@ -2,6 +2,7 @@
 
 import { describe, Fault, isFault } from "../../base/fault.ts";
 import type { Log } from "../../base/log.ts";
+import { keepNewest } from "../../base/newest.ts";
 import { pause } from "../../base/pause.ts";
 import type { Cache, Kind, Kube, KubeObject, Selection } from "../../kube/contract.ts";
 
@@ -14,6 +15,8 @@ const caughtUpWithinMs = 3_000;
 const lookMs = 50;
 /** Namespaces that are asked for at once; ADDs of another one wait for a turn. */
 const asksMax = 8;
+/** Answers that are remembered, one for each kind of a namespace: namespaces come and go. */
+const agreedMax = 4096;
 
 type Followed = Pick<Cache<KubeObject>, "all" | "silentMs" | "status" | "renew">;
 
@@ -84,8 +87,7 @@ export function createHeard({
         behind = behind.filter(({ cache }) => cache.silentMs() > performance.now() - askedMs);
       }
     }
-    if (agreed.size >= 4096) agreed.clear(); // namespaces come and go
-    for (const { kind } of silent) agreed.set(agreedKey(namespace, kind), askedMs);
+    for (const { kind } of silent) keepNewest(agreed, agreedKey(namespace, kind), askedMs, agreedMax);
   }
 
   async function settled(namespace: string, silent: readonly FollowedKind[]): Promise<void> {
@@ -109,7 +111,8 @@ export function createHeard({
         asking.set(namespace, own);
         return own;
       }
-      await Promise.race(asking.values()).catch(() => undefined);
+      // How that one ends is told to who has asked.
+      await Promise.race([...asking.values()].map((one) => Promise.allSettled([one])));
     }
   };
 }

@@ -17,6 +17,7 @@ import { readObjects, type ReadObjects } from "../../policy/read-objects.ts";
 import type { Judging } from "../cluster/judging.ts";
 import { createGlass } from "./glass.ts";
 import { keepPolicy, type Policy } from "./keep.ts";
+import type { NameOf } from "./pod-policy.ts";
 import type { PolicySource } from "./sources.ts";
 
 const closed: NetworkPolicy = networkPolicies.parse({
@@ -49,14 +50,15 @@ interface Stand {
   group: () => Promise<number | undefined>;
 }
 
-/** A node with one attached pod, app=db in shop, which nothing judges yet. */
-async function stand(): Promise<Stand> {
+/** A node with one attached pod, app=db in shop, which nothing judges yet; `nameOf` names it where its caller has not. */
+async function stand(nameOf?: NameOf): Promise<Stand> {
   const node = await startFakeNode();
   await node.add("db");
   const { machine, core } = node;
   const { attachment } = present(core.pool.all()[0], "attachment");
   assert.ok(isWired(attachment));
-  const named: Wired = { ...attachment, pod: { namespace: "shop", name: "db", uid: "db" } };
+  const pod = { namespace: "shop", name: "db", uid: "db" };
+  const named: Wired = nameOf === undefined ? { ...attachment, pod } : attachment;
   const held = { attachment: named, state: "ready", leaving: false } as const;
   const pool = {
     ...core.pool,
@@ -108,6 +110,7 @@ async function stand(): Promise<Stand> {
     source,
     findPod: ({ name }) => podNamed(name),
     findOwner: () => undefined,
+    nameOf,
     kept: undefined,
     keys: defaultKeys,
     glass: createGlass({ nodeName: "a", ofNode: () => undefined, now: () => 0 }),
@@ -200,6 +203,16 @@ void test("a link that DEL has doomed while the kernel was told is not put back 
   };
   await policy.sync();
   assert.equal(await group(), 99);
+});
+
+void test("the link of a sandbox that its caller did not name follows its class within the pass", async () => {
+  const { policy, say, group } = await stand(() => ({ namespace: "shop", name: "db" }));
+  await policy.sync();
+  assert.equal(await group(), 100);
+  say(closed);
+  policy.changed("cluster");
+  await policy.sync();
+  assert.equal(await group(), 101);
 });
 
 void test("ADD waits for the pass that takes in what was heard, and fails where that fails", async () => {

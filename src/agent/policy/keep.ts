@@ -72,8 +72,6 @@ export interface Policy extends PodPolicy, Pick<PolicyCounting, "readings" | "an
   changed: (what: "cluster" | "attachments") => void;
   /** Somebody else may have changed what the kernel holds. */
   doubt: () => void;
-  /** It is not known yet what to judge by. */
-  isWaiting: () => boolean;
   /** When a pass is due, though nobody asks. */
   dueMs: () => number;
   report: () => PolicyReport;
@@ -178,7 +176,6 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     changed: due.changed,
     doubt: due.doubt,
     linkRepaired: due.cut,
-    isWaiting: () => view() === undefined,
     dueMs: () => (view() === undefined ? waitingMs : Math.min(lookEveryMs, glass.untilEdgeMs())),
     report: () => {
       const now = view();

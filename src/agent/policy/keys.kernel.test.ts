@@ -18,14 +18,16 @@ const server = (port: number): string => `
     udp.on("message", (message, from) => udp.send(message, from.port, from.address));
     udp.bind(${port}, () => console.log("ready"));
   });`;
-/** Ends with 0 where it is answered. */
+/** Longest wait for an answer: one that comes does so within a few milliseconds. */
+const answeredWithinMs = 1_000;
+/** Ends with 0 where it is answered, and else not by itself. */
 const client = (protocol: "tcp" | "udp", address: string, port: number): string => `
-  setTimeout(() => process.exit(1), 1000);
   if ("${protocol}" === "tcp") {
     const socket = require("node:net").connect(${port}, "${address}", () => process.exit(0));
     socket.on("error", () => process.exit(1));
   } else {
     const socket = require("node:dgram").createSocket("${address.includes(":") ? "udp6" : "udp4"}");
+    socket.on("error", () => process.exit(1));
     socket.on("message", () => process.exit(0));
     socket.send("x", ${port}, "${address}");
   }`;
@@ -38,7 +40,8 @@ async function answered(t: TestContext, from: TestPod, to: TestPod, port: number
   const told: string[] = [];
   for (const protocol of ["tcp", "udp"] as const) {
     for (const address of to.addresses) {
-      const [code] = (await once(inPod(t, from, client(protocol, address, port)), "exit")) as [number | null];
+      const asking = inPod(t, from, client(protocol, address, port), { timeout: answeredWithinMs });
+      const [code] = (await once(asking, "exit")) as [number | null];
       if (code === 0) told.push(`${protocol} over IPv${address.includes(":") ? 6 : 4}`);
     }
   }

@@ -49,6 +49,9 @@ const parts = (more: Partial<ReportParts> = {}): ReportParts => ({
   ...more,
 });
 
+/** No link is a pod's. */
+const none: ReadonlySet<number> = new Set();
+
 void test("each class with its pods and objects; where all is well, one line says how many are judged", () => {
   const report = policyReport(parts());
   assert.deepEqual(
@@ -86,8 +89,14 @@ void test("whose word judges is told where it is not the cluster's", () => {
 });
 
 void test("kube-proxy in IPVS mode goes round policy, and is told", () => {
-  assert.deepEqual(bypassFindings([{ name: "eth0" }]), []);
-  const [finding] = bypassFindings([{ name: "eth0" }, { name: "kube-ipvs0" }]);
+  assert.deepEqual(bypassFindings([{ name: "eth0", index: 2 }], none), []);
+  const [finding] = bypassFindings(
+    [
+      { name: "eth0", index: 2 },
+      { name: "kube-ipvs0", index: 3 },
+    ],
+    none,
+  );
   assert.equal(finding?.state, "bad");
   assert.match(finding?.cure ?? "", /mode nftables or iptables/);
 });
@@ -98,7 +107,7 @@ void test("a program before everything else is told of pods' links, not of the n
     { name: "fl1", index: 10, hasXdp: true },
     { name: "fl2", index: 11 },
   ] as const;
-  assert.deepEqual(bypassFindings(links), []);
+  assert.deepEqual(bypassFindings(links, none), []);
   const [finding, ...more] = bypassFindings(links, new Set([10, 11]));
   assert.deepEqual([finding?.state, more], ["bad", []]);
   assert.match(finding?.says ?? "", /\(XDP\).*: fl1$/);

@@ -1,5 +1,6 @@
 // What each rule has let begin on this node: read from the layers that are in the kernel, and added to what layers that went had counted.
 
+import { keepNewest } from "../../base/newest.ts";
 import type { PolicyTable } from "../../kernel/contract.ts";
 import { addHits, type Hits, noHits, ruleHits, ruleKey } from "../../policy/hits.ts";
 import type { Layer } from "../../policy/model.ts";
@@ -46,12 +47,7 @@ export function createRuleCounts(table: Pick<PolicyTable, "lookups" | "goneLooku
   const keep = (key: string, hits: Hits): void => {
     if (hits.max === 0) return;
     const sum = addHits(kept.get(key) ?? noHits, hits);
-    kept.delete(key);
-    kept.set(key, sum);
-    for (const oldest of kept.keys()) {
-      if (kept.size <= keptRulesMax) break;
-      kept.delete(oldest);
-    }
+    keepNewest(kept, key, sum, keptRulesMax);
   };
   const retire = (name: string, counts: LookupCounts): void => {
     const gone = known.get(name);
@@ -113,12 +109,7 @@ function createTotals(): {
         const now = same.reduce((sum, { hits }) => sum + hits.max, 0);
         const before = most.get(place) ?? 0;
         sums.set(label, (sums.get(label) ?? 0) + Math.max(0, now - before));
-        most.delete(place);
-        most.set(place, Math.max(before, now));
-      }
-      for (const oldest of most.keys()) {
-        if (most.size <= placesMax) break;
-        most.delete(oldest);
+        keepNewest(most, place, Math.max(before, now), placesMax);
       }
     },
     all: () => sums,

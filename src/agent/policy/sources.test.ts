@@ -9,7 +9,7 @@ import { defaultKeys } from "../../policy/keys.ts";
 import { followPolicy } from "./sources.ts";
 
 interface Followed {
-  kube: Kube;
+  kube: Pick<Kube, "follow" | "list">;
   /** Kinds that have been listed. */
   listed: Set<string>;
   held: NetworkPolicy[];
@@ -23,21 +23,25 @@ function follow(): Followed {
   const held: NetworkPolicy[] = [];
   const told = new Map<string, () => void>();
   const status = (kind: string): CacheStatus => ({ kind, objects: 0, lists: 0, watches: 0, events: 0, failures: 0 });
-  const kube = {
-    follow: <T extends KubeObject>({ kind }: Kind<T>, { onSynced }: FollowOptions<T>): Partial<Cache<T>> => {
+  const notHere = (): never => assert.fail("following asks nothing of it");
+  const kube: Followed["kube"] = {
+    follow: <T extends KubeObject>({ kind, parse }: Kind<T>, { onSynced }: FollowOptions<T>): Cache<T> => {
       if (onSynced !== undefined) told.set(kind, onSynced);
       return {
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- of the one kind that this test fills
-        all: () => (kind === networkPolicies.kind ? held : []) as unknown[] as T[],
+        get: notHere,
+        all: () => (kind === networkPolicies.kind ? held.map((one) => parse(one)) : []),
         synced: () => listed.has(kind),
+        whenSynced: notHere,
+        silentMs: notHere,
+        renew: notHere,
         status: () => status(kind),
         done: Promise.resolve(),
       };
     },
+    list: notHere,
   };
   return {
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the one call that following makes
-    kube: kube as Partial<Kube> as Kube,
+    kube,
     listed,
     held,
     tell: (kind) => told.get(kind)?.(),

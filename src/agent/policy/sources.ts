@@ -43,7 +43,7 @@ export interface PolicySource {
 
 export interface PolicySourceOptions {
   keys: PolicyKeys;
-  kube: Kube;
+  kube: Pick<Kube, "follow" | "list">;
   /** All pods of this node have been listed. */
   podsKnown: () => boolean;
   /** Longest silence of a watch that is believed. */

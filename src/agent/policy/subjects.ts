@@ -1,5 +1,6 @@
 // The pods of this node as policy sees them: what the API server says of each, or said last, and the layers that follow.
 
+import { keepNewest } from "../../base/newest.ts";
 import type { Held } from "../../ipam/pool.ts";
 import { type Attachment, attachmentKey, isWired, type Wired } from "../../ipam/store.ts";
 import type { Pod } from "../../kube/core-objects.ts";
@@ -136,12 +137,7 @@ export function createSubjects({
     const pod = pods.get(key);
     pods.delete(key);
     if (pod === undefined) return;
-    ended.delete(pod.uid);
-    ended.set(pod.uid, pod);
-    for (const oldest of ended.keys()) {
-      if (ended.size <= endedMax) break;
-      ended.delete(oldest);
-    }
+    keepNewest(ended, pod.uid, pod, endedMax);
   };
 
   return {

@@ -3,11 +3,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { testIp } from "../../../test/store.contract.ts";
-import type { MembershipKey } from "../../policy/model.ts";
+import { groupMembership } from "../../policy/membership.ts";
 import { createWithheld } from "./withheld.ts";
 
 const [heard, before, other] = ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(testIp);
-const key = "m" as MembershipKey; // oxlint-disable-line typescript/no-unsafe-type-assertion -- any text does
+const { key } = groupMembership("m");
 const kept = { memberships: new Map([[key, [{ address: testIp("10.0.0.2"), ports: [] }]]]) };
 
 void test("what was kept counts until the cluster has told all of it; where nothing was kept, everything may be listed", () => {

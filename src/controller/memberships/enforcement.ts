@@ -1,11 +1,9 @@
 // On which of the nodes that have members a security group is enforced: by what their agents say, compared with the objects as they are.
 
+import { policyBypassed } from "../../kube/objects.ts";
 import type { SecurityGroup } from "../../kube/policy-objects.ts";
 import { agreeOn, groupsMark } from "../../policy/mark.ts";
 import type { Caches } from "../deps.ts";
-
-/** The fault by which an agent says that packets can go round policy on its node. */
-export const bypassedCode = "policy-bypassed";
 
 export interface Enforcement {
   /** Nodes with members. */
@@ -26,7 +24,7 @@ export function createEnforcement(
 ): (group: Pick<SecurityGroup, "metadata">) => Enforcement {
   const mark = groupsMark(groups.all());
   const isBypassed = (name: string): boolean =>
-    networks.get({ name })?.spec.faults?.some(({ code }) => code === bypassedCode) === true;
+    networks.get({ name })?.spec.faults?.some(({ code }) => code === policyBypassed) === true;
   /** Nothing is believed of a Node that is gone, or of its namesake. */
   const saysOf = (name: string): string | undefined => {
     const said = endpoints.get({ name });

@@ -10,7 +10,7 @@ import { events } from "../../kube/core-objects.ts";
 import { nodeEndpoints, nodeNetworks } from "../../kube/objects.ts";
 import { securityGroupBindings, securityGroups } from "../../kube/policy-objects.ts";
 import { groupsMark } from "../../policy/mark.ts";
-import { bypassedCode } from "./enforcement.ts";
+import { policyBypassed } from "../../kube/objects.ts";
 import { statusEveryMs } from "./memberships.ts";
 import { groupStatus } from "./policy-status.ts";
 
@@ -148,7 +148,7 @@ test("a group's status says on how many nodes with members it is enforced, and w
     await says("n1", await markNow(world));
     await says("n2", await markNow(world));
     assert.deepEqual(await statusOf("db"), [2, 2, "Enforced", "on every node that has members"]);
-    const fault = { code: bypassedCode, message: "IPVS", since: "2027-01-01T00:00:00.000Z" };
+    const fault = { code: policyBypassed, message: "IPVS", since: "2027-01-01T00:00:00.000Z" };
     await bypassed("n2", [fault]);
     const message = "something goes round policy on n2; see its NodeNetwork's faults, or fairlead check there";
     assert.deepEqual(await statusOf("db"), [1, 2, "Bypassed", message], "whatever the agent says of its groups");

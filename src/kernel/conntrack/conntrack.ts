@@ -17,6 +17,7 @@ import {
   splitMessages,
   verdictFault,
   writeMessage,
+  netlinkProtocol,
 } from "../netlink/message.ts";
 import { callTimeoutMs, removalLane } from "../netlink/session.ts";
 import { createMatcher } from "./matcher.ts";
@@ -28,7 +29,6 @@ import {
   dumpConnectionsRequest,
 } from "./messages.ts";
 
-const nfnetlinkProtocol = 12;
 /** Nobody waits for it who answers a pod, and a part takes less than the removal of a link. */
 const lane: Lane = removalLane;
 /** Parts of some 256 KiB, 1,000 entries each: a table of ten million. */
@@ -53,7 +53,7 @@ export function createConntrack({ addon, netns, mustBeOpen }: ConntrackDeps): Co
     try {
       return await work(() => {
         mustBeOpen(what);
-        const socket = addon.openNetlink(netns, nfnetlinkProtocol);
+        const socket = addon.openNetlink(netns, netlinkProtocol.netfilter);
         opened.push(socket);
         return socket;
       });

@@ -14,12 +14,12 @@ import {
   splitMessages,
   verdictFault,
   writeMessage,
+  netlinkProtocol,
 } from "../netlink/message.ts";
 import { callTimeoutMs } from "../netlink/session.ts";
 import { logged } from "../nftables/policy-base.ts";
 import { listenRequest, logMessage, readLogged } from "./messages.ts";
 
-const nfnetlinkProtocol = 12;
 const lane: Lane = 1;
 /** What the kernel gathers before it sends: a datagram of so many packets, or what came in that time. */
 const gathered = { bufferLenBytes: 16 * 1024, flushMs: 100, flushPackets: 32 } as const;
@@ -56,7 +56,7 @@ export function createFlowLog({ addon, netns, mustBeOpen }: FlowLogDeps): OwnedF
   async function listen(onLogged: (told: Logged) => void): Promise<() => void> {
     mustBeOpen(what);
     if (listening !== undefined) throw new Fault("kernel-busy", `${what}: it is listened to already`);
-    const socket = addon.openNetlink(netns, nfnetlinkProtocol);
+    const socket = addon.openNetlink(netns, netlinkProtocol.netfilter);
     listening = socket;
     const stop = (): void => {
       if (listening === socket) listening = undefined;
@@ -91,7 +91,7 @@ export function createFlowLog({ addon, netns, mustBeOpen }: FlowLogDeps): OwnedF
         if (now !== asked) [asked, matches] = [now, createMatcher(now)];
         return matches(body);
       };
-      const socket = addon.openNetlink(netns, nfnetlinkProtocol);
+      const socket = addon.openNetlink(netns, netlinkProtocol.netfilter);
       following = socket;
       const stop = (): void => {
         if (following === socket) following = undefined;

@@ -4,6 +4,9 @@ import { constants as osConstants } from "node:os";
 import { Fault, type FaultCode } from "../../base/fault.ts";
 import { type Writer, decodeAttributes, defineAttributes, malformed, reserve } from "./codec.ts";
 
+/** NETLINK_ROUTE and NETLINK_NETFILTER (linux/netlink.h). */
+export const netlinkProtocol = { route: 0, netfilter: 12 } as const;
+
 /** Types that every netlink protocol shares (linux/netlink.h). */
 export const controlMessage = { error: 2, done: 3 } as const;
 

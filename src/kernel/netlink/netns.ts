@@ -8,14 +8,12 @@ import { addressMessage, decodeAddress, dumpAddressesRequest } from "./address.t
 import { type Batch, type Rename, batchBytes, batchPhrase, packBatches, packRename, readAnswers } from "./batch.ts";
 import { classifierMessage, isProgram, decodeQueue, dumpFiltersRequest, dumpQueuesRequest } from "./classifier.ts";
 import { decodeLink, dumpLinksRequest, linkMessage } from "./link.ts";
-import { addonFault } from "./message.ts";
+import { addonFault, netlinkProtocol } from "./message.ts";
 import { decodeNeighbour, dumpNeighboursRequest, neighbourMessage } from "./neighbour.ts";
 import { opPhrase } from "./ops.ts";
 import { decodeRoute, dumpRoutesRequest, routeMessage } from "./route.ts";
 import { decodeRule, dumpRulesRequest, ruleMessage } from "./rule.ts";
 import { type Session, createSession, removalLane } from "./session.ts";
-
-const rtnetlinkProtocol = 0;
 
 /** What else the kernel room needs of an open namespace: a descriptor that stays valid while it is used. */
 export interface NetnsHandle {
@@ -47,7 +45,7 @@ export function openNetns(path: string, deps: NetnsDeps): Netns {
 
 function openSocket(addon: Addon, descriptor: Descriptor): Descriptor {
   try {
-    return addon.openNetlink(descriptor, rtnetlinkProtocol);
+    return addon.openNetlink(descriptor, netlinkProtocol.route);
   } catch (cause) {
     throw addonFault("a netlink socket in a network namespace", cause);
   }

@@ -1,5 +1,6 @@
 // The source guard as a ruleset: what enters by a host link of ours must come from an address listed for that link.
 
+import { ownTables } from "../contract.ts";
 import type { Table } from "./ruleset.ts";
 
 /** Host ends of pods are named so, and nothing else on the node may be; the guard sees only such links. */
@@ -16,7 +17,7 @@ export const guardCounter = "spoof";
  * since it comes from link-local and unspecified addresses that no list holds; it never leaves the link.
  */
 export const guardTable: Table = {
-  name: "fairlead",
+  name: ownTables.guard,
   comment: "Fairlead source guard",
   counters: [guardCounter],
   sets: [

@@ -3,10 +3,16 @@
 import { hash } from "node:crypto";
 import { assert } from "../../base/assert.ts";
 import { type Cidr, cidrFamily } from "../../net/cidr.ts";
-import { type MasqueradePlan, type PortRange, masqueradePortRangesMax, masqueradeRangesMax } from "../contract.ts";
+import {
+  type MasqueradePlan,
+  type PortRange,
+  masqueradePortRangesMax,
+  masqueradeRangesMax,
+  ownTables,
+} from "../contract.ts";
 import type { ConstantNamedSet, Rule, Table } from "./ruleset.ts";
 
-export const masqTableName = "fairlead-masq";
+export const masqTableName = ownTables.masquerade;
 
 /** Digits of a set's content in its name. What it holds is compared besides. */
 const setHashLen = 10;

@@ -4,11 +4,11 @@ import { ipFamily } from "../../net/ip.ts";
 import { openClass } from "../../policy/compile-classes.ts";
 import { metadataCounter, midstream, resets, unknownClass } from "../../policy/counters.ts";
 import { credentialsPort, metadataAddresses } from "../../policy/metadata.ts";
-import { classNumbers } from "../contract.ts";
+import { classNumbers, ownTables } from "../contract.ts";
 import { snapLenBytes } from "../flow-log-contract.ts";
 import type { Chain, FilledSet, NamedSet, Rule, Statement, VerdictMap } from "./ruleset.ts";
 
-export const policyTableName = "fairlead-policy";
+export const policyTableName = ownTables.policy;
 export const policyComment = "Fairlead policy";
 
 /** What is done for each class of the link by which a packet came, or goes; and for what pods send to their node. */

@@ -1,5 +1,6 @@
 // What the lookups of policy layers have counted: read from rules and elements, and kept for layers that go.
 
+import { keepNewest } from "../../base/newest.ts";
 import type { LayerChains, LookupCounts } from "../../policy/ruleset.ts";
 import { decodeAttributes, defineAttributes } from "../netlink/codec.ts";
 import type { Channel } from "./channel.ts";
@@ -95,12 +96,7 @@ export function createGoneLookups(): GoneLookups {
   return {
     add: (layer, counts) => {
       const before = gone.get(layer);
-      gone.delete(layer);
-      gone.set(layer, before === undefined ? counts : sumOf(before, counts));
-      for (const oldest of gone.keys()) {
-        if (gone.size <= goneLayersMax) break;
-        gone.delete(oldest);
-      }
+      keepNewest(gone, layer, before === undefined ? counts : sumOf(before, counts), goneLayersMax);
     },
     taken: () => {
       const taken = gone;

@@ -4,11 +4,12 @@ import { Fault } from "../../base/fault.ts";
 import type { Addon, Descriptor } from "../addon.ts";
 import { type Kernel, type KernelChange, watchersMax } from "../contract.ts";
 import { addonFault } from "../netlink/message.ts";
+import { netlinkProtocol } from "../netlink/message.ts";
 import { nftablesGroups, readChanges, routeGroups, type Touched } from "./changes.ts";
 
 const sources = [
-  { protocol: 0, groups: routeGroups },
-  { protocol: 12, groups: nftablesGroups },
+  { protocol: netlinkProtocol.route, groups: routeGroups },
+  { protocol: netlinkProtocol.netfilter, groups: nftablesGroups },
 ] as const;
 
 export interface WatchDeps {
