@@ -51,6 +51,11 @@ const news: Record<string, { happens: (tenants: Tenants) => Promise<unknown>; be
     happens: (tenants) => tenants.bind("more", { podSelector: { matchLabels: { app: "db" } }, groups: ["sellers"] }),
     behind: [["bindings"]],
   },
+  "an object of AWS that makes pods members": {
+    happens: (tenants) =>
+      tenants.bindAsAws("aws", { podSelector: { matchLabels: { app: "db" } }, groupIds: ["sellers"] }),
+    behind: [["groupPolicies"]],
+  },
   "pods of a node that is new": {
     happens: async (tenants) => {
       await tenants.addNode("n3", "10.4.3.0/24");
