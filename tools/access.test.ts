@@ -63,7 +63,7 @@ function used(files: readonly string[]): { rights: Set<string>; passed: Set<stri
   const passed = new Set<string>();
   for (const file of files) {
     const text = readFileSync(file, "utf8");
-    for (const call of text.matchAll(/\bkube\s*\.(\w+)\(\s*(\w+)\s*,(?=([^;]*))/g)) {
+    for (const call of text.matchAll(/\bkube\s*\.(\w+)\(\s*([\w.]+)\s*[,)](?=([^;]*))/g)) {
       const [, method = "", kindName = "", rest = ""] = call;
       const verbs = verbsOf[method];
       if (verbs === undefined) continue;

@@ -3,12 +3,14 @@
 import assert from "node:assert/strict";
 import { present } from "../../src/base/assert.ts";
 import { nodes, pods } from "../../src/kube/core-objects.ts";
+import { ifKnown } from "../../src/kube/if-there.ts";
 import { nodeEndpoints, nodeNetworks } from "../../src/kube/objects.ts";
 import {
   membershipSlices,
   namespaces,
   networkPolicies,
   securityGroupBindings,
+  securityGroupPolicies,
   securityGroups,
   serviceAccounts,
 } from "../../src/kube/policy-objects.ts";
@@ -94,7 +96,7 @@ export async function checkMemberships({ kube }: World): Promise<void> {
     networkPolicies: (await kube.list(networkPolicies)).items,
     groups: (await kube.list(securityGroups)).items,
     bindings: (await kube.list(securityGroupBindings)).items,
-    groupPolicies: [],
+    groupPolicies: await ifKnown(kube.list(securityGroupPolicies)),
   });
   const index = indexMembers(policyPods, objects);
   const expected = neededMemberships(objects).map((definition): [string, string[]] => [

@@ -9,6 +9,7 @@ import {
   namespaces,
   networkPolicies,
   securityGroupBindings,
+  securityGroupPolicies,
   securityGroups,
   serviceAccounts,
 } from "../../src/kube/policy-objects.ts";
@@ -47,6 +48,8 @@ export interface Tenants {
   policy(name: string, spec: object, namespace?: string): Promise<void>;
   group(name: string, spec?: object): Promise<void>;
   bind(name: string, spec: { podSelector?: object; serviceAccountSelector?: object; groups: string[] }): Promise<void>;
+  /** Binds pods by the kind of AWS. */
+  bindAsAws(name: string, spec: { podSelector: object; groupIds: string[] }): Promise<void>;
   /** The slices as the server has them: of each membership its peer, and by slice the addresses. */
   slices(): Promise<Record<string, Record<string, string[]>>>;
 }
@@ -110,6 +113,13 @@ export async function createTenants(world: World): Promise<Tenants> {
       void (await kube.create(securityGroups, { metadata: { name }, spec: { bindableFrom: {}, ...spec } })),
     bind: async (name, spec) =>
       void (await kube.create(securityGroupBindings, { metadata: { name, namespace: shop }, spec })),
+    bindAsAws: async (name, { podSelector, groupIds }) => {
+      const spec = { podSelector, securityGroups: { groupIds } };
+      await kube.create(
+        securityGroupPolicies,
+        securityGroupPolicies.parse({ metadata: { name, namespace: shop }, spec }),
+      );
+    },
     slices: async () => {
       const { items } = await kube.list(membershipSlices);
       const told: Record<string, Record<string, string[]>> = {};

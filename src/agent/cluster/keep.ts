@@ -1,6 +1,7 @@
 // One object of ours kept as it should be: created, replaced when it differs, written anew over whoever was faster.
 
 import { Fault, isFault } from "../../base/fault.ts";
+import { ifThere } from "../../kube/if-there.ts";
 import type { Kind, Kube, KubeObject } from "../../kube/contract.ts";
 
 /** Writers of one object are few; one that loses this often is told. */
@@ -41,11 +42,6 @@ export async function keepObject<T extends KubeObject>(options: KeepOptions<T>):
   );
 }
 
-async function current<T extends KubeObject>({ kube, kind, name, signal }: KeepOptions<T>): Promise<T | undefined> {
-  try {
-    return await kube.get(kind, { name }, { signal });
-  } catch (error) {
-    if (isFault(error, "kube-not-found")) return undefined;
-    throw error;
-  }
+function current<T extends KubeObject>({ kube, kind, name, signal }: KeepOptions<T>): Promise<T | undefined> {
+  return ifThere(kube.get(kind, { name }, { signal }));
 }

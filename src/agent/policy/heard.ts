@@ -4,6 +4,7 @@ import { describe, Fault, isFault } from "../../base/fault.ts";
 import type { Log } from "../../base/log.ts";
 import { keepNewest } from "../../base/newest.ts";
 import { pause } from "../../base/pause.ts";
+import { ifKnown } from "../../kube/if-there.ts";
 import type { Cache, Kind, Kube, KubeObject, Selection } from "../../kube/contract.ts";
 
 /** A watch that nothing was heard of for that long is not believed by itself. API servers send a bookmark about once a minute. */
@@ -65,7 +66,7 @@ export function createHeard({
     const found = await Promise.all(
       some.map(async (one) => {
         const selection = one.within(namespace);
-        const said = await listed(kube, one.kind, { ...selection, signal: deadline });
+        const said = await ifKnown(kube.list(one.kind, { ...selection, signal: deadline }));
         const held = one.cache.all().filter((object) => isWithin(object, selection));
         return versions(said) === versions(held) ? [] : [one];
       }),
@@ -118,20 +119,6 @@ export function createHeard({
 }
 
 const agreedKey = (namespace: string, { kind }: Kind<KubeObject>): string => `${namespace} ${kind}`;
-
-/** A kind that the server does not know has no objects. */
-async function listed(
-  kube: Pick<Kube, "list">,
-  kind: Kind<KubeObject>,
-  options: Selection & { signal: AbortSignal },
-): Promise<readonly KubeObject[]> {
-  try {
-    return (await kube.list(kind, options)).items;
-  } catch (error) {
-    if (isFault(error, "kube-not-found")) return [];
-    throw error;
-  }
-}
 
 function isWithin({ metadata }: KubeObject, { namespace, fieldSelector }: Selection): boolean {
   if (namespace !== undefined) return metadata.namespace === namespace;

@@ -1,6 +1,5 @@
 // What decides about traffic, read from a cluster: the objects of `fairlead route`, and every kind that says who may talk to whom.
 
-import { isFault } from "../../base/fault.ts";
 import type { Kind, KubeObject } from "../../kube/contract.ts";
 import type { Pod } from "../../kube/core-objects.ts";
 import {
@@ -14,6 +13,7 @@ import {
 import type { Ip } from "../../net/ip.ts";
 import type { PolicyObjects, PolicyPod } from "../../policy/model.ts";
 import { policyPodOf } from "../../policy/policy-pod.ts";
+import { ifKnown } from "../../kube/if-there.ts";
 import type { OpenCluster } from "../cluster/open.ts";
 import { type ClusterObjects, readCluster, readFault } from "../cluster/read.ts";
 import { type ClusterView, isOfPod, nodeAddresses, podAddresses } from "../cluster/view.ts";
@@ -32,7 +32,7 @@ export async function readDeciding(cluster: OpenCluster): Promise<Deciding> {
     list(networkPolicies),
     list(securityGroups),
     list(securityGroupBindings),
-    ifKnown(list(securityGroupPolicies)),
+    ifKnown(cluster.kube.list(securityGroupPolicies)),
   ] as const;
   const [objects, ...settled] = await Promise.allSettled([readCluster(cluster), ...wanted]);
   if (objects.status === "rejected") throw objects.reason;
@@ -50,16 +50,6 @@ export async function readDeciding(cluster: OpenCluster): Promise<Deciding> {
       groupPolicies,
     },
   };
-}
-
-/** None, where the cluster does not know the kind: it is AWS's. */
-async function ifKnown<T>(listed: Promise<T[]>): Promise<T[]> {
-  try {
-    return await listed;
-  } catch (error) {
-    if (isFault(error, "kube-not-found")) return [];
-    throw error;
-  }
 }
 
 /** Every pod with a network of its own, with the addresses of its attachment, or, before there is one, those that its status tells. */

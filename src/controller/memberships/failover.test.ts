@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { defineKindOfAws } from "../../../test/controller/kinds.ts";
 import { createLife } from "../../../test/controller/crossing.ts";
 import { checkMemberships, setMembershipStage, tenantsIn } from "../../../test/controller/membership-stage.ts";
 import { type Replica, startReplica } from "../../../test/controller/replica.ts";
@@ -22,6 +23,7 @@ interface Failover {
 /** Both know all that there is. */
 async function withTwo(work: (failover: Failover) => Promise<void>): Promise<void> {
   const world = await setMembershipStage();
+  await defineKindOfAws(world.kube);
   try {
     const [former, next] = [await startReplica(world, createLife()), await startReplica(world, createLife())];
     try {
@@ -50,6 +52,11 @@ const news: Record<string, { happens: (tenants: Tenants) => Promise<unknown>; be
   "a binding that makes pods members": {
     happens: (tenants) => tenants.bind("more", { podSelector: { matchLabels: { app: "db" } }, groups: ["sellers"] }),
     behind: [["bindings"]],
+  },
+  "an object of AWS that makes pods members": {
+    happens: (tenants) =>
+      tenants.bindAsAws("aws", { podSelector: { matchLabels: { app: "db" } }, groupIds: ["sellers"] }),
+    behind: [["groupPolicies"]],
   },
   "pods of a node that is new": {
     happens: async (tenants) => {

@@ -1,8 +1,8 @@
 // Members that a new leader finds in slices and does not know: its caches may be behind those of whoever wrote them, so storage is asked before they go.
 
-import { isFault } from "../../base/fault.ts";
 import type { Kind, Kube, KubeObject } from "../../kube/contract.ts";
 import { nodes, type Pod, pods } from "../../kube/core-objects.ts";
+import { ifKnown, ifThere } from "../../kube/if-there.ts";
 import { nodeEndpoints, nodeNetworks } from "../../kube/objects.ts";
 import {
   type MembershipSlice,
@@ -72,11 +72,6 @@ async function storedRoster(
 ): Promise<Roster> {
   const stored = async <T extends KubeObject>(kind: Kind<T>): Promise<readonly T[]> =>
     (await kube.list(kind, { signal })).items;
-  // A cluster may lack the kind of AWS.
-  const ofAws = stored(securityGroupPolicies).catch((error: unknown) => {
-    if (isFault(error, "kube-not-found")) return [];
-    throw error;
-  });
   const [published, ...others] = await Promise.all([
     stored(nodeEndpoints),
     stored(nodes),
@@ -85,7 +80,7 @@ async function storedRoster(
     stored(serviceAccounts),
     stored(securityGroups),
     stored(securityGroupBindings),
-    ofAws,
+    ifKnown(kube.list(securityGroupPolicies, { signal })),
   ]);
   const [storedNodes, networks, spaces, accounts, groups, bindings, groupPolicies] = others;
   const addresses = new Set([...ids].flatMap((id) => id.split(",")));
@@ -122,12 +117,7 @@ async function podsOf(
 ): Promise<readonly Pod[]> {
   if (names.length > podsAskedMax) return (await kube.list(pods, { signal })).items;
   const found = await Promise.all(
-    names.map(({ name, namespace }) =>
-      kube.get(pods, { name, namespace }, { signal }).catch((error: unknown) => {
-        if (isFault(error, "kube-not-found")) return undefined;
-        throw error;
-      }),
-    ),
+    names.map(({ name, namespace }) => ifThere(kube.get(pods, { name, namespace }, { signal }))),
   );
   return found.filter((pod) => pod !== undefined);
 }
