@@ -58,7 +58,7 @@ network_unchanged() {
     [ "$tries" -lt "$settle_tries_max" ] || break
     sleep 0.1
   done
-  printf 'test: the machine'\''s own network is not as it was before this tier:\n%s\n' "$changes" >&2
+  printf 'the machine'\''s own network is not as it was before this tier:\n%s\n' "$changes"
   return 1
 }
 
@@ -73,13 +73,28 @@ skipped_names() {
   ' "$1" | sed "s|($PWD/|(|; s/&quot;/\"/g; s/&lt;/</g; s/&gt;/>/g; s/&amp;/\&/g"
 }
 
+# What failed and why, in few lines: the end of a long log is all that some people ever see of it.
+failures_shown_max=12
+failures_of() {
+  awk -v most="$failures_shown_max" '
+    match($0, /<testcase name="[^"]*"/) { name = substr($0, RSTART + 16, RLENGTH - 17); file = ""
+      if (match($0, / file="[^"]*"/)) file = substr($0, RSTART + 7, RLENGTH - 8)
+      if (!match($0, / failure="[^"]*"/)) next
+      if (++failures > most) next
+      print name " (" file ")"
+      count = split(substr($0, RSTART + 10, RLENGTH - 11), lines, "&#10;")
+      for (i = shown = 0; ++i <= count && shown < 6;) if (lines[i] ~ /[^ ]/) { print "  " substr(lines[i], 1, 200); shown++ } }
+    END { if (failures > most) print "and " failures - most " more" }
+  ' "$1" | sed "s|($PWD/|(|; s/&quot;/\"/g; s/&lt;/</g; s/&gt;/>/g; s/&#9;/ /g; s/&amp;/\&/g"
+}
+
 # The next two change the caller's passed, failed and skipped.
 
 # A run that broke off, or counted nothing, has failed whatever it counted so far.
 fail_if_hollow() {
   [ "$failed" -eq 0 ] || return 0
   [ "$2" -ne 0 ] || [ "$passed" -eq 0 ] || return 0
-  printf 'test: the tier %s ended with status %s and no failure to show for it.\n' "$1" "$2" >&2
+  printf 'test: the tier %s ended with status %s and no failure to show for it.\n' "$1" "$2" | tee -a "$out/$1.failures" >&2
   failed=1
 }
 
@@ -117,12 +132,13 @@ run_node_tier() {
   bounded node --test --test-concurrency="$(files_at_once "$tier")" --test-timeout="$(test_timeout_ms "$tier")" \
     --test-reporter=spec --test-reporter-destination=stdout \
     --test-reporter=junit --test-reporter-destination="$out/$tier.xml" "${files[@]}" || status=$?
+  failures_of "$out/$tier.xml" >"$out/$tier.failures"
   hollow=$(hollow_files "$out/$tier.xml")
   passed=$(($(reported pass "$out/$tier.xml") + 0))
   failed=$(($(reported fail "$out/$tier.xml") + $(reported cancelled "$out/$tier.xml") + 0))
   skipped=$(($(reported skipped "$out/$tier.xml") + $(reported todo "$out/$tier.xml") + 0))
   for file in $hollow; do
-    printf 'test: %s ran no test.\n' "$file" >&2
+    printf 'test: %s ran no test.\n' "$file" | tee -a "$out/$tier.failures" >&2
     passed=$((passed - 1))
     failed=$((failed + 1))
   done
@@ -132,7 +148,7 @@ run_node_tier() {
     skipped_names "$out/$tier.xml" >&2
   fi
   judge_skipped
-  [ "$tier" = unit ] || network_unchanged "$before" || failed=$((failed + 1))
+  [ "$tier" = unit ] || network_unchanged "$before" | tee -a "$out/$tier.failures" >&2 || failed=$((failed + 1))
   record "$tier" "$passed" "$failed" "$skipped"
 }
 
@@ -147,7 +163,7 @@ run_check() {
       printf '✔ %s\n' "$name"
     else
       failed=$((failed + 1))
-      printf '✖ %s\n' "$name"
+      printf '✖ %s\n' "$name" | tee -a "$out/check.failures"
       cat "$out/check.log"
     fi
   }
@@ -167,6 +183,7 @@ run_native() {
   passed=$(grep -c '^ok ' "$out/native.log" || true)
   failed=$(grep -c '^FAILED ' "$out/native.log" || true)
   skipped=$(grep -c '^skipped ' "$out/native.log" || true)
+  grep '^FAILED ' "$out/native.log" >"$out/native.failures" || true
   fail_if_hollow native "$status"
   judge_skipped
   record native "$passed" "$failed" "$skipped"
@@ -176,7 +193,7 @@ run_tier() {
   local tier=$1 started=$SECONDS
   shift
   printf '\n== %s\n' "$tier"
-  rm -f "$out/$tier.result"
+  rm -f "$out/$tier.result" "$out/$tier.failures"
   # Its files took 33 minutes together on two cores that had much else to do.
   if [ "$tier" = cluster ]; then tier_timeout_s=3000; fi
   case $tier in
@@ -187,9 +204,12 @@ run_tier() {
   printf '%s\n' "$((SECONDS - started))" >>"$out/$tier.result"
 }
 
-# Prints one line a tier and, last, the count over all of them. Fails if anything failed or a tier left no record.
+# Prints what failed, one line a tier and, last, the count over all of them. Fails if anything failed or a tier left no record.
 summary() {
   local tier passed failed skipped seconds passed_all=0 failed_all=0
+  for tier in "$@"; do
+    [ ! -s "$out/$tier.failures" ] || { printf '\nfailed in the tier %s:\n' "$tier" && cat "$out/$tier.failures"; }
+  done
   printf '\n%-8s %8s %8s %8s %8s\n' tier passed failed skipped seconds
   for tier in "$@"; do
     { read -r passed failed skipped && read -r seconds; } <"$out/$tier.result" || refuse "the tier $tier left no result."

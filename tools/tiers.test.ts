@@ -50,6 +50,18 @@ void test("whatever breaks is a failure", (t) => {
   }
 });
 
+void test("the end says what failed, and why: in few lines, the first of each failure", (t) => {
+  const told = `import { test } from "node:test";
+void test("a <b>", () => { throw new Error("one\\n\\n  two & \\"three\\"\\n${"x".repeat(300)}\\n4\\n5\\n6\\nseventh"); });
+for (let n = 0; n < 12; n += 1) void test(\`more \${n}\`, () => { throw new Error("again"); });\n`;
+  const { stdout } = runTier(t, { "src/a/a.test.ts": passing, "src/a/b.test.ts": told }, ["unit"]);
+  const end = stdout.slice(stdout.indexOf("failed in the tier unit:"), stdout.indexOf("\ntier "));
+  const first = `a <b> (src/a/b.test.ts)\n  one\n    two & "three"\n  ${"x".repeat(200)}\n  4\n  5\n  6\n`;
+  assert.ok(end.startsWith(`failed in the tier unit:\n${first}more 0 (src/a/b.test.ts)\n  again\n`), end);
+  assert.ok(end.endsWith("more 10 (src/a/b.test.ts)\n  again\nand 1 more\n"), end);
+  assert.doesNotMatch(runTier(t, { "src/a/a.test.ts": passing }, ["unit"]).stdout, /failed in/);
+});
+
 void test("a tier without tests fails", (t) => {
   const { status, stdout, stderr } = runTier(t, { "src/a/a.kernel.test.ts": passing }, ["unit"]);
   assert.deepEqual([status, closingLine(stdout)], [1, "0 passed, 1 failed"]);
