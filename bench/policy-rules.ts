@@ -4,7 +4,7 @@ import { present } from "../src/base/assert.ts";
 import { addressAt, type Cidr, parseCidr } from "../src/net/cidr.ts";
 import type { Ip } from "../src/net/ip.ts";
 import { groupMembership } from "../src/policy/membership.ts";
-import type { Layer, Member, MembershipKey, Memberships, Rule } from "../src/policy/model.ts";
+import type { Layer, Member, MemberParts, MembershipKey, Memberships, Rule } from "../src/policy/model.ts";
 
 /** Members are addresses from here, and those that a measurement adds. */
 const memberRange = { 4: network("10.64.0.0/10"), 6: network("fd00:64::/64") };
@@ -70,8 +70,20 @@ export function makeLayer({ kind, direction, rules: count, variant = 0, membersh
 export function makeMemberships(keys: readonly MembershipKey[], total: number, extra: readonly Ip[] = []): Memberships {
   const each = Math.floor(total / keys.length);
   return new Map(
-    keys.map((key, index) => [key, makeMembers(each, { from: index * each, ...(index === 0 ? { extra } : {}) })]),
+    keys.map((key, index) => [
+      key,
+      partsOf(makeMembers(each, { from: index * each, ...(index === 0 ? { extra } : {}) })),
+    ]),
   );
+}
+
+/** As the controller's slices have at most. */
+const partLenMax = 100;
+
+/** The members in the parts in which an agent hears of them. */
+export function partsOf(members: readonly Member[]): MemberParts {
+  const count = Math.ceil(members.length / partLenMax);
+  return Array.from({ length: count }, (_, at) => members.slice(at * partLenMax, (at + 1) * partLenMax));
 }
 
 function network(text: string): Cidr {

@@ -12,10 +12,10 @@ import { createPolicyTable } from "../src/kernel/nftables/policy.ts";
 import { addressAt, parseCidr } from "../src/net/cidr.ts";
 import { type Classed, createCompiler, type Compiler } from "../src/policy/compile.ts";
 import { elementsOf } from "../src/policy/compile-sets.ts";
-import type { Member, Memberships } from "../src/policy/model.ts";
+import type { Member, MemberParts, Memberships } from "../src/policy/model.ts";
 import type { PolicyRuleset } from "../src/policy/ruleset.ts";
 import { inOwnLab } from "./own-lab.ts";
-import { makeLayer, makeMembers, makeMemberships, membershipKey } from "./policy-rules.ts";
+import { makeLayer, makeMembers, makeMemberships, membershipKey, partsOf } from "./policy-rules.ts";
 
 export interface TransactionsOptions {
   name: string;
@@ -133,7 +133,10 @@ async function makeSize(
   const keys = Array.from({ length: podMemberships }, (_, number) => membershipKey(number));
   const large = makeMembers(memberCount - smallMembers * (podMemberships - 1));
   const memberships = new Map(
-    keys.map((key, index): [typeof key, Member[]] => [key, index === 0 ? large : makeMembers(smallMembers)]),
+    keys.map((key, index): [typeof key, MemberParts] => [
+      key,
+      partsOf(index === 0 ? large : makeMembers(smallMembers)),
+    ]),
   );
   const layersOf = (direction: "egress" | "ingress") => ({
     policies: Array.from({ length: policyLayers }, (_, variant) =>

@@ -27,7 +27,7 @@ export function member(text: string): MemberElement {
 export function members(name: string, family: 4 | 6, ...elements: string[]): MemberSet {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- keys are compile's; the kernel room does not look at them
   const membership = name as MembershipKey;
-  return { name, membership, family, elements: elements.map(member) };
+  return { name, membership, family, parts: [elements.map(member)] };
 }
 
 export function namedPortMembers(name: string, family: 4 | 6, ...elements: string[]): MemberSet {

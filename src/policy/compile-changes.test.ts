@@ -5,8 +5,9 @@ import { describe, test } from "node:test";
 import * as fc from "fast-check";
 import { block, layerOf, rule, tcp, web } from "../../test/policy/compile-rules.ts";
 import { namedSets } from "../../test/policy/compile-view.ts";
-import { ip, key, memberships, subjectsOn } from "../../test/policy/compile-world.ts";
+import { ip, key, memberships, subjectsOn, twoMemberships } from "../../test/policy/compile-world.ts";
 import { memberChanges, withCarried } from "./compile-changes.ts";
+import { uniqueElements } from "./compile-sets.ts";
 import { createCompiler } from "./compile.ts";
 import { createClasses } from "./compile-classes.ts";
 import type { Layer, Member, Memberships } from "./model.ts";
@@ -24,7 +25,7 @@ function rulesetOf(layer: Layer, told: Memberships, classNumber = 101): PolicyRu
   });
 }
 
-const told = (...members: Member[]): Memberships => new Map([[key("a"), members]]);
+const told = (...members: Member[]): Memberships => new Map([[key("a"), [members]]]);
 const member = (address: string, ...numbers: number[]): Member => ({
   address: ip(address),
   ports: numbers.map((port) => ({ name: "http", protocol: 6, port })),
@@ -64,18 +65,18 @@ void describe("elements", () => {
     const texts = (elements: readonly MemberElement[]): string[] =>
       elements.map((one) => JSON.stringify(one)).toSorted();
     fc.assert(
-      fc.property(memberships, memberships, (first, second) => {
+      fc.property(twoMemberships, ([first, second]) => {
         const [before, after] = [rulesetOf(layers, first), rulesetOf(layers, second)];
         const changes = new Map(memberChanges(before, after).map((change) => [change.set.name, change]));
-        for (const [name, { elements }] of before.memberSets) {
+        for (const [name, { parts }] of before.memberSets) {
           const { remove = [], add = [] } = changes.get(name) ?? {};
-          const held = new Set(texts(elements));
+          const held = new Set(texts(uniqueElements(parts)));
           for (const gone of texts(remove)) assert.ok(held.delete(gone), `${gone} was held`);
           for (const come of texts(add)) {
             assert.ok(!held.has(come), `${come} was not held`);
             held.add(come);
           }
-          assert.deepEqual([...held].toSorted(), texts(after.memberSets.get(name)?.elements ?? []));
+          assert.deepEqual([...held].toSorted(), texts(uniqueElements(after.memberSets.get(name)?.parts ?? [])));
         }
       }),
       { numRuns: 500 },
@@ -116,7 +117,7 @@ void describe("while links move", () => {
     assert.equal(withCarried(before, edited, new Set([101])), edited);
     const moved = rulesetOf(layerOf([rule([tcp(81)], web)], { id: "new" }), told(member("10.0.0.2")), 102);
     const both = withCarried(before, moved, new Set([101]));
-    assert.deepEqual(both.memberSets.get(`m4_${key("a")}`)?.elements, [{ address: "10.0.0.2" }]);
+    assert.deepEqual(both.memberSets.get(`m4_${key("a")}`)?.parts, [[{ address: "10.0.0.2" }]]);
   });
 
   void test("nothing is missing and nothing left over, whatever moves", () => {

@@ -3,7 +3,7 @@
 import { present } from "../base/assert.ts";
 import { createTally, type Limits, type SetSize } from "./compile-fit.ts";
 import { setsOf } from "./compile-layer.ts";
-import { elementKey } from "./compile-sets.ts";
+import { addressesOf, elementKey, uniqueElements } from "./compile-sets.ts";
 import { policyLimits } from "./limits.ts";
 import type { LayerChains, MemberElement, MemberSet, PolicyClass, PolicyRuleset } from "./ruleset.ts";
 
@@ -19,19 +19,30 @@ export function memberChanges(before: PolicyRuleset, after: PolicyRuleset): Memb
   const changes: MemberChange[] = [];
   for (const [name, set] of after.memberSets) {
     const old = before.memberSets.get(name);
-    // The compiler gives the same list again where the members are the same list.
-    if (old === undefined || old.elements === set.elements) continue;
-    const remove = missingIn(set.elements, old.elements);
-    const add = missingIn(old.elements, set.elements);
+    if (old === undefined || old === set) continue;
+    const [had, has] = [new Set(old.parts), new Set(set.parts)];
+    const gone = old.parts.filter((part) => !has.has(part));
+    const come = set.parts.filter((part) => !had.has(part));
+    const remove = missingIn([...come, ...set.parts], gone);
+    const add = missingIn([...gone, ...old.parts], come);
     if (remove.length + add.length > 0) changes.push({ set, remove, add });
   }
   return changes;
 }
 
-/** The elements of `list` that `other` does not have. */
-function missingIn(other: readonly MemberElement[], list: readonly MemberElement[]): MemberElement[] {
-  const keys = new Set(other.map(elementKey));
-  return list.filter((element) => !keys.has(elementKey(element)));
+/** The elements of `parts` that `others` do not have, which are looked into in this order. */
+function missingIn(others: MemberSet["parts"], parts: MemberSet["parts"]): MemberElement[] {
+  const isThere = (key: string): boolean => others.some((part) => keysOf(part).has(key));
+  return uniqueElements(parts).filter((element) => !isThere(elementKey(element)));
+}
+
+/** Kept as long as the part lives: most are looked into again and again. */
+const partKeys = new WeakMap<readonly MemberElement[], ReadonlySet<string>>();
+
+function keysOf(part: readonly MemberElement[]): ReadonlySet<string> {
+  const keys = partKeys.get(part) ?? new Set(part.map(elementKey));
+  partKeys.set(part, keys);
+  return keys;
 }
 
 /**
@@ -77,7 +88,8 @@ function namesOf({ egress, ingress, toNode }: PolicyClass): string[] {
 /** The sets that a layer of the ruleset looks into. */
 function sizesOf({ memberSets, blockSets }: PolicyRuleset, layer: LayerChains): SetSize[] {
   return Array.from(setsOf(layer), (name) => {
-    const elements = memberSets.get(name)?.elements ?? blockSets.get(name)?.blocks;
-    return { name, addresses: present(elements, `the set ${name}`).length };
+    const members = memberSets.get(name);
+    if (members !== undefined) return { name, addresses: addressesOf(members) };
+    return { name, addresses: present(blockSets.get(name), `the set ${name}`).blocks.length };
   });
 }

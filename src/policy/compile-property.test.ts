@@ -130,7 +130,7 @@ void test("a ruleset has the sets that its layers name and no others; blocks sta
           assert.ok(!blocks.slice(index + 1).some((other) => cidrsOverlap(block, other)), `${block} stands apart`);
         }
       }
-      for (const { elements } of memberSets.values()) {
+      for (const elements of [...memberSets.values()].flatMap(({ parts }) => parts)) {
         assert.equal(new Set(elements.map((element) => JSON.stringify(element))).size, elements.length);
       }
       for (const { ports, peerLists } of layers.values()) {

@@ -10,8 +10,8 @@ import type { BlockSet, MemberElement, MemberSet } from "./ruleset.ts";
 
 export const families = [4, 6] as const;
 
-/** What a set of members holds: everything of it but the elements. */
-export type MemberSetKind = Omit<MemberSet, "elements">;
+/** A set of members without what it holds. */
+export type MemberSetKind = Omit<MemberSet, "parts">;
 
 /** Hexadecimal digits of a hash in a name, as a MembershipKey has them. */
 const hashLenDigits = 20;
@@ -38,7 +38,7 @@ export function memberSetKind(
   return { name: `${name}_${hashOf([protocol, portName])}`, membership, family, portName, protocol };
 }
 
-/** The elements of such a set, each once, in the order of the members. */
+/** The elements of such a set that some members are, each once, in their order. */
 export function elementsOf({ family, portName, protocol }: MemberSetKind, members: readonly Member[]): MemberElement[] {
   const elements = new Map<string, MemberElement>();
   for (const { address, ports } of members) {
@@ -53,6 +53,16 @@ export function elementsOf({ family, portName, protocol }: MemberSetKind, member
     }
   }
   return [...elements.values()];
+}
+
+/** How much of a ruleset's room a set takes. What stands in two parts counts twice: it mostly does not. */
+export function addressesOf({ parts }: Pick<MemberSet, "parts">): number {
+  return parts.reduce((sum, part) => sum + part.length, 0);
+}
+
+/** What parts of a set hold together, each element once. */
+export function uniqueElements(parts: MemberSet["parts"]): MemberElement[] {
+  return [...new Map(parts.flat().map((element) => [elementKey(element), element])).values()];
 }
 
 /** Two elements of one set are the same where their keys are. */

@@ -34,10 +34,12 @@ void describe("members", () => {
     [
       key("a"),
       [
-        { address: ip("10.0.0.1"), ports },
-        { address: ip("fd00::1"), ports },
-        { address: ip("10.0.0.1"), ports: [] },
-        { address: ip("10.0.0.2"), ports: [] },
+        [
+          { address: ip("10.0.0.1"), ports },
+          { address: ip("fd00::1"), ports },
+          { address: ip("10.0.0.1"), ports: [] },
+          { address: ip("10.0.0.2"), ports: [] },
+        ],
       ],
     ],
   ]);
@@ -45,7 +47,7 @@ void describe("members", () => {
   void test("stand in the set of their family, each address once", () => {
     const { memberSets } = rulesetOf([[layerOf([rule([tcp(80)], web)])]], memberships);
     assert.deepEqual(
-      [...memberSets.values()].map(({ family, elements }) => [family, elements.map(({ address }) => address)]),
+      [...memberSets.values()].map(({ family, parts }) => [family, parts.flat().map(({ address }) => address)]),
       [
         [4, ["10.0.0.1", "10.0.0.2"]],
         [6, ["fd00::1"]],
@@ -56,7 +58,7 @@ void describe("members", () => {
   void test("that nobody has told of are none", () => {
     const { memberSets } = rulesetOf([[layerOf([rule([tcp(80)], db)])]], memberships);
     assert.deepEqual(
-      [...memberSets.values()].map(({ elements }) => elements),
+      [...memberSets.values()].map(({ parts }) => parts),
       [[], []],
     );
   });
@@ -71,8 +73,8 @@ void describe("members", () => {
       groupsJudgeOwnNode: false,
     });
     const [set4, set6] = [...memberSets.values()];
-    assert.deepEqual(set4?.elements, [{ address: "10.0.0.1", protocol: 6, port: 8080 }]);
-    assert.deepEqual(set6?.elements, [{ address: "fd00::1", protocol: 6, port: 8080 }]);
+    assert.deepEqual(set4?.parts, [[{ address: "10.0.0.1", protocol: 6, port: 8080 }]]);
+    assert.deepEqual(set6?.parts, [[{ address: "fd00::1", protocol: 6, port: 8080 }]]);
     assert.deepEqual([set4.portName, set4.protocol, set4.membership], ["http", 6, key("a")]);
     assert.equal(blockSets.size, 0);
     assert.deepEqual(
@@ -177,7 +179,7 @@ void describe("classes and layers", () => {
 void describe("a ruleset that would be too large", () => {
   const small = layerOf([rule([tcp(80)], web)], { id: "small" });
   const large = layerOf([rule([tcp(81)], web, db), rule([tcp(82, 83)], db), rule([{ protocol: 47 }])], { id: "large" });
-  const told = new Map([[key("b"), [1, 2, 3].map((host) => ({ address: ip(`10.0.0.${host}`), ports: [] }))]]);
+  const told = new Map([[key("b"), [[1, 2, 3].map((host) => ({ address: ip(`10.0.0.${host}`), ports: [] }))]]]);
   const room = { ports: 4, rules: 3 + 8 + 1, addresses: 3 };
 
   void test("has all that there is room for", () => {
@@ -213,16 +215,18 @@ void describe("what is made again", () => {
   const listA = [{ address: ip("10.0.0.1"), ports: [] }];
   const listB = [{ address: ip("10.0.0.2"), ports: [] }];
   const before = new Map([
-    [key("a"), listA],
-    [key("b"), listB],
+    [key("a"), [listA]],
+    [key("b"), [listB]],
   ]);
 
-  void test("one membership's elements, where it has another list", () => {
+  void test("one membership's set, where it has another part", () => {
     const { compile } = createCompiler();
     const old = compile(input([[a], [b]], before));
-    const now = compile(input([[a], [b]], new Map([...before, [key("b"), [...listB, ...listA]]])));
+    const now = compile(input([[a], [b]], new Map([...before, [key("b"), [listB, listA]]])));
     const same = (name: string): boolean => now.memberSets.get(name) === old.memberSets.get(name);
     assert.deepEqual([same(`m4_${key("a")}`), same(`m4_${key("b")}`)], [true, false]);
+    const part = (of: PolicyRuleset) => of.memberSets.get(`m4_${key("b")}`)?.parts[0];
+    assert.equal(part(now), part(old), "the part that is as before");
     for (const [name, chains] of now.layers) assert.equal(chains, old.layers.get(name));
   });
 

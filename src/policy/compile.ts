@@ -1,14 +1,15 @@
 // The pods of a node and their layers to what its kernel is to hold. What did not change since the last time is not made again.
 
 import { assert, present } from "../base/assert.ts";
+import { sameItems } from "../base/same-items.ts";
 import { createTally, type Limits, rulesOf } from "./compile-fit.ts";
 import { type CompiledLayer, compileLayer } from "./compile-layer.ts";
 import { saysTheSame } from "./compile-same.ts";
-import { elementsOf, type MemberSetKind } from "./compile-sets.ts";
+import { addressesOf, elementsOf, type MemberSetKind } from "./compile-sets.ts";
 import type { PolicyKeys } from "./keys.ts";
 import { policyLimits } from "./limits.ts";
-import type { Layer, Member, Memberships, Subject } from "./model.ts";
-import type { BlockSet, LayerChains, MemberSet, PolicyClass, PolicyRuleset } from "./ruleset.ts";
+import type { Layer, Member, MemberParts, Memberships, Subject } from "./model.ts";
+import type { BlockSet, LayerChains, MemberElement, MemberSet, PolicyClass, PolicyRuleset } from "./ruleset.ts";
 
 export interface Classed {
   subject: Pick<Subject, "egress" | "ingress">;
@@ -43,26 +44,32 @@ export interface LayerFacts {
 
 /**
  * Gives a compiler. What it made of a layer it keeps until an input is without it: a layer of the same id that says the same is not
- * compiled again. Sets of members it keeps as long as the list of members lives: the same list has the same set. Nothing that was
- * handed in may be changed afterwards.
+ * compiled again. What it made of a part of a membership it keeps as long as the part lives, and the same parts are the same set. Nothing
+ * that was handed in may be changed afterwards.
  *
  * A ruleset is never larger than `limits`: of the largest layers nothing is left then but how they end.
  */
 export function createCompiler(limits: Limits = policyLimits): Compiler {
   let known = new Map<string, Made>();
-  const members = new WeakMap<readonly Member[], Map<string, MemberSet>>();
+  let knownSets: PolicyRuleset["memberSets"] = new Map();
+  const elements = new WeakMap<readonly Member[], Map<string, readonly MemberElement[]>>();
 
   const madeOf = (layer: Layer): Made => {
     const before = known.get(keyOf(layer));
     if (before !== undefined && saysTheSame(before.layer, layer)) return { ...before, layer };
     return { layer, whole: compileLayer(layer), isShut: false };
   };
-  const memberSetOf = (kind: MemberSetKind, list: readonly Member[]): MemberSet => {
-    const sets = members.get(list) ?? new Map<string, MemberSet>();
-    members.set(list, sets);
-    const set = sets.get(kind.name) ?? { ...kind, elements: elementsOf(kind, list) };
-    sets.set(kind.name, set);
-    return set;
+  const elementsIn = (kind: MemberSetKind, part: readonly Member[]): readonly MemberElement[] => {
+    const made = elements.get(part) ?? new Map<string, readonly MemberElement[]>();
+    elements.set(part, made);
+    const list = made.get(kind.name) ?? elementsOf(kind, part);
+    made.set(kind.name, list);
+    return list;
+  };
+  const memberSetOf = (kind: MemberSetKind, members: MemberParts): MemberSet => {
+    const parts = members.map((part) => elementsIn(kind, part)).filter((part) => part.length > 0);
+    const before = knownSets.get(kind.name);
+    return before !== undefined && sameItems(before.parts, parts) ? before : { ...kind, parts };
   };
 
   const compile = (input: CompileInput): PolicyRuleset => {
@@ -80,7 +87,7 @@ export function createCompiler(limits: Limits = policyLimits): Compiler {
     for (const one of smallestFirst(made.values())) {
       const { members: lists, blocks } = setsOf(one.whole);
       one.isShut = !tally.fits(one.whole.chains, [
-        ...lists.map(({ name, elements }) => ({ name, addresses: elements.length })),
+        ...lists.map((set) => ({ name: set.name, addresses: addressesOf(set) })),
         ...blocks.map((set) => ({ name: set.name, addresses: set.blocks.length })),
       ]);
     }
@@ -96,6 +103,7 @@ export function createCompiler(limits: Limits = policyLimits): Compiler {
       for (const set of sets.members) memberSets.set(set.name, set);
       for (const set of sets.blocks) blockSets.set(set.name, set);
     }
+    knownSets = memberSets;
     const nameOf = (layer: Layer): string => compiledOf(present(made.get(layer), layer.id)).chains.name;
     const classes = classesOf(pods, nameOf, groupsJudgeOwnNode);
     return { classes, layers, memberSets, blockSets, links, metadata };
@@ -154,4 +162,4 @@ function keyOf({ kind, direction, id }: Layer): string {
 }
 
 /** Of a membership that nobody has told of yet. */
-const nobody: readonly Member[] = [];
+const nobody: MemberParts = [];

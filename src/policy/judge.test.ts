@@ -143,7 +143,7 @@ test("a node's model knows its own pods alone, and others as members that it was
   const own = cluster.pods.filter(({ node }) => node === "n2");
   const [membership] = read.memberships.values();
   assert.ok(membership !== undefined);
-  const told = new Map([[membership.key, [{ address: cluster.packet("shop/web > shop/web").source, ports: [] }]]]);
+  const told = new Map([[membership.key, [[{ address: cluster.packet("shop/web > shop/web").source, ports: [] }]]]]);
   const passes = (line: string, memberships = told): boolean =>
     createJudge(localModel(read, own, cluster.model.nodes, memberships)).verdict(cluster.packet(line)).passes;
   assert.equal(passes("shop/web > shop/db tcp 80"), true, "egress of the other pod is its own node's business");

@@ -69,8 +69,10 @@ test("members are addresses of both families with the pods' named ports", () => 
     [...model.memberships.values()],
     [
       [
-        { address: "10.0.0.1", ports },
-        { address: "fd00::1", ports },
+        [
+          { address: "10.0.0.1", ports },
+          { address: "fd00::1", ports },
+        ],
       ],
     ],
   );

@@ -76,5 +76,5 @@ function candidates({ all, byLabel }: PodsOfNamespace, selector: CanonicalSelect
 
 /** The members of every membership that some object refers to. */
 export function allMembers(index: MemberIndex, objects: ReadObjects): Memberships {
-  return new Map(neededMemberships(objects).map((definition) => [definition.key, index.membersOf(definition)]));
+  return new Map(neededMemberships(objects).map((definition) => [definition.key, [index.membersOf(definition)]]));
 }

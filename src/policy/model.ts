@@ -115,8 +115,14 @@ export interface Member {
   ports: readonly NamedPort[];
 }
 
+/**
+ * The members of a membership, in parts. What has not changed since an earlier state is the same part: what was made of it need not be
+ * made again. An address may stand in two parts: it is one member, with the ports of both.
+ */
+export type MemberParts = readonly (readonly Member[])[];
+
 /** Absent: a membership that nobody has told of yet, which has no members. */
-export type Memberships = ReadonlyMap<MembershipKey, readonly Member[]>;
+export type Memberships = ReadonlyMap<MembershipKey, MemberParts>;
 
 /** A time in which policy denies some pods nothing. */
 export interface BreakGlass {

@@ -2,7 +2,7 @@
 
 import { type Cidr, cidrBase, cidrSize } from "../net/cidr.ts";
 import { type Ip, ipFamily, ipToNumber } from "../net/ip.ts";
-import type { Member, MembershipKey, Memberships, NamedPort, Packet, Peer, PortMatch, Rule } from "./model.ts";
+import type { MemberParts, MembershipKey, Memberships, NamedPort, Packet, Peer, PortMatch, Rule } from "./model.ts";
 
 /** The other end of a packet, as a layer sees it. */
 export interface Other {
@@ -100,9 +100,9 @@ function testOf(peer: Peer): PeerTest {
 }
 
 /** An address may stand in two entries for a moment: then it has the ports of both. */
-function byAddress(members: readonly Member[]): Map<Ip, readonly NamedPort[]> {
+function byAddress(members: MemberParts): Map<Ip, readonly NamedPort[]> {
   const found = new Map<Ip, readonly NamedPort[]>();
-  for (const { address, ports } of members) {
+  for (const { address, ports } of members.flat()) {
     const known = found.get(address);
     found.set(address, known === undefined ? ports : [...known, ...ports]);
   }

@@ -86,7 +86,8 @@ export interface MemberSet {
   /** Absent: addresses alone. */
   portName?: string;
   protocol?: number;
-  elements: readonly MemberElement[];
+  /** As the parts of the membership are: what has not changed is the same part, and an element may stand in two. */
+  parts: readonly (readonly MemberElement[])[];
 }
 
 export interface MemberElement {

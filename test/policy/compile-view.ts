@@ -103,11 +103,13 @@ function testHolds(ruleset: PolicyRuleset, { direction }: LayerChains, test: Pee
   if ((members ?? blocks)?.family !== test.family) throw new Error(`${test.set} is not of family ${test.family}`);
   if (ipFamily(address) !== test.family) return false;
   if (blocks !== undefined) return blocks.blocks.some((block) => cidrContains(block, address));
-  return (members?.elements ?? []).some(
-    (element) =>
-      element.address === address &&
-      (test.withPort !== true || (element.protocol === packet.protocol && element.port === packet.destinationPort)),
-  );
+  return (members?.parts ?? [])
+    .flat()
+    .some(
+      (element) =>
+        element.address === address &&
+        (test.withPort !== true || (element.protocol === packet.protocol && element.port === packet.destinationPort)),
+    );
 }
 
 /** What the layer's rules say of the packet, read as they are written. */
@@ -116,16 +118,18 @@ export function rulesAllow(layer: Layer, memberships: Memberships, packet: Packe
   const isPeer = (peer: Peer): boolean =>
     "block" in peer
       ? cidrContains(peer.block, address) && !peer.except.some((hole) => cidrContains(hole, address))
-      : (memberships.get(peer.members) ?? []).some((member) => member.address === address);
+      : (memberships.get(peer.members) ?? []).flat().some((member) => member.address === address);
   const isNamed = (peer: Peer, protocol: number, name: string): boolean =>
     "members" in peer &&
-    (memberships.get(peer.members) ?? []).some(
-      (member) =>
-        member.address === address &&
-        member.ports.some(
-          (named) => named.name === name && named.protocol === protocol && named.port === packet.destinationPort,
-        ),
-    );
+    (memberships.get(peer.members) ?? [])
+      .flat()
+      .some(
+        (member) =>
+          member.address === address &&
+          member.ports.some(
+            (named) => named.name === name && named.protocol === protocol && named.port === packet.destinationPort,
+          ),
+      );
   return layer.rules.some(({ ports, peers }) => {
     const fromPeer = peers.length === 0 || peers.some(isPeer);
     const portHolds = (port: PortMatch): boolean => {

@@ -6,6 +6,7 @@ import { type Ip, parseIp } from "../../src/net/ip.ts";
 import type {
   Layer,
   Member,
+  MemberParts,
   MembershipKey,
   Memberships,
   NamedPort,
@@ -40,10 +41,22 @@ const port = fc.nat(portMax);
 const namedPort: fc.Arbitrary<NamedPort> = fc.record({ name: fc.constantFrom(...names), protocol: portProtocol, port });
 const member: fc.Arbitrary<Member> = fc.record({ address, ports: fc.array(namedPort, { maxLength: 3 }) });
 
+const part = fc.array(member, { maxLength: 3 });
+const entriesOf = (parts: fc.Arbitrary<MemberParts>): fc.Arbitrary<Memberships> =>
+  fc
+    .tuple(...keys.map((name) => fc.option(fc.tuple(fc.constant(name), parts), { freq: 5 })))
+    .map((all) => new Map(all.filter((entry) => entry !== null)));
+
 /** One of the keys may be missing: nobody has told of it. */
-export const memberships: fc.Arbitrary<Memberships> = fc
-  .tuple(...keys.map((name) => fc.option(fc.tuple(fc.constant(name), fc.array(member, { maxLength: 4 })), { freq: 5 })))
-  .map((all) => new Map(all.filter((entry) => entry !== null)));
+export const memberships: fc.Arbitrary<Memberships> = entriesOf(fc.array(part, { maxLength: 2 }));
+
+/** One after the other: parts that both have are the same. */
+export const twoMemberships: fc.Arbitrary<readonly [Memberships, Memberships]> = fc
+  .array(part, { minLength: 1, maxLength: 5 })
+  .chain((parts) => {
+    const some = entriesOf(fc.subarray(parts));
+    return fc.tuple(some, some);
+  });
 
 /** Networks around the addresses, from the whole family down to one of them. */
 const block = fc.tuple(address, fc.constantFrom(0, 1, 2, 3, 3, 4, 99)).map(([base, hostBits]) => {

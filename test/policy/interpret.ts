@@ -76,10 +76,12 @@ function peerHolds({ memberSets, blockSets }: PolicyRuleset, test: PeerTest, pee
       test.withPort === true,
       `set ${test.set} is looked up as what it holds`,
     );
-    return members.elements.some(
-      ({ address, protocol, port }) =>
-        address === peer && (!test.withPort || (protocol === packet.protocol && port === packet.destinationPort)),
-    );
+    return members.parts
+      .flat()
+      .some(
+        ({ address, protocol, port }) =>
+          address === peer && (!test.withPort || (protocol === packet.protocol && port === packet.destinationPort)),
+      );
   }
   assert.ok(!test.withPort, `set ${test.set} holds no ports`);
   return (blocks?.blocks ?? []).some((block) => {
@@ -99,8 +101,8 @@ export function assertWellFormed({ blockSets, memberSets }: PolicyRuleset): void
       assert.ok(range && (next === undefined || range.last < next.first), `networks of set ${name} overlap`);
     });
   }
-  for (const { name, family, elements } of memberSets.values()) {
-    for (const { address } of elements)
+  for (const { name, family, parts } of memberSets.values()) {
+    for (const { address } of parts.flat())
       assert.equal(address.includes(":") ? 6 : 4, family, `${address} in set ${name}`);
   }
 }

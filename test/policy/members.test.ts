@@ -26,7 +26,7 @@ test("a membership holds the pods that its selector or group stands for, with th
     fc.property(anyWorld, (world) => {
       const { memberships } = clusterModel(world.objects, world.pods, world.nodes);
       for (const definition of neededMemberships(readObjects(world.objects))) {
-        const told = (memberships.get(definition.key) ?? []).map(memberText).toSorted();
+        const told = (memberships.get(definition.key) ?? []).flat().map(memberText).toSorted();
         const pods = world.pods.filter((pod) => belongs(world, pod, definition));
         const due = pods.flatMap(({ addresses, ports }) => addresses.map((address) => memberText({ address, ports })));
         assert.deepEqual(told, due.toSorted(), definition.peer);

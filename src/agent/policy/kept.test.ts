@@ -22,7 +22,7 @@ const kept: KeptPolicy = {
     bindings: [],
     groupPolicies: [],
   },
-  memberships: new Map([[podsMembership([], []).key, [{ address: testIp("10.4.1.2"), ports }]]]),
+  memberships: new Map([[podsMembership([], []).key, [[{ address: testIp("10.4.1.2"), ports }]]]]),
   pods: new Map([
     [
       "fairlead/c1/eth0",

@@ -17,7 +17,7 @@ import {
 } from "../../kube/policy-objects.ts";
 import { ip } from "../../net/schema.ts";
 import { type ClassesKept, readClasses } from "../../policy/compile-classes.ts";
-import type { Member, MembershipKey, Memberships, PolicyObjects, PolicyPod } from "../../policy/model.ts";
+import type { MemberParts, MembershipKey, Memberships, PolicyObjects, PolicyPod } from "../../policy/model.ts";
 import { placeText } from "../install.ts";
 
 /** Policy as it was when it was last written down. */
@@ -88,9 +88,7 @@ export async function readKeptPolicy(file: string, node: string, log: Log): Prom
     if (numbers === undefined) throw new Error("its classes are no classes");
     return {
       objects,
-      memberships: new Map(
-        memberships.map(([key, members]): [MembershipKey, readonly Member[]] => [keyOf(key), members]),
-      ),
+      memberships: new Map(memberships.map(([key, members]): [MembershipKey, MemberParts] => [keyOf(key), [members]])),
       pods: new Map(pods),
       classes: numbers,
       nodeBreakGlass,
@@ -111,7 +109,7 @@ export function createPolicyFile(file: string, node: string): (policy: KeptPolic
       version: formatVersion,
       node,
       objects,
-      memberships: [...memberships],
+      memberships: Array.from(memberships, ([key, parts]) => [key, parts.flat()]),
       pods: [...pods],
       classes,
       nodeBreakGlass,

@@ -85,7 +85,8 @@ export function policyReport({
 
 /** A key that opens nothing, since nobody is known to whom it would. */
 function unheardOf({ from, peers }: Rule, memberships: Memberships): Problem[] {
-  const isSomebody = (peer: Peer): boolean => "block" in peer || (memberships.get(peer.members) ?? []).length > 0;
+  const isSomebody = (peer: Peer): boolean =>
+    "block" in peer || (memberships.get(peer.members) ?? []).some((part) => part.length > 0);
   if (peers.some(isSomebody)) return [];
   const message =
     "no pod that it names is known, so it allows nothing; does the controller's configuration have it, too?";

@@ -3,23 +3,23 @@
 import type { CacheChange } from "../../kube/contract.ts";
 import type { MembershipSlice } from "../../kube/policy-objects.ts";
 import type { Ip } from "../../net/ip.ts";
-import type { Member, MembershipKey, Memberships } from "../../policy/model.ts";
+import type { Member, MemberParts, MembershipKey, Memberships } from "../../policy/model.ts";
 import { namedPorts } from "../../policy/policy-pod.ts";
 
 export interface SliceBook {
   /** Takes what has become of one slice. */
   apply: (change: CacheChange<MembershipSlice>) => void;
-  /** All of them. A membership that has not changed is the same array as before. */
+  /** All of them, a slice a part. A membership that has not changed is the same array as before. */
   memberships: () => Memberships;
   /** Addresses that any of them lists, whether a rule names it or not. */
   listed: Pick<ReadonlyMap<Ip, unknown>, "has" | "size">;
 }
 
-/** An empty book. An address that stands in two slices of a membership is one member, with the ports of both. */
+/** An empty book. */
 export function createSliceBook(): SliceBook {
   /** Members by slice, by membership. */
   const parts = new Map<MembershipKey, Map<string, readonly Member[]>>();
-  const whole = new Map<MembershipKey, readonly Member[]>();
+  const whole = new Map<MembershipKey, MemberParts>();
   /** In how many slices each address stands. */
   const listed = new Map<Ip, number>();
   /** Memberships that have changed since they were put together. */
@@ -47,7 +47,7 @@ export function createSliceBook(): SliceBook {
   };
   const putTogether = (key: MembershipKey): void => {
     const ofKey = parts.get(key);
-    if (ofKey !== undefined && ofKey.size > 0) return void whole.set(key, joined([...ofKey.values()]));
+    if (ofKey !== undefined && ofKey.size > 0) return void whole.set(key, [...ofKey.values()]);
     parts.delete(key);
     whole.delete(key);
   };
@@ -75,16 +75,4 @@ function membersIn({ endpoints }: MembershipSlice): Member[] {
     const named = namedPorts(ports);
     return addresses.map((address) => ({ address, ports: named }));
   });
-}
-
-/** One member an address. */
-export function joined(parts: readonly (readonly Member[])[]): readonly Member[] {
-  const [only] = parts;
-  if (only !== undefined && parts.length === 1) return only;
-  const byAddress = new Map<string, Member>();
-  for (const member of parts.flat()) {
-    const held = byAddress.get(member.address);
-    byAddress.set(member.address, held === undefined ? member : { ...member, ports: [...held.ports, ...member.ports] });
-  }
-  return [...byAddress.values()];
 }

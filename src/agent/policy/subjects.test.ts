@@ -124,10 +124,10 @@ void test("a pod of this node is a member before the controller says so, once; o
     const findPod = (): Pod => podWith({ app: "web" }, phase);
     const judged = createSubjects({ nodeName: "a", findPod, known: new Map() }).of([held(attachment)], objects);
     const membershipsOf = createMemberships();
-    const known = new Map([[present(key, "membership"), told]]);
+    const known = new Map([[present(key, "membership"), [told]]]);
     const own = { pods: judged.map(({ pod }) => pod), addresses: new Set(attachment.addresses) };
     const all = membershipsOf(known, own, objects);
-    return (all.get(present(key, "membership")) ?? []).map((member) => member.address);
+    return (all.get(present(key, "membership")) ?? []).flat().map((member) => member.address);
   };
   assert.deepEqual(membersBy("Running", []), attachment.addresses);
   assert.deepEqual(membersBy("Running", [{ address, ports: [] }]), attachment.addresses);

@@ -8,7 +8,7 @@ import { createWithheld } from "./withheld.ts";
 
 const [heard, before, other] = ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(testIp);
 const { key } = groupMembership("m");
-const kept = { memberships: new Map([[key, [{ address: testIp("10.0.0.2"), ports: [] }]]]) };
+const kept = { memberships: new Map([[key, [[{ address: testIp("10.0.0.2"), ports: [] }]]]]) };
 
 void test("what was kept counts until the cluster has told all of it; where nothing was kept, everything may be listed", () => {
   let known = false;

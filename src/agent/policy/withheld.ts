@@ -14,7 +14,7 @@ export function createWithheld(
   { known, listed, mayBeAsked = false }: Pick<PolicySource, "known" | "listed" | "mayBeAsked">,
   kept: { memberships: Memberships } | undefined,
 ): Withheld {
-  const members = [...(kept?.memberships.values() ?? [])].flat();
+  const members = [...(kept?.memberships.values() ?? [])].flat(2);
   const listedBefore = new Set<Ip>(members.map(({ address }) => address));
   const couldBeListed = (address: Ip): boolean => !known() && (kept === undefined || listedBefore.has(address));
   return {

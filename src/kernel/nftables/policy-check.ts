@@ -2,6 +2,7 @@
 
 import { assert, present } from "../../base/assert.ts";
 import type { LayerChains, PeerTest, PolicyRuleset } from "../../policy/ruleset.ts";
+import { addressesOf } from "../../policy/compile-sets.ts";
 import { classNumbers, policyLimits } from "../contract.ts";
 import { baseChains, classMaps, inputChains, logSharesName, metadataChains, selfSetName } from "./policy-base.ts";
 
@@ -81,7 +82,7 @@ function mustFit({ classes, layers, memberSets, blockSets, links }: PolicyRulese
     ports: sum(all.map(({ ports }) => ports.length)),
     rules: sum(all.map(({ rest, peerLists }) => rest.length + peerLists.length + peerLists.flat().length)),
     addresses: sum([
-      ...[...memberSets.values()].map(({ elements }) => elements.length),
+      ...[...memberSets.values()].map(addressesOf),
       ...[...blockSets.values()].map(({ blocks }) => blocks.length),
     ]),
   };

@@ -103,7 +103,7 @@ void test(
       ruleset({
         classes,
         layers: [through, shut],
-        memberSets: [{ ...inMany, elements: [...many, ...inMany.elements] }],
+        memberSets: [{ ...inMany, parts: [many, ...inMany.parts] }],
       }),
     );
     setClass("two", last);

@@ -6,6 +6,7 @@ import type { BlockSet, LayerChains, MemberElement, MemberSet, PolicyRuleset } f
 import { policyLimits } from "../contract.ts";
 import type { Request } from "../netlink/message.ts";
 import { userDataType } from "./constants.ts";
+import { type Element, type Elements, joinElements } from "./elements.ts";
 import type { SetIds } from "./expressions.ts";
 import { type KeyValues, constantElements, fields, keyBytes, keyLength } from "./fields.ts";
 import { newCounter, newTable, userDataEntry } from "./messages.ts";
@@ -31,17 +32,9 @@ import {
   memberValues,
   type SoleNetwork,
 } from "./policy-layers.ts";
-import type { Chain, ConstantNamedSet, FilledSet, NamedSet, Table, Verdict, VerdictMap } from "./ruleset.ts";
+import type { Chain, ConstantNamedSet, FilledSet, NamedSet, Table, VerdictMap } from "./ruleset.ts";
 import { newConstantSet, newSet, newVerdictMap, verdictMessages } from "./set-messages.ts";
 import { type ChainImage, chainImage, tagOf } from "./table-image.ts";
-
-/** What a set or map holds, by its keys' bytes as Latin-1 text; maps have verdicts. */
-export type Elements = ReadonlyMap<string, Element>;
-
-export interface Element {
-  key: Uint8Array;
-  verdict?: Verdict;
-}
 
 export interface SetImage {
   name: string;
@@ -51,8 +44,6 @@ export interface SetImage {
   make: readonly Request[];
   /** What it holds, where that can change; a constant one is filled by `make`, or by `fill`, which names chains. */
   elements?: Elements;
-  /** Whom they stand for, one for each in the same order. */
-  members?: MemberSet["elements"];
   fill: readonly Request[];
   /** Of intervals: the kernel needs a moment before it finds anything in it (see ConstantNamedSet). */
   late: boolean;
@@ -111,11 +102,8 @@ const setImages = new WeakMap<MemberSet | BlockSet, SetImage>();
 const classImages = new Map<string, ChainImage>();
 const classImagesMax = 3 * policyLimits.classes;
 
-/**
- * What members in `before` have become is taken from there.
- * @throws Fault "bug" for a ruleset that is beyond `policyLimits`, or names what is not in it
- */
-export function policyImage(ruleset: PolicyRuleset, before?: PolicyImage): PolicyImage {
+/** @throws Fault "bug" for a ruleset that is beyond `policyLimits`, or names what is not in it */
+export function policyImage(ruleset: PolicyRuleset): PolicyImage {
   const { classes, layers, memberSets, blockSets, links } = ruleset;
   mustBeSound(ruleset);
   const isClosed = ruleset.metadata === "closed";
@@ -126,9 +114,7 @@ export function policyImage(ruleset: PolicyRuleset, before?: PolicyImage): Polic
     ...[...blockSets.values()]
       .filter(({ name }) => soleNetwork(name) === undefined)
       .map((set) => remembered(setImages, set, () => blockImage(blockSet(set)))),
-    ...[...memberSets.values()].map((set) =>
-      remembered(setImages, set, () => membersImage(set, before?.sets.get(set.name))),
-    ),
+    ...[...memberSets.values()].map((set) => remembered(setImages, set, () => membersImage(set))),
     liveImage(selfSet(links)),
     liveImage({ ...logShares, elements: [] }),
     ...judging.flatMap(({ map }) => map ?? []),
@@ -238,7 +224,7 @@ function classMapImage(of: ClassMap, classes: PolicyRuleset["classes"]): SetImag
   };
 }
 
-function liveImage(set: FilledSet, elements = setElements(set.key, set.elements)): SetImage {
+function liveImage(set: FilledSet, elements: Elements = setElements(set.key, set.elements)): SetImage {
   const tag = tagOf([newSet(table, set, 0)]);
   return {
     name: set.name,
@@ -251,40 +237,13 @@ function liveImage(set: FilledSet, elements = setElements(set.key, set.elements)
   };
 }
 
-function membersImage(set: MemberSet, before: SetImage | undefined): SetImage {
-  const elements = memberElements(set, before);
-  const named = { ...memberSet({ ...set, elements: [] }), elements: [] };
-  return { ...liveImage(named, elements), members: set.elements };
+function membersImage(set: MemberSet): SetImage {
+  const parts = set.parts.map((part) => remembered(partElements, part, () => new Map(part.map(memberElement))));
+  return liveImage({ ...memberSet({ ...set, parts: [] }), elements: [] }, joinElements(parts));
 }
 
-/** A member that is not found so soon behind the last one that was is taken for a new one. */
-const searchedMax = 256;
-
-/** Members mostly stay in their order, some coming and going: so those of `before` are walked beside them. */
-function memberElements(set: MemberSet, before: SetImage | undefined): Map<string, Element> {
-  const known = before?.members ?? [];
-  const entries = known.length === 0 ? [] : [...(before?.elements ?? [])];
-  const elements = new Map<string, Element>();
-  let at = 0;
-  for (const member of set.elements) {
-    const found = placeOf(member, known, at);
-    const entry = found === undefined ? undefined : entries[found];
-    if (found !== undefined) at = found + 1;
-    const [key, element] = entry ?? memberElement(member);
-    elements.set(key, element);
-  }
-  return elements;
-}
-
-function placeOf(member: MemberElement, among: readonly MemberElement[], from: number): number | undefined {
-  const end = Math.min(among.length, from + searchedMax);
-  for (let at = from; at < end; at += 1) {
-    const other = among[at];
-    if (other?.address === member.address && other.port === member.port && other.protocol === member.protocol)
-      return at;
-  }
-  return undefined;
-}
+/** Parts of members that are the same as before, whatever has become of the others. */
+const partElements = new WeakMap<readonly MemberElement[], ReadonlyMap<string, Element>>();
 
 function memberElement(member: MemberElement): [string, Element] {
   const key = keyBytes(memberKey(member), memberValues(member));

@@ -3,6 +3,7 @@
 import { hash } from "node:crypto";
 import type { Cidr } from "../../net/cidr.ts";
 import { ipFamily } from "../../net/ip.ts";
+import { uniqueElements } from "../../policy/compile-sets.ts";
 import { layerCounter } from "../../policy/counters.ts";
 import type { Direction } from "../../policy/model.ts";
 import type { BlockSet, LayerChains, MemberElement, MemberSet, PeerTest, RestRule } from "../../policy/ruleset.ts";
@@ -91,10 +92,10 @@ function hashed(names: readonly string[]): string {
 }
 
 /** Sets of sources and of destinations are the same: the bytes of an address. */
-export function memberSet({ name, family, portName, elements }: MemberSet): FilledSet {
+export function memberSet({ name, family, portName, parts }: MemberSet): FilledSet {
   const address = addressField(family);
   const key = portName === undefined ? [address] : [address, ...portFields];
-  return { name, key, elements: elements.map(memberValues) };
+  return { name, key, elements: uniqueElements(parts).map(memberValues) };
 }
 
 const addressField = (family: 4 | 6): FieldName => (family === 4 ? "ip saddr" : "ip6 saddr");

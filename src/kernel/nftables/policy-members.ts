@@ -3,9 +3,9 @@
 import { Fault } from "../../base/fault.ts";
 import type { MemberElement } from "../../policy/ruleset.ts";
 import type { MemberChanges } from "../contract.ts";
-import { type ChangedElements, changedElements } from "./changed-elements.ts";
+import { type ChangedElements, changeElements, type Element, type Elements } from "./elements.ts";
 import { policyTableName, selfSet, selfSetKey, selfSetName } from "./policy-base.ts";
-import { type Element, type Elements, setElements } from "./policy-image.ts";
+import { setElements } from "./policy-image.ts";
 import { memberKey, memberValues } from "./policy-layers.ts";
 import type { PolicyState, Step } from "./policy-plan.ts";
 import { elementMessages } from "./set-messages.ts";
@@ -13,8 +13,8 @@ import { elementMessages } from "./set-messages.ts";
 /** Elements to remove from a set, and to add to it then. */
 export interface SetChange {
   set: string;
-  remove: Elements;
-  add: Elements;
+  remove: ReadonlyMap<string, Element>;
+  add: ReadonlyMap<string, Element>;
 }
 
 export function memberChanges({ remove, add }: { remove?: MemberChanges; add?: MemberChanges }): SetChange[] {
@@ -31,7 +31,7 @@ export function linkChange(change: "remove" | "add", links: readonly string[]): 
   return { set: selfSetName, remove: new Map(), add: new Map(), [change]: elements };
 }
 
-function memberElements(elements: readonly MemberElement[]): Elements {
+function memberElements(elements: readonly MemberElement[]): ReadonlyMap<string, Element> {
   return new Map(elements.flatMap((element) => [...setElements(memberKey(element), [memberValues(element)])]));
 }
 
@@ -67,7 +67,7 @@ export function changedState(state: PolicyState, changes: readonly SetChange[]):
   for (const { set, remove, add } of changes) {
     const before = sets.get(set);
     if (before?.elements === undefined) continue;
-    const elements = own.get(before.elements) ?? changedElements(before.elements);
+    const elements = own.get(before.elements) ?? changeElements(before.elements);
     own.set(elements, elements);
     elements.change(remove, add);
     sets.set(set, { ...before, elements });
@@ -89,6 +89,6 @@ function heldBy(state: PolicyState, set: string, changed: readonly Element[]): E
   return elements;
 }
 
-function keysWhere(elements: Elements, isWanted: (key: string) => boolean): Uint8Array[] {
+function keysWhere(elements: SetChange["add"], isWanted: (key: string) => boolean): Uint8Array[] {
   return [...elements].flatMap(([key, { key: bytes }]) => (isWanted(key) ? bytes : []));
 }

@@ -5,10 +5,11 @@ import { present } from "../../base/assert.ts";
 import type { Request } from "../netlink/message.ts";
 import { deleteChain, deleteCounter, deleteTable, flushRules, newTable } from "./messages.ts";
 import { classMaps, policyTableName } from "./policy-base.ts";
-import { type Elements, type PolicyImage, type SetImage, baseChainNames } from "./policy-image.ts";
+import { type Elements, noElements } from "./elements.ts";
+import { type PolicyImage, type SetImage, baseChainNames } from "./policy-image.ts";
 import { deleteSet, elementMessages, verdictMessages } from "./set-messages.ts";
 import type { ChainImage, ChainShape } from "./table-image.ts";
-import { type Changes, changesBetween, classWay, none } from "./policy-way.ts";
+import { type Changes, changesBetween, classWay } from "./policy-way.ts";
 
 const table = policyTableName;
 
@@ -123,7 +124,7 @@ function makeAll(sets: readonly SetImage[], chains: readonly ChainImage[], count
     ...sets.flatMap(({ make }) => make),
     ...chains.map(({ make }) => make),
     ...sets.flatMap(({ fill }) => fill),
-    ...sets.flatMap(({ name, elements = none }) => added({ set: name, come: elements })),
+    ...sets.flatMap(({ name, elements = noElements }) => added({ set: name, come: new Map(elements) })),
     ...chains.flatMap(({ rules }) => rules),
   ];
 }
@@ -161,8 +162,8 @@ export function doubted(found: PolicyState, known: readonly PolicyImage[]): Poli
   return { ...found, sets: new Map(sets) };
 }
 
-function changesOf(found: PolicyState, { name, elements = none }: SetImage): Changes {
-  return changesBetween(name, found.sets.get(name)?.elements ?? none, elements);
+function changesOf(found: PolicyState, { name, elements = noElements }: SetImage): Changes {
+  return changesBetween(name, found.sets.get(name)?.elements ?? noElements, elements);
 }
 
 const changed = (changes: Changes): Request[] => [...removed(changes), ...added(changes)];
@@ -179,7 +180,7 @@ function added({ set, come }: Pick<Changes, "set" | "come">): Request[] {
     : elementMessages("newElements", table, set, keysOf(come));
 }
 
-function keysOf(elements: Elements): Uint8Array[] {
+function keysOf(elements: Changes["gone"]): Uint8Array[] {
   return [...elements.values()].map(({ key }) => key);
 }
 

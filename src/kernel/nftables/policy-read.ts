@@ -8,7 +8,8 @@ import { nftMessage, objectCounter, setFlag, userDataType, verdicts } from "./co
 import { dataAny } from "./expression-kinds.ts";
 import { attributesMessage, objectAttributes, userDataValue } from "./messages.ts";
 import { policyTableName } from "./policy-base.ts";
-import { type Element, type Elements, elementKey } from "./policy-image.ts";
+import { type Element, type Elements, noElements } from "./elements.ts";
+import { elementKey } from "./policy-image.ts";
 import type { PolicyState, SetState } from "./policy-plan.ts";
 import type { Verdict } from "./ruleset.ts";
 import { elementsAttributes, setAttributes } from "./set-messages.ts";
@@ -47,8 +48,6 @@ export async function readCounters(channel: Channel): Promise<Map<string, number
   );
 }
 
-const none: Elements = new Map();
-
 async function readSets(channel: Channel): Promise<PolicyState["sets"]> {
   const question = attributesMessage(nftMessage.getSet, 0, setAttributes, { table });
   const headers = await channel.dump("read the sets of policies", question, setAttributes);
@@ -62,7 +61,7 @@ async function readSets(channel: Channel): Promise<PolicyState["sets"]> {
     sets.set(name, {
       tag: tag === undefined ? "" : Buffer.from(tag).toString("hex"),
       keyLen,
-      elements: isConstant ? undefined : isByPackets ? none : await readElements(channel, name),
+      elements: isConstant ? undefined : isByPackets ? noElements : await readElements(channel, name),
     });
   }
   return sets;

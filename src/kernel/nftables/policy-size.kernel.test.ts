@@ -27,7 +27,7 @@ const range = present(parseCidr("fd00:10::/64"), "a range");
 
 function bigSet(name: string, count: number): MemberSet {
   const elements = Array.from({ length: count }, (_, index) => ({ address: addressAt(range, BigInt(index + 1)) }));
-  return { ...members(name, 6), elements };
+  return { ...members(name, 6), parts: [elements] };
 }
 
 /** As many parts as a layer can have between its first chain and the end: every packet may have to walk all of them. */

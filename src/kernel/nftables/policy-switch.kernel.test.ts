@@ -177,7 +177,7 @@ void test("an address that goes from one group to another is never in both", { t
       memberSets: [members("m_left", 4, at.two[4]), members("m_right", 4)],
     }),
   );
-  const { elements } = members("m_left", 4, at.two[4]);
+  const elements = members("m_left", 4, at.two[4]).parts.flat();
   for (let n = 0; n < 20 * switches; n += 1) {
     const [from, to] = n % 2 === 0 ? groups : groups.toReversed();
     await policy.change({ remove: new Map([[from ?? "", elements]]), add: new Map([[to ?? "", elements]]) });

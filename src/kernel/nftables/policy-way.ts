@@ -2,35 +2,18 @@
 
 import type { SetIds } from "./expressions.ts";
 import { classMaps, policyTableName } from "./policy-base.ts";
-import type { Element, Elements } from "./policy-image.ts";
+import { difference, type Difference, type Element, type Elements } from "./elements.ts";
 import { bothChain } from "./policy-layers.ts";
 import type { Verdict } from "./ruleset.ts";
 import { type ChainImage, chainImage } from "./table-image.ts";
-import { verdictText } from "./table-text.ts";
 
 /** Of a set that can change; a new verdict for a key is both. */
-export interface Changes {
+export interface Changes extends Difference {
   set: string;
-  gone: Elements;
-  come: Elements;
 }
-
-export const none: Elements = new Map();
 
 export function changesBetween(set: string, before: Elements, after: Elements): Changes {
-  if (before === after) return { set, gone: none, come: none };
-  return { set, gone: without(before, after), come: without(after, before) };
-}
-
-function without(elements: Elements, others: Elements): Elements {
-  const rest = new Map<string, Element>();
-  for (const [key, element] of elements) if (!isSame(element, others.get(key))) rest.set(key, element);
-  return rest;
-}
-
-function isSame({ verdict }: Element, other: Element | undefined): boolean {
-  if (verdict === undefined || other?.verdict === undefined) return other !== undefined;
-  return verdictText(verdict) === verdictText(other.verdict);
+  return { set, ...difference(before, after) };
 }
 
 /** Changes of the class maps in two steps, and the chains that the first of them leads to. */

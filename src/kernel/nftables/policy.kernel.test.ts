@@ -177,7 +177,7 @@ void test("where others were here meanwhile, what was left is not believed for l
   const policy = open(openNftCall(t, netns));
   await policy.ensure(fullRuleset);
   netns.run("nft", `delete element ${table} m_db4 { 10.4.1.3 }`);
-  await policy.change({ remove: new Map([["m_db4", members("m_db4", 4, "10.4.1.3").elements]]) });
+  await policy.change({ remove: new Map([["m_db4", members("m_db4", 4, "10.4.1.3").parts.flat()]]) });
   netns.run("nft", `delete table ${table}`);
   assert.equal(await policy.ensure(emptyRuleset, "as left"), true);
   assert.equal(await policy.ensure(emptyRuleset), false);

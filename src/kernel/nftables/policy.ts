@@ -98,7 +98,7 @@ export function createPolicyTable(options: ChannelOptions): PolicyTable {
 
   return {
     ensure: async (ruleset, trust) => {
-      const image = policyImage(ruleset, made);
+      const image = policyImage(ruleset);
       return takeTurn(async (isLastTry) => {
         const hasChanged = await (trust === undefined ? ensure(image, isLastTry) : ensureAsLeft(image));
         counting.become(ruleset.layers);
