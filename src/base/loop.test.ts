@@ -61,6 +61,25 @@ test("how long a quiet loop waits is asked after each pass", () =>
     }
   }));
 
+test("how long triggers are gathered is asked after each pass", () =>
+  passes(async (tick, stop) => {
+    let count = 0;
+    const restMs = [30, 10];
+    const minMs = (): number => restMs.shift() ?? 10;
+    const loop = startLoop({ ...bounds, minMs, signal: stop.signal, sync: async () => void (count += 1) });
+    await settle();
+    for (const [ms, passed] of [
+      [29, 1],
+      [1, 2],
+      [9, 2],
+      [1, 3],
+    ] as const) {
+      loop.trigger();
+      await tick(ms);
+      assert.equal(count, passed);
+    }
+  }));
+
 test("triggers within minMs become one pass", () =>
   passes(async (tick, stop) => {
     let count = 0;

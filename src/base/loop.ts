@@ -6,8 +6,8 @@ export interface LoopOptions {
   name: string;
   /** One idempotent pass: bring what is observed to what is desired. Throwing means "try again later". */
   sync: (signal: AbortSignal) => Promise<void>;
-  /** Triggers closer together than this become one pass. */
-  minMs: number;
+  /** Triggers closer together than this become one pass. A function is asked after each pass. */
+  minMs: number | (() => number);
   /** Delay after the first failed pass; doubles up to `retryMaxMs`. */
   retryMs: number;
   retryMaxMs: number;
@@ -79,8 +79,9 @@ export function startLoop({ name, sync, minMs, retryMs, retryMaxMs, maxMs, signa
       if (failures > 0) {
         await wait(Math.min(retryMs * 2 ** Math.min(failures - 1, 30), retryMaxMs), false);
       } else {
-        await wait(minMs, false);
-        if (!asked) await wait((typeof maxMs === "function" ? maxMs() : maxMs) - minMs, true);
+        const [restMs, quietMs] = [valueOf(minMs), valueOf(maxMs)];
+        await wait(restMs, false);
+        if (!asked) await wait(quietMs - restMs, true);
       }
     }
   }
@@ -95,3 +96,5 @@ export function startLoop({ name, sync, minMs, retryMs, retryMaxMs, maxMs, signa
     status: () => ({ name, passes, failures, ...(lastPass === undefined ? {} : { lastPass }) }),
   };
 }
+
+const valueOf = (ms: number | (() => number)): number => (typeof ms === "function" ? ms() : ms);

@@ -44,14 +44,17 @@ function stand(): {
   cutting: ReturnType<typeof prepareCutting>;
   open: () => Promise<string[]>;
   woken: () => number;
+  /** Lets so much time pass. */
+  pass: (ms: number) => void;
   track: ReturnType<typeof createFakeConntrack>["track"];
 } {
   const { conntrack, track } = createFakeConntrack(() => () => {});
-  let woken = 0;
-  const cutting = prepareCutting({ conntrack, log: silentLog() }, () => (woken += 1));
+  let [woken, nowMs] = [0, 0];
+  const cutting = prepareCutting({ conntrack, log: silentLog(), clock: () => nowMs }, () => (woken += 1));
   return {
     cutting,
     track,
+    pass: (ms) => (nowMs += ms),
     woken: () => woken,
     open: async () => (await conntrack.list([db])).map(({ original }) => original.source).toSorted(),
   };
@@ -70,12 +73,62 @@ void test("connections that policy denies are cut, others are not; a change that
   assert.deepEqual(await open(), [web]);
 });
 
+void test("a second later comes a second walk, for what was on its way; then none", async () => {
+  const { cutting, open, track, pass } = stand();
+  cutting.judgeBy(lettingIn(web), true);
+  await cutting.sync();
+  track(flow(other, 40_001));
+  assert.equal(cutting.dueMs(), 1_000);
+  pass(999);
+  await cutting.sync();
+  assert.deepEqual(await open(), [other], "not yet");
+  pass(1);
+  assert.equal(cutting.dueMs(), 0);
+  await cutting.sync();
+  assert.deepEqual(await open(), []);
+  track(flow(other, 40_002));
+  pass(1_000);
+  await cutting.sync();
+  assert.deepEqual(await open(), [other]);
+  assert.equal(cutting.dueMs(), 60_000);
+});
+
+void test("an edit between both walks is walked for at once", async () => {
+  const { cutting, open, track, pass } = stand();
+  cutting.judgeBy(lettingIn(web, other), true);
+  await cutting.sync();
+  track(flow(other, 40_001));
+  pass(100);
+  cutting.judgeBy(lettingIn(web), true);
+  await cutting.sync();
+  assert.deepEqual(await open(), []);
+  assert.equal(cutting.dueMs(), 1_000, "and its own second walk comes");
+});
+
+void test("the longer a walk takes, the longer the rest, within bounds", async () => {
+  const { conntrack } = createFakeConntrack(() => () => {});
+  let [nowMs, walkMs] = [0, 0];
+  const slow = { ...conntrack, cut: async () => ((nowMs += walkMs), 0) };
+  const cutting = prepareCutting({ conntrack: slow, log: silentLog(), clock: () => nowMs }, () => {});
+  for (const [tookMs, restMs] of [
+    [0, 50],
+    [20, 200],
+    [300, 1_000],
+  ] as const) {
+    walkMs = tookMs;
+    cutting.judgeBy(lettingIn(web), true);
+    await cutting.sync();
+    assert.equal(cutting.restMs(), restMs);
+  }
+});
+
 void test("the second walk is by what holds then: who was let in meanwhile stays", async () => {
-  const { cutting, open, track } = stand();
+  const { cutting, open, track, pass } = stand();
   cutting.judgeBy(lettingIn(web), true);
   await cutting.sync();
   cutting.judgeBy(lettingIn(web, other), false);
   track(flow(other, 40_001));
+  pass(1_000);
   await cutting.sync();
   assert.deepEqual(await open(), [other]);
 });
@@ -89,11 +142,11 @@ void test("what began on the way to another policy is not cut where that allows 
   assert.deepEqual(await open(), [other]);
 });
 
-void test("a walk that fails is made again, and there are two after a change", async () => {
+void test("a walk that fails is made again", async () => {
   const { conntrack, track } = createFakeConntrack(() => () => {});
   let walks = 0;
   const failing = { ...conntrack, cut: async () => Promise.reject(new Error(`walk ${(walks += 1)}`)) };
-  const cutting = prepareCutting({ conntrack: failing, log: silentLog() }, () => {});
+  const cutting = prepareCutting({ conntrack: failing, log: silentLog(), clock: () => 0 }, () => {});
   track(flow(other, 40_001));
   cutting.judgeBy(lettingIn(web), true);
   await assert.rejects(cutting.sync(), /walk 1/);

@@ -10,6 +10,8 @@ import type { Model, Packet, Subject } from "../../policy/model.ts";
 export interface CutDeps {
   conntrack: Conntrack;
   log: Log;
+  /** In milliseconds, never going back. */
+  clock: () => number;
 }
 
 export interface Cutting {
@@ -19,22 +21,32 @@ export interface Cutting {
   expect: (model: Model) => void;
   /** What the kernel judges by now; `isNarrower`: connections may be open that it denies, which are looked for. */
   judgeBy: (model: Model, isNarrower: boolean) => void;
+  /** How long to rest after a walk. */
+  restMs: () => number;
+  /** When a walk is due, though nobody asks. */
+  dueMs: () => number;
 }
 
-/** The table of connections is walked at most that often. */
-const walkEveryMs = 1_000;
-/** Walks after a change: the second for what was on its way meanwhile. */
-const walksMax = 2;
+/** A walk is followed by a rest of so many times its length, within bounds: edits in a row do not take a processor. */
+const restPerWalk = 10;
+const [restMinMs, restMaxMs] = [50, 1_000];
+/** So long after the first walk after a change comes another: for what was on its way meanwhile. */
+const againAfterMs = 1_000;
+const quietMaxMs = 60_000;
 
 /** Prepares what cuts; `wake` asks for a walk. */
-export function prepareCutting({ conntrack, log }: CutDeps, wake: () => void): Cutting {
+export function prepareCutting({ conntrack, log, clock }: CutDeps, wake: () => void): Cutting {
   /** Both must deny what is cut: a connection can begin while the one becomes the other. */
   let [now, coming]: (Model | undefined)[] = [];
-  let walks = 0;
+  let isAsked = false;
+  let againMs: number | undefined;
+  let tookMs = 0;
   const sync = async (): Promise<void> => {
-    if (now === undefined || walks === 0) return;
-    const left = walks - 1;
-    walks = 0;
+    const startedMs = clock();
+    const isFirst = isAsked;
+    if (now === undefined || !(isFirst || (againMs ?? Infinity) <= startedMs)) return;
+    isAsked = false;
+    againMs = isFirst ? startedMs + againAfterMs : undefined;
     try {
       const cut = await cutDenied(
         now,
@@ -43,13 +55,10 @@ export function prepareCutting({ conntrack, log }: CutDeps, wake: () => void): C
       );
       if (cut > 0) log.info({ connections: cut }, "connections cut: policy no longer allows them");
     } catch (error) {
-      walks = walksMax;
+      isAsked = true;
       throw error;
     }
-    if (walks === 0 && left > 0) {
-      walks = left;
-      wake();
-    }
+    tookMs = clock() - startedMs;
   };
   return {
     sync,
@@ -60,15 +69,21 @@ export function prepareCutting({ conntrack, log }: CutDeps, wake: () => void): C
       now = model;
       coming = undefined;
       if (!isNarrower) return;
-      walks = walksMax;
+      isAsked = true;
       wake();
     },
+    restMs: () => Math.min(Math.max(restPerWalk * tookMs, restMinMs), restMaxMs),
+    dueMs: () => (againMs === undefined ? quietMaxMs : Math.max(0, againMs - clock())),
   };
 }
 
 /** Starts the loop that cuts. */
-export function startCutting({ sync }: Cutting, signal: AbortSignal, onPass: (pass: LoopPass) => void): Loop {
-  const pace = { minMs: walkEveryMs, retryMs: 500, retryMaxMs: 10_000, maxMs: 60_000 };
+export function startCutting(
+  { sync, restMs, dueMs }: Cutting,
+  signal: AbortSignal,
+  onPass: (pass: LoopPass) => void,
+): Loop {
+  const pace = { minMs: restMs, retryMs: 500, retryMaxMs: 10_000, maxMs: dueMs };
   return startLoop({ name: "cut", ...pace, sync, signal, onPass });
 }
 

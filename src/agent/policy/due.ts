@@ -21,10 +21,16 @@ export interface Due {
   begin: () => Look;
   /** Whether connections are to be looked for, now that the kernel judges anew. */
   takeCut: () => boolean;
+  /** When the kernel is to be looked at, where nothing else comes until then. */
+  lookMs: () => number;
 }
 
-/** The kernel is looked at that often, whatever else passes are for. */
-export const lookEveryMs = 30_000;
+/** The kernel is looked at that often by passes that are for nothing else: it takes a while, and an edit waits for no look. */
+const lookEveryMs = 30_000;
+/** Where something is always to be done, it is looked at all the same. */
+const lookLatestMs = 60_000;
+/** A look waits for so long a time without anything to do. */
+const quietMs = 1_000;
 
 /** Everything is due at first; `clock` in milliseconds, never going back. */
 export function createDue(clock: () => number): Due {
@@ -45,7 +51,7 @@ export function createDue(clock: () => number): Due {
     everything: () => Object.assign(due, { stale: true, asked: true, look: true, cut: true }),
     isStale: () => due.stale,
     begin: () => {
-      const look = { isDue: due.look || !due.asked || clock() - lookedMs >= lookEveryMs, isAll: !due.asked };
+      const look = { isDue: due.look || !due.asked || clock() - lookedMs >= lookLatestMs, isAll: !due.asked };
       if (look.isDue) lookedMs = clock();
       Object.assign(due, { stale: false, asked: false, look: false });
       return look;
@@ -55,5 +61,6 @@ export function createDue(clock: () => number): Due {
       due.cut = false;
       return cut;
     },
+    lookMs: () => Math.max(quietMs, lookedMs + lookEveryMs - clock()),
   };
 }

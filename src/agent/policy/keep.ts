@@ -26,7 +26,7 @@ import { isNameless, nameReadBack } from "../rebuild.ts";
 import { createBypassLook } from "./bypass.ts";
 import { createPolicyCounting, type PolicyCounting } from "./counting.ts";
 import type { Cutting } from "./cut.ts";
-import { createDue, type Look, lookEveryMs } from "./due.ts";
+import { createDue, type Look } from "./due.ts";
 import { type Glass, glassFaults } from "./glass.ts";
 import type { KeptPolicy } from "./kept.ts";
 import { carriedBy, moveLinks, placedOn } from "./links.ts";
@@ -176,7 +176,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     changed: due.changed,
     doubt: due.doubt,
     linkRepaired: due.cut,
-    dueMs: () => (view() === undefined ? waitingMs : Math.min(lookEveryMs, glass.untilEdgeMs())),
+    dueMs: () => (view() === undefined ? waitingMs : Math.min(due.lookMs(), glass.untilEdgeMs())),
     report: () => {
       const now = view();
       const by = source.known() ? "cluster" : now === undefined ? "nobody" : "kept";

@@ -82,7 +82,9 @@ export async function preparePolicing(deps: PolicingDeps, follow: FollowWord): P
   const { source, admit } = word;
   pool.withhold(createWithheld(source, kept));
   const loops = new Map<"keeping" | "cutting" | "writing" | "flows", Loop>();
-  const cutting = prepareCutting({ conntrack: kernel.conntrack, log }, () => loops.get("cutting")?.trigger());
+  const cutting = prepareCutting({ conntrack: kernel.conntrack, log, clock: () => performance.now() }, () =>
+    loops.get("cutting")?.trigger(),
+  );
   const flows = createFlows({
     ...deps,
     definitions: () => (source.known() ? source.read().memberships : new Map()),
