@@ -16,7 +16,9 @@ void test("a pass that has something to do leaves the look to one that has not, 
   nowMs = 60_000;
   due.changed("cluster");
   assert.deepEqual(due.begin(), { isDue: true, isAll: false });
-  nowMs = 61_000;
+  nowMs = 89_999;
+  assert.deepEqual(due.begin(), { isDue: false, isAll: true }, "who asked may have been served by the pass before");
+  nowMs = 90_000;
   assert.deepEqual(due.begin(), { isDue: true, isAll: true });
 });
 

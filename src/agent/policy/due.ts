@@ -51,7 +51,9 @@ export function createDue(clock: () => number): Due {
     everything: () => Object.assign(due, { stale: true, asked: true, look: true, cut: true }),
     isStale: () => due.stale,
     begin: () => {
-      const look = { isDue: due.look || !due.asked || clock() - lookedMs >= lookLatestMs, isAll: !due.asked };
+      const isOld = clock() - lookedMs >= (due.asked ? lookLatestMs : lookEveryMs);
+      // That nobody asks does not say that nothing is to be done: who asked may have been served by the pass before.
+      const look = { isDue: due.look || isOld, isAll: !due.asked };
       if (look.isDue) lookedMs = clock();
       Object.assign(due, { stale: false, asked: false, look: false });
       return look;

@@ -122,11 +122,10 @@ const lookedUpMax = 256;
 
 /** What of `parts` is not in `others`; most of it is in `likely`, which are parts of these. */
 function missingIn(others: Elements, likely: readonly Elements[], parts: readonly Elements[]): Map<string, Element> {
-  const left = parts
-    .flatMap((part) => [...part])
-    .filter(([key, element]) => !likely.some((part) => isSame(element, part.get(key))));
-  const among = left.length > lookedUpMax && partsOf(others).length > 1 ? new Map(others) : others;
-  return new Map(left.filter(([key, element]) => !isSame(element, among.get(key))));
+  const entries = parts.flatMap((part) => [...part]);
+  const isMany = entries.length > lookedUpMax && partsOf(others).length > 1;
+  const places = isMany ? [new Map(others)] : [...likely, others];
+  return new Map(entries.filter(([key, element]) => !places.some((place) => isSame(element, place.get(key)))));
 }
 
 function isSame({ verdict }: Element, other: Element | undefined): boolean {
