@@ -120,15 +120,16 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   }
 
   /** Gives the links that it saw. */
-  async function passBy({ objects, told }: View, look: Look): Promise<readonly Link[]> {
+  async function passBy({ objects, told, listed }: View, look: Look): Promise<readonly Link[]> {
     nameReadBack(pool, (one) => keptOwner(one, kept) ?? deps.findOwner(one), log);
     glass.noteEdges(objects);
     const judged = subjects.of(pool.all(), objects);
+    const own = ownPods(judged, listed);
     const [links, nodeAddresses] = await Promise.all([kernel.node.links(), kernel.node.addresses()]);
     const placed = placedOn(links, judged);
     const carried = carriedBy(links, pool);
     const assigned = classes.assign(judged, carried);
-    const memberships = membershipsOf(told, ownPods(judged), objects);
+    const memberships = membershipsOf(told, own, objects);
     const ruleset = compiler.compile({
       subjects: assigned,
       memberships,
@@ -240,10 +241,11 @@ function keptOwner(attachment: Attachment, kept: KeptPolicy | undefined): Attach
   return pod && { namespace: pod.namespace, name: pod.name, uid: pod.uid };
 }
 
-function ownPods(judged: readonly Judged[]): OwnPods {
+function ownPods(judged: readonly Judged[], listed: View["listed"]): OwnPods {
+  const addresses = judged.flatMap(({ attachment }) => attachment.addresses);
   return {
     pods: judged.filter(({ isKnown }) => isKnown).map(({ pod }) => pod),
-    addresses: new Set(judged.flatMap(({ attachment }) => attachment.addresses)),
+    addresses: new Set(addresses.filter((address) => listed?.has(address) ?? true)),
   };
 }
 

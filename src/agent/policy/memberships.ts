@@ -15,7 +15,7 @@ interface Made {
 /** What of this node's pods memberships ask for; `pods` are those of which more is known than their names. */
 export interface OwnPods {
   pods: readonly PolicyPod[];
-  /** Addresses of all pods of this node: nobody else can say whose they are. */
+  /** Addresses of this node's pods that somebody has told of: nobody else can say whose they are. */
   addresses: ReadonlySet<Ip>;
 }
 

@@ -4,6 +4,7 @@ import { describe } from "../../base/fault.ts";
 import type { Log } from "../../base/log.ts";
 import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import type { Metrics, Reading } from "../../base/metrics.ts";
+import { pause } from "../../base/pause.ts";
 import type { Pool } from "../../ipam/pool.ts";
 import type { Kernel } from "../../kernel/contract.ts";
 import type { CacheStatus } from "../../kube/contract.ts";
@@ -54,6 +55,12 @@ export interface Policing {
   /** Settles when all following has ended, and all is written down; to be asked once the loops have ended. */
   ended: () => Promise<unknown>;
 }
+
+/**
+ * A pod that has come is in the kernel by its ADD, and an address that went is given to nobody for longer: passes for them are gathered,
+ * so that the next ADD meets none.
+ */
+const gatherMs = 100;
 
 /** Outside Kubernetes there is no policy; what an earlier agent had loaded is removed. */
 export async function withoutPolicing({ kernel }: Pick<PolicingDeps, "kernel">): Promise<Policing> {
@@ -106,6 +113,15 @@ export async function preparePolicing(deps: PolicingDeps, follow: FollowWord): P
     policy.changed(what);
     for (const name of ["keeping", "writing"] as const) loops.get(name)?.trigger();
   };
+  let isGathering = false;
+  const gather = async (): Promise<void> => {
+    policy.changed("attachments");
+    if (isGathering) return;
+    isGathering = true;
+    await pause(gatherMs, signal);
+    isGathering = false;
+    ask("attachments");
+  };
   const begin = (): Loop[] => {
     const keeping = startPolicy(policy, signal, onPass);
     const slow = { minMs: 500, retryMs: 1_000, retryMaxMs: 30_000, maxMs: 60_000 };
@@ -113,7 +129,7 @@ export async function preparePolicing(deps: PolicingDeps, follow: FollowWord): P
     loops.set("cutting", startCutting(cutting, signal, onPass));
     loops.set("flows", flows.start(signal, onPass));
     loops.set("writing", startLoop({ name: "policy-file", ...slow, sync: writeDown, signal, onPass }));
-    pool.watch(() => ask("attachments"));
+    pool.watch(() => void gather());
     const kept = [...loops.values()].map((one) => (one === keeping ? doubting(one, policy) : one));
     return word.loop === undefined ? kept : [...kept, word.loop];
   };

@@ -19,6 +19,8 @@ export const waitingMs = 100;
 export interface View {
   objects: ReadObjects;
   told: Memberships;
+  /** Addresses of which `told` has any; absent: any address could be one. */
+  listed?: PolicySource["listed"];
 }
 
 /**
@@ -38,7 +40,7 @@ export function createView(
       counts ||= source.failing() || performance.now() - startedMs > keptAfterMs;
       return counts ? keptView : undefined;
     }
-    return { objects: source.read(), told: source.memberships() };
+    return { objects: source.read(), told: source.memberships(), listed: source.listed };
   };
 }
 
