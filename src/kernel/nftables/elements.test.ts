@@ -3,10 +3,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
-import { changeElements, difference, type Element, type Elements, joinElements } from "./elements.ts";
+import {
+  changeElements,
+  difference,
+  type Element,
+  elementBytes,
+  elementKey,
+  type Elements,
+  joinElements,
+  ofSet,
+} from "./elements.ts";
 
 const elementsOf = (keys: readonly string[]): ReadonlyMap<string, Element> =>
-  new Map(keys.map((key): [string, Element] => [key, { key: Buffer.from(key) }]));
+  new Map(keys.map((key): [string, Element] => [key, ofSet]));
 
 const letters = ["a", "b", "c", "d", "e", "f", "g", "h"];
 const someKeys = fc.uniqueArray(fc.constantFrom(...letters), { maxLength: letters.length });
@@ -64,8 +73,7 @@ void test("what differs is found, whatever both share and whatever was changed s
 
 void test("another verdict for a key goes and comes", () => {
   const [drop, accept] = [{ verdict: "drop" }, { verdict: "accept" }] as const;
-  const of = (verdict: Element["verdict"]): Elements =>
-    new Map([["a", { key: Buffer.from("a"), ...(verdict && { verdict }) }]]);
+  const of = (verdict: Element["verdict"]): Elements => new Map([["a", { ...(verdict && { verdict }) }]]);
   const { gone, come } = difference(of(drop), of(accept));
   assert.deepEqual([gone.get("a")?.verdict, come.get("a")?.verdict], [drop, accept]);
   assert.deepEqual(difference(of(drop), of(drop)), { gone: new Map(), come: new Map() });
@@ -76,4 +84,9 @@ void test("of far more than are looked up one by one, all that differ are found"
     elementsOf(Array.from({ length: 1000 }, (_, at) => `m${from + at}`));
   const { gone, come } = difference(joinElements([named(0), named(1000)]), joinElements([named(1500), named(100)]));
   assert.deepEqual([gone.size, come.size], [100 + 400, 500]);
+});
+
+void test("a key is its bytes, whatever they are", () => {
+  const bytes = Uint8Array.from({ length: 256 }, (_, byte) => byte);
+  assert.deepEqual(Uint8Array.from(elementBytes(elementKey(bytes))), bytes);
 });

@@ -3,13 +3,25 @@
 import type { Verdict } from "./ruleset.ts";
 import { verdictText } from "./table-text.ts";
 
+/** What stands under a key: of a map a verdict, of a set nothing. */
 export interface Element {
-  key: Uint8Array;
-  /** Maps have them. */
   verdict?: Verdict;
 }
 
-/** By the bytes of their keys as Latin-1 text. */
+/** All elements of sets: there can be hundreds of thousands. */
+export const ofSet: Element = Object.freeze({});
+
+/** The bytes of a key as `Elements` have them: Latin-1 text, which takes a fifth of the memory. */
+export function elementKey(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
+}
+
+/** The bytes again. */
+export function elementBytes(key: string): Buffer {
+  return Buffer.from(key, "latin1");
+}
+
+/** By `elementKey`. */
 export interface Elements {
   has: (key: string) => boolean;
   get: (key: string) => Element | undefined;

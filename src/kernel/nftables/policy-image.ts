@@ -6,7 +6,7 @@ import type { BlockSet, LayerChains, MemberElement, MemberSet, PolicyRuleset } f
 import { policyLimits } from "../contract.ts";
 import type { Request } from "../netlink/message.ts";
 import { userDataType } from "./constants.ts";
-import { type Element, type Elements, joinElements } from "./elements.ts";
+import { type Element, elementBytes, elementKey, type Elements, joinElements, ofSet } from "./elements.ts";
 import type { SetIds } from "./expressions.ts";
 import { type KeyValues, constantElements, fields, keyBytes, keyLength } from "./fields.ts";
 import { newCounter, newTable, userDataEntry } from "./messages.ts";
@@ -197,7 +197,11 @@ function classChainImage(chain: Chain): ChainImage {
 }
 
 function portMapImage(map: VerdictMap): SetImage {
-  const fill = verdictMessages(table, map.name, [...keyedVerdicts(map).values()]);
+  const fill = verdictMessages(
+    table,
+    map.name,
+    Array.from(keyedVerdicts(map), ([key, { verdict }]) => ({ key: elementBytes(key), verdict })),
+  );
   const tag = tagOf([newVerdictMap(table, map, 0), ...fill]);
   return {
     name: map.name,
@@ -247,7 +251,7 @@ const partElements = new WeakMap<readonly MemberElement[], ReadonlyMap<string, E
 
 function memberElement(member: MemberElement): [string, Element] {
   const key = keyBytes(memberKey(member), memberValues(member));
-  return [elementKey(key), { key }];
+  return [elementKey(key), ofSet];
 }
 
 function blockImage({ name, key, oneOf }: ConstantNamedSet): SetImage {
@@ -265,7 +269,7 @@ export function setElements(key: NamedSet["key"], elements: readonly KeyValues[]
   return new Map(
     elements.map((values) => {
       const bytes = keyBytes(key, values);
-      return [elementKey(bytes), { key: bytes }];
+      return [elementKey(bytes), ofSet];
     }),
   );
 }
@@ -274,14 +278,9 @@ function keyedVerdicts({ key, verdicts }: VerdictMap): Map<string, Required<Elem
   return new Map(
     verdicts.map(([values, verdict]) => {
       const bytes = keyBytes(key, values);
-      return [elementKey(bytes), { key: bytes, verdict }];
+      return [elementKey(bytes), { verdict }];
     }),
   );
-}
-
-/** The key of an element, as `Elements` has it. */
-export function elementKey(key: Uint8Array): string {
-  return Buffer.from(key.buffer, key.byteOffset, key.length).toString("latin1");
 }
 
 function classMapOf(of: ClassMap, classes: PolicyRuleset["classes"]): VerdictMap {

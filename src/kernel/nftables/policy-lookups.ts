@@ -6,10 +6,10 @@ import { decodeAttributes, defineAttributes } from "../netlink/codec.ts";
 import type { Channel } from "./channel.ts";
 import { nftMessage } from "./constants.ts";
 import { counterAttributes } from "./expression-kinds.ts";
+import { elementKey } from "./elements.ts";
 import { keyBytes } from "./fields.ts";
 import { attributesMessage, ruleAttributes } from "./messages.ts";
 import { policyTableName } from "./policy-base.ts";
-import { elementKey } from "./policy-image.ts";
 import { layerParts } from "./policy-layers.ts";
 import { elementsAttributes } from "./set-messages.ts";
 

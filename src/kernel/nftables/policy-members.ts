@@ -3,7 +3,7 @@
 import { Fault } from "../../base/fault.ts";
 import type { MemberElement } from "../../policy/ruleset.ts";
 import type { MemberChanges } from "../contract.ts";
-import { type ChangedElements, changeElements, type Element, type Elements } from "./elements.ts";
+import { type ChangedElements, changeElements, type Element, elementBytes, type Elements } from "./elements.ts";
 import { policyTableName, selfSet, selfSetKey, selfSetName } from "./policy-base.ts";
 import { setElements } from "./policy-image.ts";
 import { memberKey, memberValues } from "./policy-layers.ts";
@@ -41,7 +41,7 @@ function memberElements(elements: readonly MemberElement[]): ReadonlyMap<string,
  */
 export function changeSteps(state: PolicyState, changes: readonly SetChange[]): Step[] {
   const parts = changes.map(({ set, remove, add }) => {
-    const held = heldBy(state, set, [...remove.values(), ...add.values()]);
+    const held = heldBy(state, set, [...remove, ...add]);
     return {
       set,
       gone: keysWhere(remove, (key) => held.has(key) && !add.has(key)),
@@ -78,17 +78,17 @@ export function changedState(state: PolicyState, changes: readonly SetChange[]):
 /** Those that one state has for itself: what an image holds is shared. */
 const own = new WeakMap<Elements, ChangedElements>();
 
-function heldBy(state: PolicyState, set: string, changed: readonly Element[]): Elements {
+function heldBy(state: PolicyState, set: string, changed: readonly [string, Element][]): Elements {
   const { elements, keyLen } = state.sets.get(set) ?? {};
   if (elements === undefined) {
     throw new Fault("kernel-missing", `the policy table has no set ${set} whose members change`);
   }
-  if (changed.some(({ key, verdict }) => key.length !== keyLen || verdict !== undefined)) {
+  if (changed.some(([key, { verdict }]) => key.length !== keyLen || verdict !== undefined)) {
     throw new Fault("kernel-refused", `a member of another kind than those of the policy set ${set}`);
   }
   return elements;
 }
 
 function keysWhere(elements: SetChange["add"], isWanted: (key: string) => boolean): Uint8Array[] {
-  return [...elements].flatMap(([key, { key: bytes }]) => (isWanted(key) ? bytes : []));
+  return Array.from(elements.keys()).filter(isWanted).map(elementBytes);
 }

@@ -5,7 +5,7 @@ import { present } from "../../base/assert.ts";
 import type { Request } from "../netlink/message.ts";
 import { deleteChain, deleteCounter, deleteTable, flushRules, newTable } from "./messages.ts";
 import { classMaps, policyTableName } from "./policy-base.ts";
-import { type Elements, noElements } from "./elements.ts";
+import { elementBytes, type Elements, noElements } from "./elements.ts";
 import { type PolicyImage, type SetImage, baseChainNames } from "./policy-image.ts";
 import { deleteSet, elementMessages, verdictMessages } from "./set-messages.ts";
 import type { ChainImage, ChainShape } from "./table-image.ts";
@@ -173,15 +173,16 @@ function removed({ set, gone }: Changes): Request[] {
 }
 
 function added({ set, come }: Pick<Changes, "set" | "come">): Request[] {
-  const elements = [...come.values()];
-  const verdicts = elements.flatMap(({ key, verdict }) => (verdict === undefined ? [] : { key, verdict }));
+  const verdicts = [...come].flatMap(([key, { verdict }]) =>
+    verdict === undefined ? [] : { key: elementBytes(key), verdict },
+  );
   return verdicts.length > 0
     ? verdictMessages(table, set, verdicts)
     : elementMessages("newElements", table, set, keysOf(come));
 }
 
 function keysOf(elements: Changes["gone"]): Uint8Array[] {
-  return [...elements.values()].map(({ key }) => key);
+  return Array.from(elements.keys(), elementBytes);
 }
 
 /** Rules go first, then what they named: sets and maps, then chains, which maps named. */

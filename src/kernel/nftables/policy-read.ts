@@ -8,8 +8,7 @@ import { nftMessage, objectCounter, setFlag, userDataType, verdicts } from "./co
 import { dataAny } from "./expression-kinds.ts";
 import { attributesMessage, objectAttributes, userDataValue } from "./messages.ts";
 import { policyTableName } from "./policy-base.ts";
-import { type Element, type Elements, noElements } from "./elements.ts";
-import { elementKey } from "./policy-image.ts";
+import { type Element, elementKey, type Elements, noElements, ofSet } from "./elements.ts";
 import type { PolicyState, SetState } from "./policy-plan.ts";
 import type { Verdict } from "./ruleset.ts";
 import { elementsAttributes, setAttributes } from "./set-messages.ts";
@@ -81,14 +80,13 @@ async function readElements(channel: Channel, set: string): Promise<Elements> {
     await slice();
     const bytes = Buffer.from(list.buffer, list.byteOffset, list.length);
     eachAttribute(bytes, 0, bytes.length, (_id, from, to) => {
-      const element = readElement(bytes, from, to);
-      elements.set(elementKey(element.key), element);
+      elements.set(...readElement(bytes, from, to));
     });
   }
   return elements;
 }
 
-function readElement(bytes: Buffer, from: number, to: number): Element {
+function readElement(bytes: Buffer, from: number, to: number): [string, Element] {
   let key: Buffer = bytes.subarray(from, from);
   let verdict: Verdict | undefined;
   eachAttribute(bytes, from, to, (id, at, end) => {
@@ -101,7 +99,7 @@ function readElement(bytes: Buffer, from: number, to: number): Element {
       verdict = data.verdict && foundVerdict(data.verdict);
     }
   });
-  return verdict === undefined ? { key } : { key, verdict };
+  return [elementKey(key), verdict === undefined ? ofSet : { verdict }];
 }
 
 function foundVerdict({ code = 0, chain = "" }: { code?: number | undefined; chain?: string | undefined }): Verdict {

@@ -35,9 +35,9 @@ export function classWay(classes: readonly Changes[]): ClassWay {
   const way: ClassWay = { chains: [], first: [], second: classes.filter((changes) => !asked.includes(changes)) };
   for (const { set, gone, come } of asked) {
     const middle = new Map<string, Element>();
-    for (const [key, { key: bytes, verdict: old }] of gone) {
+    for (const [key, { verdict: old }] of gone) {
       const verdict = both(old, come.get(key)?.verdict, chains);
-      if (verdict !== undefined) middle.set(key, { key: bytes, verdict });
+      if (verdict !== undefined) middle.set(key, { verdict });
     }
     way.first.push(changesBetween(set, gone, middle));
     way.second.push(changesBetween(set, middle, come));
