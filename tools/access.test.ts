@@ -37,7 +37,7 @@ const followedPolicy = ["namespaces", "serviceAccounts", "networkPolicies", "sec
  * named here and has no such call is found as stale.
  */
 const passedKinds: Readonly<Record<string, readonly string[]>> = {
-  "src/agent/policy/sources.ts": [...followedPolicy, "securityGroupPolicies"],
+  "src/agent/policy/sources.ts": [...followedPolicy, "securityGroupPolicies", "membershipSlices"],
   "src/agent/policy/heard.ts": [...followedPolicy, "securityGroupPolicies"],
   "src/controller/memberships/inherited.ts": [
     ...followedPolicy.filter((name) => name !== "networkPolicies"),

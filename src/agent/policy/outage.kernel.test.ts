@@ -95,7 +95,7 @@ void test("what others do to their own tables has nothing of ours read; among it
     await until("it was heard", async () => (await looked("obstacles")) > heard);
   }
   const most = Math.max(await looked("policy"), await looked("guard"), await looked("masquerade"));
-  assert.ok(most <= 1, `${most} passes: one comes every half minute`);
+  assert.ok(most <= 2, `${most} passes: one is for the pods that have come, one comes every half minute`);
   const startedMs = performance.now();
   agent.node.run("nft", "add element inet other them { 10.9.1.1 }; flush table inet fairlead-policy");
   await until("repaired", () => /vmap @egress_classes/.test(agent.node.run("nft", "list table inet fairlead-policy")));

@@ -3,22 +3,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { testIp } from "../../../test/store.contract.ts";
-import type { MembershipSlice } from "../../kube/policy-objects.ts";
-import { createSliceBook } from "./slices.ts";
+import { createSliceBook, type SlicePart, sliceParts } from "./slices.ts";
 
 const slice = (
   name: string,
   membership: string,
-  endpoints: readonly { address: string; ports?: MembershipSlice["endpoints"][number]["ports"] }[],
-): MembershipSlice => ({
-  metadata: { name },
-  membership,
-  peer: membership,
-  endpoints: endpoints.map(({ address, ports }) => ({
-    addresses: [testIp(address)],
-    ...(ports === undefined ? {} : { ports }),
-  })),
-});
+  endpoints: readonly { address: string; ports?: readonly { name: string; protocol: string; port: number }[] }[],
+): SlicePart =>
+  sliceParts.parse({
+    metadata: { name },
+    membership,
+    peer: membership,
+    endpoints: endpoints.map(({ address, ...more }) => ({ addresses: [address], ...more })),
+  });
 
 const view = (book: ReturnType<typeof createSliceBook>): Record<string, string[]> =>
   Object.fromEntries(

@@ -1,14 +1,29 @@
 // The memberships as the controller's slices tell them, put together slice by slice. Pure.
 
-import type { CacheChange } from "../../kube/contract.ts";
-import type { MembershipSlice } from "../../kube/policy-objects.ts";
+import type { CacheChange, Kind, KubeObject } from "../../kube/contract.ts";
+import { type MembershipSlice, membershipSlices } from "../../kube/policy-objects.ts";
 import type { Ip } from "../../net/ip.ts";
-import type { Member, MemberParts, MembershipKey, Memberships } from "../../policy/model.ts";
+import type { Member, MemberParts, MembershipKey, Memberships, NamedPort } from "../../policy/model.ts";
 import { namedPorts } from "../../policy/policy-pod.ts";
+
+/** What policy needs of a slice. */
+export interface SlicePart extends KubeObject {
+  membership: MembershipKey;
+  members: readonly Member[];
+}
+
+/** Slices, of which no more is kept: an agent holds tens of thousands of members. */
+export const sliceParts: Kind<SlicePart> = {
+  ...membershipSlices,
+  parse: (raw) => {
+    const { metadata, membership, endpoints } = membershipSlices.parse(raw);
+    return { metadata, membership: keyOf(membership), members: membersIn(endpoints) };
+  },
+};
 
 export interface SliceBook {
   /** Takes what has become of one slice. */
-  apply: (change: CacheChange<MembershipSlice>) => void;
+  apply: (change: CacheChange<SlicePart>) => void;
   /** All of them, a slice a part. A membership that has not changed is the same array as before. */
   memberships: () => Memberships;
   /** Addresses that any of them lists, whether a rule names it or not. */
@@ -25,21 +40,19 @@ export function createSliceBook(): SliceBook {
   /** Memberships that have changed since they were put together. */
   const changed = new Set<MembershipKey>();
 
-  const put = (slice: MembershipSlice): void => {
-    const key = keyOf(slice);
-    const ofKey = parts.get(key) ?? new Map<string, readonly Member[]>();
-    ofKey.set(slice.metadata.name, membersIn(slice));
-    parts.set(key, ofKey);
-    count(slice, 1);
-    changed.add(key);
+  const put = ({ metadata, membership, members }: SlicePart): void => {
+    const ofKey = parts.get(membership) ?? new Map<string, readonly Member[]>();
+    ofKey.set(metadata.name, members);
+    parts.set(membership, ofKey);
+    count(members, 1);
+    changed.add(membership);
   };
-  const take = (slice: MembershipSlice): void => {
-    const key = keyOf(slice);
-    parts.get(key)?.delete(slice.metadata.name);
-    changed.add(key);
+  const take = ({ metadata, membership }: SlicePart): void => {
+    parts.get(membership)?.delete(metadata.name);
+    changed.add(membership);
   };
-  const count = ({ endpoints }: MembershipSlice, step: 1 | -1): void => {
-    for (const address of endpoints.flatMap(({ addresses }) => addresses)) {
+  const count = (members: readonly Member[], step: 1 | -1): void => {
+    for (const { address } of members) {
       const slices = (listed.get(address) ?? 0) + step;
       if (slices > 0) listed.set(address, slices);
       else listed.delete(address);
@@ -54,9 +67,9 @@ export function createSliceBook(): SliceBook {
 
   return {
     apply: ({ before, after }) => {
-      if (before !== undefined) count(before, -1);
+      if (before !== undefined) count(before.members, -1);
       // A slice can be made anew under its name for another membership.
-      if (before !== undefined && (after === undefined || keyOf(before) !== keyOf(after))) take(before);
+      if (before !== undefined && (after === undefined || before.membership !== after.membership)) take(before);
       if (after !== undefined) put(after);
     },
     memberships: () => {
@@ -68,11 +81,14 @@ export function createSliceBook(): SliceBook {
   };
 }
 
-const keyOf = ({ membership }: MembershipSlice): MembershipKey => membership as MembershipKey; // oxlint-disable-line typescript/no-unsafe-type-assertion -- the controller writes keys; another text is a membership that no rule names
+const keyOf = (text: string): MembershipKey => text as MembershipKey; // oxlint-disable-line typescript/no-unsafe-type-assertion -- the controller writes keys; another text is a membership that no rule names
 
-function membersIn({ endpoints }: MembershipSlice): Member[] {
-  return endpoints.flatMap(({ addresses, ports = [] }) => {
-    const named = namedPorts(ports);
+/** Most members have none. */
+const noPorts: readonly NamedPort[] = [];
+
+function membersIn(endpoints: MembershipSlice["endpoints"]): Member[] {
+  return endpoints.flatMap(({ addresses, ports }) => {
+    const named = ports === undefined ? noPorts : namedPorts(ports);
     return addresses.map((address) => ({ address, ports: named }));
   });
 }

@@ -3,7 +3,6 @@
 import type { Log } from "../../base/log.ts";
 import type { Cache, CacheStatus, Kind, Kube, KubeObject, Selection } from "../../kube/contract.ts";
 import {
-  membershipSlices,
   namespaces,
   networkPolicies,
   securityGroupBindings,
@@ -16,7 +15,7 @@ import type { PolicyKeys } from "../../policy/keys.ts";
 import type { Memberships, PolicyObjects } from "../../policy/model.ts";
 import type { ReadObjects } from "../../policy/read-objects.ts";
 import { createHeard, type FollowedKind } from "./heard.ts";
-import { createSliceBook, type SliceBook } from "./slices.ts";
+import { createSliceBook, type SliceBook, sliceParts } from "./slices.ts";
 
 export interface PolicySource {
   objects: () => PolicyObjects;
@@ -72,7 +71,7 @@ export function followPolicy({
   };
   const follow = <T extends KubeObject>(kind: Kind<T>, more: { mayBeMissing?: true } = {}): Cache<T> =>
     kube.follow(kind, { signal, onSynced: changed, onChange: changed, ...more });
-  const slices = kube.follow(membershipSlices, {
+  const slices = kube.follow(sliceParts, {
     signal,
     onSynced: onChange,
     onChange: (change) => {

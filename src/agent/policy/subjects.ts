@@ -5,7 +5,7 @@ import type { Held } from "../../ipam/pool.ts";
 import { type Attachment, attachmentKey, isWired, type Wired } from "../../ipam/store.ts";
 import type { Pod } from "../../kube/core-objects.ts";
 import { judgedUnder } from "../../policy/break-glass.ts";
-import { layersOf, layersOfUnknown } from "../../policy/layers.ts";
+import { layersOf, layersOfUnknown, type PodLayers } from "../../policy/layers.ts";
 import type { BreakGlass, Layer, PolicyPod, Subject } from "../../policy/model.ts";
 import type { Problem } from "../../policy/problem.ts";
 import { guardProblems, isUnguarded } from "../../policy/source-guard.ts";
@@ -47,6 +47,9 @@ export interface Subjects {
   pods: () => ReadonlyMap<string, PolicyPod>;
 }
 
+/** Kinds of pods whose layers are kept. */
+const templatesMax = 512;
+
 /** Pods that are remembered by their uid after their sandbox has ended: a new sandbox can come while nobody says what the pod is. */
 const endedMax = 1024;
 
@@ -64,6 +67,8 @@ export function createSubjects({
   /** The objects that everything below was made for. */
   let read: ReadObjects | undefined;
   let sharedLayers = new Map<string, Layer>();
+  /** By what decides them: pods of one template have the same. */
+  let layersKnown = new Map<string, PodLayers>();
   let made = new Map<string, Judged>();
 
   const shared = (layer: Layer): Layer => {
@@ -71,6 +76,13 @@ export function createSubjects({
     if (same !== undefined) return same;
     sharedLayers.set(layer.id, layer);
     return layer;
+  };
+  const layersOfKnown = (pod: PolicyPod, objects: ReadObjects): PodLayers => {
+    const { namespace, labels, serviceAccount, ports } = pod;
+    const key = JSON.stringify([namespace, labels, serviceAccount, ports]);
+    const layers = layersKnown.get(key) ?? layersOf(pod, objects);
+    keepNewest(layersKnown, key, layers, templatesMax);
+    return layers;
   };
   const withNames = new WeakMap<Wired, Wired>();
   /** The same object for the same attachment. */
@@ -104,6 +116,7 @@ export function createSubjects({
     if (objects !== read) {
       read = objects;
       sharedLayers = new Map();
+      layersKnown = new Map();
       made = new Map();
     }
     if (attachment.pod === undefined) return undefined;
@@ -116,7 +129,7 @@ export function createSubjects({
     const isAsBefore = isSame && before?.attachment === attachment && before.breakGlass === glass;
     if (isAsBefore) return before;
     const { problems, ...layers } =
-      said === undefined ? layersOfUnknown(pod.namespace, objects) : layersOf(said, objects);
+      said === undefined ? layersOfUnknown(pod.namespace, objects) : layersOfKnown(said, objects);
     const { egress, ingress } = judgedUnder(glass, layers);
     const isKnown = said !== undefined;
     const judged = {
