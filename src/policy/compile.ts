@@ -44,34 +44,20 @@ export interface LayerFacts {
 
 /**
  * Gives a compiler. What it made of a layer it keeps until an input is without it: a layer of the same id that says the same is not
- * compiled again. What it made of a part of a membership it keeps as long as the part lives, and the same parts are the same set. Nothing
- * that was handed in may be changed afterwards.
+ * compiled again. So it does with what it made of each part of a membership, and the same parts are the same set. Nothing that was handed
+ * in may be changed afterwards.
  *
  * A ruleset is never larger than `limits`: of the largest layers nothing is left then but how they end.
  */
 export function createCompiler(limits: Limits = policyLimits): Compiler {
   let known = new Map<string, Made>();
-  let knownSets: PolicyRuleset["memberSets"] = new Map();
-  const elements = new WeakMap<readonly Member[], Map<string, readonly MemberElement[]>>();
+  let knownSets = new Map<string, MadeSet>();
 
   const madeOf = (layer: Layer): Made => {
     const before = known.get(keyOf(layer));
     if (before !== undefined && saysTheSame(before.layer, layer)) return { ...before, layer };
     return { layer, whole: compileLayer(layer), isShut: false };
   };
-  const elementsIn = (kind: MemberSetKind, part: readonly Member[]): readonly MemberElement[] => {
-    const made = elements.get(part) ?? new Map<string, readonly MemberElement[]>();
-    elements.set(part, made);
-    const list = made.get(kind.name) ?? elementsOf(kind, part);
-    made.set(kind.name, list);
-    return list;
-  };
-  const memberSetOf = (kind: MemberSetKind, members: MemberParts): MemberSet => {
-    const parts = members.map((part) => elementsIn(kind, part)).filter((part) => part.length > 0);
-    const before = knownSets.get(kind.name);
-    return before !== undefined && sameItems(before.parts, parts) ? before : { ...kind, parts };
-  };
-
   const compile = (input: CompileInput): PolicyRuleset => {
     const { subjects, memberships, links, groupsJudgeOwnNode, metadata = "open" } = input;
     const pods = [...subjects];
@@ -79,8 +65,15 @@ export function createCompiler(limits: Limits = policyLimits): Compiler {
     for (const layer of pods.flatMap(({ subject }) => [...subject.egress, ...subject.ingress])) {
       if (!made.has(layer)) made.set(layer, madeOf(layer));
     }
+    const madeSets = new Map<string, MadeSet>();
+    const memberSetOf = (kind: MemberSetKind): MemberSet => {
+      const { name, membership } = kind;
+      const one = madeSets.get(name) ?? makeSet(kind, memberships.get(membership) ?? nobody, knownSets.get(name));
+      madeSets.set(name, one);
+      return one.set;
+    };
     const setsOf = ({ memberSets, blockSets }: CompiledLayer): Sets => ({
-      members: memberSets.map((kind) => memberSetOf(kind, memberships.get(kind.membership) ?? nobody)),
+      members: memberSets.map(memberSetOf),
       blocks: blockSets,
     });
     const tally = createTally(limits);
@@ -103,7 +96,7 @@ export function createCompiler(limits: Limits = policyLimits): Compiler {
       for (const set of sets.members) memberSets.set(set.name, set);
       for (const set of sets.blocks) blockSets.set(set.name, set);
     }
-    knownSets = memberSets;
+    knownSets = madeSets;
     const nameOf = (layer: Layer): string => compiledOf(present(made.get(layer), layer.id)).chains.name;
     const classes = classesOf(pods, nameOf, groupsJudgeOwnNode);
     return { classes, layers, memberSets, blockSets, links, metadata };
@@ -121,6 +114,20 @@ interface Made {
   whole: CompiledLayer;
   /** The last ruleset had no room for it. */
   isShut: boolean;
+}
+
+/** A set of members, and of each part of the membership what stands in it. */
+interface MadeSet {
+  set: MemberSet;
+  elements: ReadonlyMap<readonly Member[], readonly MemberElement[]>;
+}
+
+/** `before`: what the last ruleset had of it. */
+function makeSet(kind: MemberSetKind, members: MemberParts, before: MadeSet | undefined): MadeSet {
+  const elements = new Map(members.map((part) => [part, before?.elements.get(part) ?? elementsOf(kind, part)]));
+  const parts = [...elements.values()].filter((part) => part.length > 0);
+  const isSame = before !== undefined && sameItems(before.set.parts, parts);
+  return { set: isSame ? before.set : { ...kind, parts }, elements };
 }
 
 interface Sets {
