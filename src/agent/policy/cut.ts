@@ -29,7 +29,7 @@ export interface Cutting {
 
 /** A walk is followed by a rest of so many times its length, within bounds: edits in a row do not take a processor. */
 const restPerWalk = 10;
-const [restMinMs, restMaxMs] = [50, 1_000];
+const [restMinMs, restMaxMs] = [50, 500];
 /** So long after the first walk after a change comes another: for what was on its way meanwhile. */
 const againAfterMs = 1_000;
 const quietMaxMs = 60_000;
