@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
-import { type Loop, startLoop } from "./loop.ts";
+import { type Loop, restOf, startLoop } from "./loop.ts";
 
 const bounds = { name: "test", minMs: 10, retryMs: 100, retryMaxMs: 400, maxMs: 1000 };
 
@@ -60,6 +60,11 @@ test("how long a quiet loop waits is asked after each pass", () =>
       assert.equal(count, passed);
     }
   }));
+
+test("a rest is the longer, the longer the pass took, within bounds", () => {
+  const rest = restOf({ times: 10, leastMs: 50, mostMs: 500 });
+  assert.deepEqual([0, 20, 300].map(rest), [50, 200, 500]);
+});
 
 test("how long triggers are gathered is asked after each pass", () =>
   passes(async (tick, stop) => {

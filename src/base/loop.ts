@@ -6,8 +6,8 @@ export interface LoopOptions {
   name: string;
   /** One idempotent pass: bring what is observed to what is desired. Throwing means "try again later". */
   sync: (signal: AbortSignal) => Promise<void>;
-  /** Triggers closer together than this become one pass. A function is asked after each pass. */
-  minMs: number | (() => number);
+  /** Triggers closer together than this become one pass. A function is asked after each pass, with the time that it took. */
+  minMs: number | ((passMs: number) => number);
   /** Delay after the first failed pass; doubles up to `retryMaxMs`. */
   retryMs: number;
   retryMaxMs: number;
@@ -79,7 +79,8 @@ export function startLoop({ name, sync, minMs, retryMs, retryMaxMs, maxMs, signa
       if (failures > 0) {
         await wait(Math.min(retryMs * 2 ** Math.min(failures - 1, 30), retryMaxMs), false);
       } else {
-        const [restMs, quietMs] = [valueOf(minMs), valueOf(maxMs)];
+        const restMs = typeof minMs === "function" ? minMs(lastPass?.durationMs ?? 0) : minMs;
+        const quietMs = typeof maxMs === "function" ? maxMs() : maxMs;
         await wait(restMs, false);
         if (!asked) await wait(quietMs - restMs, true);
       }
@@ -97,4 +98,7 @@ export function startLoop({ name, sync, minMs, retryMs, retryMaxMs, maxMs, signa
   };
 }
 
-const valueOf = (ms: number | (() => number)): number => (typeof ms === "function" ? ms() : ms);
+/** A rest of so many times as long as the pass took, within bounds: what is large takes a small share of a processor all the same. */
+export function restOf({ times, leastMs, mostMs }: Record<"times" | "leastMs" | "mostMs", number>) {
+  return (passMs: number): number => Math.min(Math.max(times * passMs, leastMs), mostMs);
+}

@@ -18,17 +18,17 @@ const lastLines = 5;
 
 const kinds = { apiVersion: "fairlead.dev/v1alpha1" } as const;
 
-function group(name: string, spec: Readonly<Record<string, unknown>>): KubeObject {
+export function group(name: string, spec: Readonly<Record<string, unknown>>): KubeObject {
   return { ...kinds, kind: "SecurityGroup", metadata: { name }, spec: { bindableFrom: {}, ...spec } };
 }
 
-function binding(app: string, ...groups: readonly string[]): KubeObject {
+export function binding(app: string, ...groups: readonly string[]): KubeObject {
   const spec = { podSelector: { matchLabels: { app } }, groups };
   return { ...kinds, kind: "SecurityGroupBinding", metadata: { name: app }, spec };
 }
 
 /** Groups are the cluster's, not a namespace's: removed after the test. */
-function removeAfter(t: TestContext, { kubectl }: Scene, ...names: readonly string[]): void {
+export function removeAfter(t: TestContext, { kubectl }: Scene, ...names: readonly string[]): void {
   t.after(() => kubectl(["delete", "securitygroups.fairlead.dev", "--ignore-not-found", ...names]));
 }
 

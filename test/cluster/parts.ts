@@ -11,6 +11,7 @@ import { policyStartTests } from "./policy-start.ts";
 import { probeTests } from "./probes.ts";
 import { serviceTests } from "./services.ts";
 import type { Part } from "./suite.ts";
+import { toldTests } from "./told.ts";
 import { upheavalTests } from "./upheaval.ts";
 import { workloadTests } from "./workloads.ts";
 
@@ -27,7 +28,7 @@ export const allParts: readonly Part[] = [
 ];
 
 /** Policy, which the reference plugins know nothing of. */
-export const policyParts: readonly Part[] = [policyTests, policyServiceTests, groupTests, policyStartTests];
+export const policyParts: readonly Part[] = [policyTests, policyServiceTests, groupTests, toldTests, policyStartTests];
 
 /** What kube-proxy has a hand in. */
 export const proxyParts: readonly Part[] = [hostNetworkTests, serviceTests, nameTests];

@@ -105,23 +105,6 @@ void test("an edit between both walks is walked for at once", async () => {
   assert.equal(cutting.dueMs(), 1_000, "and its own second walk comes");
 });
 
-void test("the longer a walk takes, the longer the rest, within bounds", async () => {
-  const { conntrack } = createFakeConntrack(() => () => {});
-  let [nowMs, walkMs] = [0, 0];
-  const slow = { ...conntrack, cut: async () => ((nowMs += walkMs), 0) };
-  const cutting = prepareCutting({ conntrack: slow, log: silentLog(), clock: () => nowMs }, () => {});
-  for (const [tookMs, restMs] of [
-    [0, 50],
-    [20, 200],
-    [300, 500],
-  ] as const) {
-    walkMs = tookMs;
-    cutting.judgeBy(lettingIn(web), true);
-    await cutting.sync();
-    assert.equal(cutting.restMs(), restMs);
-  }
-});
-
 void test("the second walk is by what holds then: who was let in meanwhile stays", async () => {
   const { cutting, open, track, pass } = stand();
   cutting.judgeBy(lettingIn(web), true);

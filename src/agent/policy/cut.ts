@@ -1,7 +1,7 @@
 // Connections that no longer pass: judged as policy is now, and cut, so that an edit holds for what was open before it too.
 
 import type { Log } from "../../base/log.ts";
-import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
+import { type Loop, type LoopPass, restOf, startLoop } from "../../base/loop.ts";
 import { conntrackAddressesMax, type Connection, type Conntrack } from "../../kernel/contract.ts";
 import type { Ip } from "../../net/ip.ts";
 import { createJudge, type Judge } from "../../policy/judge.ts";
@@ -21,15 +21,12 @@ export interface Cutting {
   expect: (model: Model) => void;
   /** What the kernel judges by now; `isNarrower`: connections may be open that it denies, which are looked for. */
   judgeBy: (model: Model, isNarrower: boolean) => void;
-  /** How long to rest after a walk. */
-  restMs: () => number;
   /** When a walk is due, though nobody asks. */
   dueMs: () => number;
 }
 
-/** A walk is followed by a rest of so many times its length, within bounds: edits in a row do not take a processor. */
-const restPerWalk = 10;
-const [restMinMs, restMaxMs] = [50, 500];
+/** Walks for edits in a row. */
+const restMs = restOf({ times: 10, leastMs: 50, mostMs: 500 });
 /** So long after the first walk after a change comes another: for what was on its way meanwhile. */
 const againAfterMs = 1_000;
 const quietMaxMs = 60_000;
@@ -40,7 +37,6 @@ export function prepareCutting({ conntrack, log, clock }: CutDeps, wake: () => v
   let [now, coming]: (Model | undefined)[] = [];
   let isAsked = false;
   let againMs: number | undefined;
-  let tookMs = 0;
   const sync = async (): Promise<void> => {
     const startedMs = clock();
     const isFirst = isAsked;
@@ -58,7 +54,6 @@ export function prepareCutting({ conntrack, log, clock }: CutDeps, wake: () => v
       isAsked = true;
       throw error;
     }
-    tookMs = clock() - startedMs;
   };
   return {
     sync,
@@ -72,17 +67,12 @@ export function prepareCutting({ conntrack, log, clock }: CutDeps, wake: () => v
       isAsked = true;
       wake();
     },
-    restMs: () => Math.min(Math.max(restPerWalk * tookMs, restMinMs), restMaxMs),
     dueMs: () => (againMs === undefined ? quietMaxMs : Math.max(0, againMs - clock())),
   };
 }
 
 /** Starts the loop that cuts. */
-export function startCutting(
-  { sync, restMs, dueMs }: Cutting,
-  signal: AbortSignal,
-  onPass: (pass: LoopPass) => void,
-): Loop {
+export function startCutting({ sync, dueMs }: Cutting, signal: AbortSignal, onPass: (pass: LoopPass) => void): Loop {
   const pace = { minMs: restMs, retryMs: 500, retryMaxMs: 10_000, maxMs: dueMs };
   return startLoop({ name: "cut", ...pace, sync, signal, onPass });
 }

@@ -2,7 +2,7 @@
 
 import { describe } from "../../base/fault.ts";
 import type { Log } from "../../base/log.ts";
-import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
+import { type Loop, type LoopPass, restOf, startLoop } from "../../base/loop.ts";
 import type { Metrics, Reading } from "../../base/metrics.ts";
 import { pause } from "../../base/pause.ts";
 import type { Pool } from "../../ipam/pool.ts";
@@ -61,6 +61,9 @@ export interface Policing {
  * so that the next ADD meets none.
  */
 const gatherMs = 100;
+
+/** The file holds every member: where they are many and come and go all the time, it takes a small share of processor and disk. */
+const writeRestMs = restOf({ times: 100, leastMs: 500, mostMs: 10_000 });
 
 /** Outside Kubernetes there is no policy; what an earlier agent had loaded is removed. */
 export async function withoutPolicing({ kernel }: Pick<PolicingDeps, "kernel">): Promise<Policing> {
@@ -124,7 +127,7 @@ export async function preparePolicing(deps: PolicingDeps, follow: FollowWord): P
   };
   const begin = (): Loop[] => {
     const keeping = startPolicy(policy, signal, onPass);
-    const slow = { minMs: 500, retryMs: 1_000, retryMaxMs: 30_000, maxMs: 60_000 };
+    const slow = { minMs: writeRestMs, retryMs: 1_000, retryMaxMs: 30_000, maxMs: 60_000 };
     loops.set("keeping", keeping);
     loops.set("cutting", startCutting(cutting, signal, onPass));
     loops.set("flows", flows.start(signal, onPass));
@@ -149,7 +152,7 @@ export async function preparePolicing(deps: PolicingDeps, follow: FollowWord): P
     flows: (question) => flows.answer(question),
     readings: policy.readings,
     answer: policy.answer,
-    // What the last half second brought, too.
+    // What the last seconds brought, too.
     ended: async () => {
       await source.done;
       await writeDown().catch((error: unknown) =>
