@@ -32,9 +32,17 @@ export function memberChanges(before: PolicyRuleset, after: PolicyRuleset): Memb
 
 /** The elements of `parts` that `others` do not have, which are looked into in this order. */
 function missingIn(others: MemberSet["parts"], parts: MemberSet["parts"]): MemberElement[] {
+  const elements = uniqueElements(parts);
+  if (elements.length > lookedUpMax) {
+    const all = new Set(others.flatMap((part) => part.map(elementKey)));
+    return elements.filter((element) => !all.has(elementKey(element)));
+  }
   const isThere = (key: string): boolean => others.some((part) => keysOf(part).has(key));
-  return uniqueElements(parts).filter((element) => !isThere(elementKey(element)));
+  return elements.filter((element) => !isThere(elementKey(element)));
 }
+
+/** So many are looked up in one part after the other; for more, the parts are put together first. */
+const lookedUpMax = 256;
 
 /** Kept as long as the part lives: most are looked into again and again. */
 const partKeys = new WeakMap<readonly MemberElement[], ReadonlySet<string>>();

@@ -21,15 +21,17 @@ export interface Cutting {
   expect: (model: Model) => void;
   /** What the kernel judges by now; `isNarrower`: connections may be open that it denies, which are looked for. */
   judgeBy: (model: Model, isNarrower: boolean) => void;
-  /** When a walk is due, though nobody asks. */
+  /** In how many ms a walk is due, though nobody asks. */
   dueMs: () => number;
 }
 
-/** Walks for edits in a row. */
+/** Between walks for edits in a row: a small share of a processor goes into them, up to half of one where very many connections are tracked. */
 const restMs = restOf({ times: 10, leastMs: 50, mostMs: 500 });
 /** So long after the first walk after a change comes another: for what was on its way meanwhile. */
 const againAfterMs = 1_000;
 const quietMaxMs = 60_000;
+/** Timers may be so much early: what is due a moment later would be late by a whole rest. */
+const timerErrorMs = 1;
 
 /** Prepares what cuts; `wake` asks for a walk. */
 export function prepareCutting({ conntrack, log, clock }: CutDeps, wake: () => void): Cutting {
@@ -67,7 +69,7 @@ export function prepareCutting({ conntrack, log, clock }: CutDeps, wake: () => v
       isAsked = true;
       wake();
     },
-    dueMs: () => (againMs === undefined ? quietMaxMs : Math.max(0, againMs - clock())),
+    dueMs: () => (againMs === undefined ? quietMaxMs : Math.max(0, againMs - clock() + timerErrorMs)),
   };
 }
 

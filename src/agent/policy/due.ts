@@ -21,7 +21,7 @@ export interface Due {
   begin: () => Look;
   /** Whether connections are to be looked for, now that the kernel judges anew. */
   takeCut: () => boolean;
-  /** When the kernel is to be looked at, where nothing else comes until then. */
+  /** In how many ms the kernel is to be looked at, where nothing else comes until then. */
   lookMs: () => number;
 }
 

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { startFakeNode, type FakeNode } from "../../../test/model/fake-node.ts";
 import { hostMac } from "../../../test/kernel-stage.ts";
-import { testWired } from "../../../test/store.contract.ts";
+import { testIp, testWired } from "../../../test/store.contract.ts";
 import { present } from "../../base/assert.ts";
 import { Fault } from "../../base/fault.ts";
 import { silentLog } from "../../base/log.ts";
@@ -13,6 +13,8 @@ import { isWired, type Wired } from "../../ipam/store.ts";
 import { type Pod, pods } from "../../kube/core-objects.ts";
 import { type NetworkPolicy, networkPolicies } from "../../kube/policy-objects.ts";
 import { defaultKeys } from "../../policy/keys.ts";
+import { createJudge } from "../../policy/judge.ts";
+import type { Model } from "../../policy/model.ts";
 import { readObjects, type ReadObjects } from "../../policy/read-objects.ts";
 import type { Judging } from "../cluster/judging.ts";
 import { createGlass } from "./glass.ts";
@@ -40,6 +42,8 @@ interface Stand {
   say: (...policies: readonly NetworkPolicy[]) => void;
   /** For each pass that ended well: whether connections are looked for. */
   narrowed: boolean[];
+  /** What connections are judged by, in the order of time. */
+  models: Model[];
   /** What the cluster was told. */
   judging: Judging[];
   attachment: Wired;
@@ -102,6 +106,7 @@ async function stand(nameOf?: NameOf): Promise<Stand> {
     done: Promise.resolve(),
   };
   const narrowed: boolean[] = [];
+  const models: Model[] = [];
   const judging: Judging[] = [];
   const policy = keepPolicy({
     kernel: { ...kernel, policy: { ...kernel.policy, change, ensure } },
@@ -119,12 +124,18 @@ async function stand(nameOf?: NameOf): Promise<Stand> {
     log: silentLog(),
     metrics: createMetrics(),
     signal: new AbortController().signal,
-    cutting: { expect: () => {}, judgeBy: (_, isNarrower) => narrowed.push(isNarrower) },
+    cutting: {
+      expect: () => {},
+      judgeBy: (model, isNarrower) => {
+        models.push(model);
+        narrowed.push(isNarrower);
+      },
+    },
     judging: (now) => judging.push(now),
   });
   const group = async (): Promise<number | undefined> =>
     (await machine.kernel.node.link(attachment.wire.hostIndex))?.group;
-  return { node, policy, say, narrowed, judging, attachment: named, admitted, trusted, group };
+  return { node, policy, say, narrowed, models, judging, attachment: named, admitted, trusted, group };
 }
 
 /** The API server's object of a pod in shop that is labelled by its name. */
@@ -238,9 +249,37 @@ void test("a pod that nothing judges is a member for others when ADD goes on, wi
   const web = testWired({ containerId: "web", pod: { namespace: "shop", name: "web", uid: "web" } });
   assert.equal(await policy.enter(web, podNamed("web")), 100);
   assert.deepEqual(admitted, web.addresses);
-  const other = testWired({ containerId: "other", pod: { namespace: "shop", name: "other", uid: "other" } });
+  const pod = { namespace: "shop", name: "other", uid: "other" };
+  const other = testWired({ containerId: "other", pod, addresses: [testIp("10.4.1.77")] });
   assert.equal(await policy.enter(other, podNamed("other")), 100);
   assert.deepEqual(admitted, web.addresses, "one that no selector names is no member");
+});
+
+void test("a pod that came without a pass is known at once: no walk cuts what it may do, and what it may do no more is looked for", async () => {
+  const { policy, say, narrowed, models, attachment } = await stand();
+  say(fromWeb);
+  await policy.sync();
+  const web = testWired({ containerId: "web", pod: { namespace: "shop", name: "web", uid: "web" } });
+  await policy.enter(web, podNamed("web"));
+  const [source, destination] = [web, attachment].map(({ addresses }) => present(addresses[0], "an address"));
+  const packet = { source: present(source, "web"), destination: present(destination, "db"), protocol: 6 };
+  assert.equal(createJudge(present(models.at(-1), "a model")).verdict({ ...packet, destinationPort: 80 }).passes, true);
+  // The pool of this stand never lists it: to the next pass it is gone.
+  policy.changed("attachments");
+  await policy.sync();
+  assert.equal(narrowed.at(-1), true);
+});
+
+void test("an address that sets still hold for another pod is given to the next one by a pass", async () => {
+  const { policy, say, trusted } = await stand();
+  say(fromWeb);
+  await policy.sync();
+  const web = testWired({ containerId: "web", pod: { namespace: "shop", name: "web", uid: "web" } });
+  await policy.enter(web, podNamed("web"));
+  trusted.length = 0;
+  const heir = testWired({ containerId: "heir", pod: { namespace: "shop", name: "other", uid: "other" } });
+  await assert.rejects(policy.enter(heir, podNamed("other")), /class of fairlead\/heir/, "this stand never lists it");
+  assert.equal(trusted.length, 1);
 });
 
 void test("a pod that needs a pass has none that reads all that the kernel holds", async () => {

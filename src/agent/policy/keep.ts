@@ -2,7 +2,6 @@
 
 import { isDeepStrictEqual } from "node:util";
 import { present } from "../../base/assert.ts";
-import { isFault } from "../../base/fault.ts";
 import type { Log } from "../../base/log.ts";
 import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import type { Metrics } from "../../base/metrics.ts";
@@ -12,17 +11,15 @@ import type { Kernel, Link } from "../../kernel/contract.ts";
 import { createCompiler } from "../../policy/compile.ts";
 import { createClasses } from "../../policy/compile-classes.ts";
 import { memberChanges, withCarried } from "../../policy/compile-changes.ts";
-import { elementsOf } from "../../policy/compile-sets.ts";
 import { groupsMark } from "../../policy/mark.ts";
 import type { PolicyKeys } from "../../policy/keys.ts";
-import { indexMembers } from "../../policy/members.ts";
-import type { Memberships } from "../../policy/model.ts";
-import { neededMemberships, type ReadObjects } from "../../policy/read-objects.ts";
+import type { ReadObjects } from "../../policy/read-objects.ts";
 import type { PolicyRuleset } from "../../policy/ruleset.ts";
 import type { Judging } from "../cluster/judging.ts";
 import type { NodeFault } from "../cluster/peers.ts";
 import { openGroup } from "../plan.ts";
 import { isNameless, nameReadBack } from "../rebuild.ts";
+import { admit, isTaken, type Standing, withPod } from "./admission.ts";
 import { createBypassLook } from "./bypass.ts";
 import { createPolicyCounting, type PolicyCounting } from "./counting.ts";
 import type { Cutting } from "./cut.ts";
@@ -89,10 +86,9 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   const unguarded = createUnguarded({ guard: kernel.guard, log });
   /** The class by which the kernel judges each attachment. */
   const groups = new Map<string, number>();
-  /** The pods of the last pass, by whose layers the kernel judges. */
-  let judgedLast: readonly Judged[] = [];
-  let knownLast: Memberships = new Map();
-  let held: PolicyRuleset | undefined;
+  /** As of the last pass, with the pods that came since. */
+  let standing: Standing | undefined;
+  const judgedNow = (): readonly Judged[] => standing?.model.subjects ?? [];
   const view = createView(source, kept, keys);
   const clock = (): number => performance.now();
   const counting = createPolicyCounting({ table: kernel.policy, factsOf: compiler.factsOf, log, clock });
@@ -111,7 +107,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       }
       const mark = source.known() ? groupsMark(source.objects().groups) : undefined;
       const links = await passBy(now, look);
-      deps.judging({ groups: groupsTold(mark, judgedLast), bypass: await bypass(links) });
+      deps.judging({ groups: groupsTold(mark, judgedNow()), bypass: await bypass(links) });
     } catch (error) {
       // It may have gone half the way: what had been open before is looked for when it has gone the whole of it.
       due.everything();
@@ -124,7 +120,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     nameReadBack(pool, (one) => keptOwner(one, kept) ?? deps.findOwner(one), log);
     glass.noteEdges(objects);
     const judged = subjects.of(pool.all(), objects);
-    const own = ownPods(judged, listed);
+    const own = ownPods(judged, listed); // before anything is awaited: `listed` is as of now, and fits `told`
     const [links, nodeAddresses] = await Promise.all([kernel.node.links(), kernel.node.addresses()]);
     const placed = placedOn(links, judged);
     const carried = carriedBy(links, pool);
@@ -140,20 +136,18 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     const model = { subjects: judged, nodes, memberships, ...keys };
     cutting.expect(model);
     // What links still carry stays until they are moved.
-    const before = held;
+    const before = standing?.held;
     const both = before === undefined ? ruleset : withCarried(before, ruleset, carried);
     counting.know(judged, ruleset);
     const hasChanged = await kernel.policy.ensure(both, look.isDue ? undefined : "as left");
-    held = both;
+    standing = { model, held: both };
     groups.clear();
     for (const { subject, classNumber } of assigned) groups.set(subject.key, classNumber);
-    judgedLast = judged;
     deps.onBroken(glassFaults(judged, glass));
-    knownLast = memberships;
     const moved = await moveLinks(placed, groups, deps);
     await unguarded.follow(judged);
     if (both !== ruleset) await kernel.policy.ensure(ruleset, "as left");
-    held = ruleset;
+    standing = { model, held: ruleset };
     counting.settle();
     if (hasChanged && look.isAll) metrics.repaired("policy", 1);
     const wasDamaged = hasChanged && look.isDue;
@@ -164,11 +158,19 @@ export function keepPolicy(deps: PolicyDeps): Policy {
 
   const turns = createTurns(pass);
 
+  /** Admits the pod without a pass. What is known has it at once: a walk must not cut what the kernel is about to let it do. */
+  const join = (judged: Judged, objects: ReadObjects): Promise<boolean> => {
+    const joined = withPod(present(standing, "a pass"), judged, objects);
+    ({ standing } = joined);
+    cutting.judgeBy(standing.model, false);
+    return admit(kernel.policy, judged, joined.add);
+  };
+
   /** The class of a pod that is judged by the very same layers, which the kernel then holds. */
   const classOfTwin = (judged: Judged): number | undefined => {
-    if (due.isStale() || turns.isBusy() || held === undefined) return undefined;
+    if (due.isStale() || turns.isBusy() || standing === undefined || isTaken(standing, judged)) return undefined;
     if (judged.egress.length + judged.ingress.length === 0) return openGroup;
-    const twin = judgedLast.find((one) => one.key !== judged.key && sameLayers(one, judged));
+    const twin = judgedNow().find((one) => one.key !== judged.key && sameLayers(one, judged));
     return twin && groups.get(twin.key);
   };
 
@@ -182,7 +184,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       const now = view();
       const by = source.known() ? "cluster" : now === undefined ? "nobody" : "kept";
       const nameless = pool.all().filter(({ attachment }) => isNameless(attachment)).length;
-      const last = { judged: judgedLast, memberships: knownLast, groups };
+      const last = { judged: judgedNow(), memberships: standing?.model.memberships ?? new Map(), groups };
       return policyReport({ by, nameless, ...last, objects: now?.objects, factsOf: compiler.factsOf, glass });
     },
     readings: counting.readings,
@@ -200,7 +202,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       if (judged === undefined) return openGroup;
       unguarded.note(judged);
       const known = classOfTwin(judged);
-      if (known === undefined || held === undefined || !(await admitted(judged, { kernel, held, objects }))) {
+      if (known === undefined || !(await join(judged, objects))) {
         due.changed("attachments"); // else it would be a look at all that the kernel holds
         await turns.next();
         return present(groups.get(judged.key), `class of ${judged.key}`);
@@ -247,29 +249,6 @@ function ownPods(judged: readonly Judged[], listed: View["listed"]): OwnPods {
     pods: judged.filter(({ isKnown }) => isKnown).map(({ pod }) => pod),
     addresses: new Set(addresses.filter((address) => listed?.has(address) ?? true)),
   };
-}
-
-/** Puts a pod into the sets that the kernel holds, without a pass; false where that cannot be. A pod that nothing judges is denied nothing. */
-async function admitted(
-  { pod, attachment, isKnown, egress, ingress }: Judged,
-  { kernel, held, objects }: { kernel: Kernel; held: PolicyRuleset; objects: ReadObjects },
-): Promise<boolean> {
-  const index = indexMembers(isKnown ? [pod] : [], objects);
-  const members = new Map(neededMemberships(objects).map((one) => [one.key, index.membersOf(one)]));
-  const add = new Map(
-    [...held.memberSets].flatMap(([name, set]) => {
-      const elements = elementsOf(set, members.get(set.membership) ?? []);
-      return elements.length === 0 ? [] : [[name, elements] as const];
-    }),
-  );
-  try {
-    if (egress.length + ingress.length > 0) await kernel.policy.admit([attachment.wire.hostLink], add);
-    else if (add.size > 0) await kernel.policy.change({ add });
-    return true;
-  } catch (error) {
-    if (isFault(error, "kernel-missing")) return false;
-    throw error;
-  }
 }
 
 /** Starts the loop that keeps it. */

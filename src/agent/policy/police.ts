@@ -4,7 +4,6 @@ import { describe } from "../../base/fault.ts";
 import type { Log } from "../../base/log.ts";
 import { type Loop, type LoopPass, restOf, startLoop } from "../../base/loop.ts";
 import type { Metrics, Reading } from "../../base/metrics.ts";
-import { pause } from "../../base/pause.ts";
 import type { Pool } from "../../ipam/pool.ts";
 import type { Kernel } from "../../kernel/contract.ts";
 import type { CacheStatus } from "../../kube/contract.ts";
@@ -12,6 +11,7 @@ import type { PolicyKeys } from "../../policy/keys.ts";
 import { createFlows, type FlowsAnswer, type FlowsQuestion } from "../flows/flows.ts";
 import type { PolicyAnswer } from "./counting.ts";
 import { prepareCutting, startCutting } from "./cut.ts";
+import { createGathering } from "./gathering.ts";
 import { createGlass } from "./glass.ts";
 import { keepPolicy, type Policy, startPolicy } from "./keep.ts";
 import { createPolicyFile, keptPolicyFile, readKeptPolicy } from "./kept.ts";
@@ -56,10 +56,7 @@ export interface Policing {
   ended: () => Promise<unknown>;
 }
 
-/**
- * A pod that has come is in the kernel by its ADD, and an address that went is given to nobody for longer: passes for them are gathered,
- * so that the next ADD meets none.
- */
+/** What has come is in the kernel and known here by its ADD, and who gets the address of what went has a pass: others need not meet one. */
 const gatherMs = 100;
 
 /** The file holds every member: where they are many and come and go all the time, it takes a small share of processor and disk. */
@@ -116,15 +113,7 @@ export async function preparePolicing(deps: PolicingDeps, follow: FollowWord): P
     policy.changed(what);
     for (const name of ["keeping", "writing"] as const) loops.get(name)?.trigger();
   };
-  let isGathering = false;
-  const gather = async (): Promise<void> => {
-    policy.changed("attachments");
-    if (isGathering) return;
-    isGathering = true;
-    await pause(gatherMs, signal);
-    isGathering = false;
-    ask("attachments");
-  };
+  const gathered = createGathering(gatherMs, signal, () => ask("attachments"));
   const begin = (): Loop[] => {
     const keeping = startPolicy(policy, signal, onPass);
     const slow = { minMs: writeRestMs, retryMs: 1_000, retryMaxMs: 30_000, maxMs: 60_000 };
@@ -132,7 +121,10 @@ export async function preparePolicing(deps: PolicingDeps, follow: FollowWord): P
     loops.set("cutting", startCutting(cutting, signal, onPass));
     loops.set("flows", flows.start(signal, onPass));
     loops.set("writing", startLoop({ name: "policy-file", ...slow, sync: writeDown, signal, onPass }));
-    pool.watch(() => void gather());
+    pool.watch(() => {
+      policy.changed("attachments");
+      gathered();
+    });
     const kept = [...loops.values()].map((one) => (one === keeping ? doubting(one, policy) : one));
     return word.loop === undefined ? kept : [...kept, word.loop];
   };

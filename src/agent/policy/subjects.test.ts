@@ -7,7 +7,15 @@ import { present } from "../../base/assert.ts";
 import type { Held } from "../../ipam/pool.ts";
 import { attachmentKey, type Wired } from "../../ipam/store.ts";
 import { type Pod, pods } from "../../kube/core-objects.ts";
-import { type NetworkPolicy, networkPolicies } from "../../kube/policy-objects.ts";
+import {
+  type NetworkPolicy,
+  namespaces,
+  networkPolicies,
+  securityGroupBindings,
+  securityGroups,
+  serviceAccounts,
+} from "../../kube/policy-objects.ts";
+import { layersOf } from "../../policy/layers.ts";
 import { readObjects, type ReadObjects } from "../../policy/read-objects.ts";
 import { createMemberships } from "./memberships.ts";
 import { createSubjects } from "./subjects.ts";
@@ -95,6 +103,62 @@ void test("a new sandbox of a pod is judged by what was known of the last one, w
   const [judged] = subjects.of([held(next)], objects);
   assert.equal(judged?.isKnown, true);
   assert.deepEqual(judged.pod.labels, { app: "web" });
+});
+
+void test("pods that differ in anything that decides have layers of their own", () => {
+  const objects = readObjects({
+    namespaces: ["shop", "bank"].map((name) => namespaces.parse({ metadata: { name } })),
+    serviceAccounts: ["web", "other"].map((name) =>
+      serviceAccounts.parse({ metadata: { namespace: "shop", name, labels: { account: name } } }),
+    ),
+    networkPolicies: [
+      networkPolicies.parse({
+        metadata: { namespace: "shop", name: "http" },
+        spec: { podSelector: { matchLabels: { app: "web" } }, ingress: [{ ports: [{ port: "http" }] }] },
+      }),
+    ],
+    groups: [securityGroups.parse({ metadata: { name: "g" }, spec: { bindableFrom: {}, ingress: [] } })],
+    bindings: [
+      securityGroupBindings.parse({
+        metadata: { namespace: "shop", name: "b" },
+        spec: { serviceAccountSelector: { matchLabels: { account: "web" } }, groups: ["g"] },
+      }),
+    ],
+    groupPolicies: [],
+  });
+  const podOf = (part: { namespace?: string; labels?: object; account?: string; port?: number }): Pod =>
+    pods.parse({
+      metadata: {
+        namespace: part.namespace ?? "shop",
+        name: "web-0",
+        uid: "u1",
+        labels: part.labels ?? { app: "web" },
+      },
+      spec: {
+        nodeName: "a",
+        serviceAccountName: part.account ?? "web",
+        containers: [{ name: "c", ports: [{ name: "http", containerPort: part.port ?? 8080 }] }],
+      },
+    });
+  const differing = [{ namespace: "bank" }, { labels: {} }, { account: "other" }, { port: 8081 }].map(podOf);
+  for (const [first, second] of differing.flatMap((one) => [
+    [podOf({}), one],
+    [one, podOf({})],
+  ])) {
+    let object = first;
+    const subjects = createSubjects({ nodeName: "a", findPod: () => object, known: new Map() });
+    const judged = (): unknown => {
+      const { egress, ingress, pod } = present(subjects.of([held(attachment)], objects)[0], "a pod");
+      assert.deepEqual(
+        { egress, ingress },
+        { egress: layersOf(pod, objects).egress, ingress: layersOf(pod, objects).ingress },
+      );
+      return ingress;
+    };
+    const before = judged();
+    object = second;
+    assert.notDeepEqual(judged(), before);
+  }
 });
 
 void test("what has not changed is the same object, layers of equal ids are shared", () => {

@@ -19,7 +19,7 @@ export const waitingMs = 100;
 export interface View {
   objects: ReadObjects;
   told: Memberships;
-  /** Addresses of which `told` has any; absent: any address could be one. */
+  /** Addresses that any slice lists, as of now: to be asked before anything is awaited. Absent: any address could be one. */
   listed?: PolicySource["listed"];
 }
 

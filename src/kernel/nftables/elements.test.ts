@@ -7,8 +7,8 @@ import {
   changeElements,
   difference,
   type Element,
-  elementBytes,
-  elementKey,
+  bytesOfKey,
+  textOfKey,
   type Elements,
   joinElements,
   ofSet,
@@ -88,5 +88,5 @@ void test("of far more than are looked up one by one, all that differ are found"
 
 void test("a key is its bytes, whatever they are", () => {
   const bytes = Uint8Array.from({ length: 256 }, (_, byte) => byte);
-  assert.deepEqual(Uint8Array.from(elementBytes(elementKey(bytes))), bytes);
+  assert.deepEqual(Uint8Array.from(bytesOfKey(textOfKey(bytes))), bytes);
 });

@@ -12,16 +12,16 @@ export interface Element {
 export const ofSet: Element = Object.freeze({});
 
 /** The bytes of a key as `Elements` have them: Latin-1 text, which takes a fifth of the memory. */
-export function elementKey(bytes: Uint8Array): string {
+export function textOfKey(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
 }
 
 /** The bytes again. */
-export function elementBytes(key: string): Buffer {
+export function bytesOfKey(key: string): Buffer {
   return Buffer.from(key, "latin1");
 }
 
-/** By `elementKey`. */
+/** By `textOfKey`. */
 export interface Elements {
   has: (key: string) => boolean;
   get: (key: string) => Element | undefined;

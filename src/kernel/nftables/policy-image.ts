@@ -6,7 +6,7 @@ import type { BlockSet, LayerChains, MemberElement, MemberSet, PolicyRuleset } f
 import { policyLimits } from "../contract.ts";
 import type { Request } from "../netlink/message.ts";
 import { userDataType } from "./constants.ts";
-import { type Element, elementBytes, elementKey, type Elements, joinElements, ofSet } from "./elements.ts";
+import { type Element, bytesOfKey, textOfKey, type Elements, joinElements, ofSet } from "./elements.ts";
 import type { SetIds } from "./expressions.ts";
 import { type KeyValues, constantElements, fields, keyBytes, keyLength } from "./fields.ts";
 import { newCounter, newTable, userDataEntry } from "./messages.ts";
@@ -200,7 +200,7 @@ function portMapImage(map: VerdictMap): SetImage {
   const fill = verdictMessages(
     table,
     map.name,
-    Array.from(keyedVerdicts(map), ([key, { verdict }]) => ({ key: elementBytes(key), verdict })),
+    Array.from(keyedVerdicts(map), ([key, { verdict }]) => ({ key: bytesOfKey(key), verdict })),
   );
   const tag = tagOf([newVerdictMap(table, map, 0), ...fill]);
   return {
@@ -243,7 +243,7 @@ function liveImage(set: FilledSet, elements: Elements = setElements(set.key, set
 
 function membersImage(set: MemberSet): SetImage {
   const parts = set.parts.map((part) => remembered(partElements, part, () => new Map(part.map(memberElement))));
-  return liveImage({ ...memberSet({ ...set, parts: [] }), elements: [] }, joinElements(parts));
+  return liveImage(memberSet({ ...set, parts: [] }), joinElements(parts));
 }
 
 /** Parts of members that are the same as before, whatever has become of the others. */
@@ -251,7 +251,7 @@ const partElements = new WeakMap<readonly MemberElement[], ReadonlyMap<string, E
 
 function memberElement(member: MemberElement): [string, Element] {
   const key = keyBytes(memberKey(member), memberValues(member));
-  return [elementKey(key), ofSet];
+  return [textOfKey(key), ofSet];
 }
 
 function blockImage({ name, key, oneOf }: ConstantNamedSet): SetImage {
@@ -266,21 +266,11 @@ const hex = (tag: Buffer): string => tag.toString("hex");
 
 /** What the elements of a set of these fields are. */
 export function setElements(key: NamedSet["key"], elements: readonly KeyValues[]): Map<string, Element> {
-  return new Map(
-    elements.map((values) => {
-      const bytes = keyBytes(key, values);
-      return [elementKey(bytes), ofSet];
-    }),
-  );
+  return new Map(elements.map((values) => [textOfKey(keyBytes(key, values)), ofSet]));
 }
 
 function keyedVerdicts({ key, verdicts }: VerdictMap): Map<string, Required<Element>> {
-  return new Map(
-    verdicts.map(([values, verdict]) => {
-      const bytes = keyBytes(key, values);
-      return [elementKey(bytes), { verdict }];
-    }),
-  );
+  return new Map(verdicts.map(([values, verdict]) => [textOfKey(keyBytes(key, values)), { verdict }]));
 }
 
 function classMapOf(of: ClassMap, classes: PolicyRuleset["classes"]): VerdictMap {

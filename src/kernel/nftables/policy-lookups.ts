@@ -6,7 +6,7 @@ import { decodeAttributes, defineAttributes } from "../netlink/codec.ts";
 import type { Channel } from "./channel.ts";
 import { nftMessage } from "./constants.ts";
 import { counterAttributes } from "./expression-kinds.ts";
-import { elementKey } from "./elements.ts";
+import { textOfKey } from "./elements.ts";
 import { keyBytes } from "./fields.ts";
 import { attributesMessage, ruleAttributes } from "./messages.ts";
 import { policyTableName } from "./policy-base.ts";
@@ -56,7 +56,7 @@ export async function readLookups(channel: Channel, layer: LayerChains): Promise
   const lists = chains.slice(1, 1 + layer.peerLists.length);
   return {
     ports: layer.ports.map(
-      ({ protocol, port }) => found.get(elementKey(keyBytes(map?.key ?? [], [protocol, port]))) ?? 0,
+      ({ protocol, port }) => found.get(textOfKey(keyBytes(map?.key ?? [], [protocol, port]))) ?? 0,
     ),
     peerLists: layer.peerLists.map((tests, index) => of(lists[index]?.name, tests.length)),
     rest: of(chains.at(-1)?.name, layer.rest.length),
@@ -79,7 +79,7 @@ async function readElementCounts(channel: Channel, set: string): Promise<Map<str
   return new Map(
     answers.flatMap(({ elements = [] }) =>
       elements.flatMap(({ key, expression }) =>
-        key?.value === undefined ? [] : [[elementKey(key.value), Number(expression?.data?.packets ?? 0n)] as const],
+        key?.value === undefined ? [] : [[textOfKey(key.value), Number(expression?.data?.packets ?? 0n)] as const],
       ),
     ),
   );

@@ -3,7 +3,7 @@
 import { Fault } from "../../base/fault.ts";
 import type { MemberElement } from "../../policy/ruleset.ts";
 import type { MemberChanges } from "../contract.ts";
-import { type ChangedElements, changeElements, type Element, elementBytes, type Elements } from "./elements.ts";
+import { type ChangedElements, changeElements, type Element, bytesOfKey, type Elements } from "./elements.ts";
 import { policyTableName, selfSet, selfSetKey, selfSetName } from "./policy-base.ts";
 import { setElements } from "./policy-image.ts";
 import { memberKey, memberValues } from "./policy-layers.ts";
@@ -90,5 +90,5 @@ function heldBy(state: PolicyState, set: string, changed: readonly [string, Elem
 }
 
 function keysWhere(elements: SetChange["add"], isWanted: (key: string) => boolean): Uint8Array[] {
-  return Array.from(elements.keys()).filter(isWanted).map(elementBytes);
+  return Array.from(elements.keys()).filter(isWanted).map(bytesOfKey);
 }

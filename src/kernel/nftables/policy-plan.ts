@@ -5,7 +5,7 @@ import { present } from "../../base/assert.ts";
 import type { Request } from "../netlink/message.ts";
 import { deleteChain, deleteCounter, deleteTable, flushRules, newTable } from "./messages.ts";
 import { classMaps, policyTableName } from "./policy-base.ts";
-import { elementBytes, type Elements, noElements } from "./elements.ts";
+import { bytesOfKey, type Elements, noElements } from "./elements.ts";
 import { type PolicyImage, type SetImage, baseChainNames } from "./policy-image.ts";
 import { deleteSet, elementMessages, verdictMessages } from "./set-messages.ts";
 import type { ChainImage, ChainShape } from "./table-image.ts";
@@ -174,7 +174,7 @@ function removed({ set, gone }: Changes): Request[] {
 
 function added({ set, come }: Pick<Changes, "set" | "come">): Request[] {
   const verdicts = [...come].flatMap(([key, { verdict }]) =>
-    verdict === undefined ? [] : { key: elementBytes(key), verdict },
+    verdict === undefined ? [] : { key: bytesOfKey(key), verdict },
   );
   return verdicts.length > 0
     ? verdictMessages(table, set, verdicts)
@@ -182,7 +182,7 @@ function added({ set, come }: Pick<Changes, "set" | "come">): Request[] {
 }
 
 function keysOf(elements: Changes["gone"]): Uint8Array[] {
-  return Array.from(elements.keys(), elementBytes);
+  return Array.from(elements.keys(), bytesOfKey);
 }
 
 /** Rules go first, then what they named: sets and maps, then chains, which maps named. */

@@ -8,7 +8,7 @@ import { nftMessage, objectCounter, setFlag, userDataType, verdicts } from "./co
 import { dataAny } from "./expression-kinds.ts";
 import { attributesMessage, objectAttributes, userDataValue } from "./messages.ts";
 import { policyTableName } from "./policy-base.ts";
-import { type Element, elementKey, type Elements, noElements, ofSet } from "./elements.ts";
+import { type Element, textOfKey, type Elements, noElements, ofSet } from "./elements.ts";
 import type { PolicyState, SetState } from "./policy-plan.ts";
 import type { Verdict } from "./ruleset.ts";
 import { elementsAttributes, setAttributes } from "./set-messages.ts";
@@ -99,7 +99,7 @@ function readElement(bytes: Buffer, from: number, to: number): [string, Element]
       verdict = data.verdict && foundVerdict(data.verdict);
     }
   });
-  return [elementKey(key), verdict === undefined ? ofSet : { verdict }];
+  return [textOfKey(key), verdict === undefined ? ofSet : { verdict }];
 }
 
 function foundVerdict({ code = 0, chain = "" }: { code?: number | undefined; chain?: string | undefined }): Verdict {
