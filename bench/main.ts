@@ -1,18 +1,19 @@
 // `make bench`: measures Fairlead against the reference plugins on this machine, writes bench/results.json, fails where a bar does not hold.
 
-import { writeFileSync } from "node:fs";
 import { availableParallelism, cpus, loadavg, release } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { describe, Fault } from "../src/base/fault.ts";
 import type { Figures } from "./figures.ts";
 import { partNames, parts, type PartName } from "./parts.ts";
-import { reportJson, reportTable, valueTable } from "./report.ts";
+import { reportTable, valueTable } from "./report.ts";
+import { readResults, type Results, withPart, writeResults } from "./results.ts";
 
 const usage = `usage: bench/main.ts [--only PART]... [--quick] [--out FILE]
   --only PART   one part: ${partNames.join(", ")}; without it, all
   --quick       a fraction of the pods: to see that it works, not for figures that count
-  --out FILE    where the figures go (default bench/results.json; with --only or --quick none are written unless this says where)`;
+  --out FILE    where the figures go: those of each part in place of its old ones, the others stay
+                (default bench/results.json; with --only or --quick none are written unless this says where)`;
 
 const referenceName = "github.com/containernetworking/plugins v1.10.0, ptp + host-local";
 
@@ -50,14 +51,18 @@ async function bench(signal: AbortSignal): Promise<Figures> {
   if (load > busyShare * availableParallelism())
     process.stdout.write(`the machine is busy (load ${load.toFixed(1)}): expect worse figures\n`);
   const figures: Figures = { rows: [], values: [] };
+  let results: Results = out === undefined ? {} : readResults(out);
   for (const name of only) {
     process.stdout.write(`${name}: ${parts[name].what}\n`);
-    const { rows, values } = await parts[name].run({ quick, signal, onStep });
+    const [busy = 0] = loadavg();
+    const found = await parts[name].run({ quick, signal, onStep });
     clearLine();
-    figures.rows.push(...rows);
-    figures.values.push(...values);
+    figures.rows.push(...found.rows);
+    figures.values.push(...found.values);
+    // A part that fails takes nothing of those before it along.
+    results = withPart(results, name, machineFacts(busy), found, partNames);
+    if (out !== undefined) writeResults(out, results);
   }
-  if (out !== undefined) writeFileSync(out, reportJson(machineFacts(load), figures.rows, figures.values));
   return figures;
 }
 

@@ -12,7 +12,6 @@ import {
   makeTimes,
   makeValue,
   percentile,
-  reportJson,
   reportTable,
   valueTable,
   timesFaster,
@@ -131,16 +130,4 @@ void test("a share is held against the least that it may be, and how often one i
     ],
   );
   assert.match(valueTable(verdicts), /^a +0\.900 +of 1 +>= 0\.9 +holds$/m);
-});
-
-void test("the file lists rows by name, each key in its place", () => {
-  const rows = ["DEL", "ADD"].map((name) => makeRow({ name, ours: [1], fraction: 0.5 }));
-  const values = ["later", "early"].map((name) => makeValue(name, 1, "MB"));
-  const text = reportJson({ cores: 2 }, rows, values);
-  assert.equal(text, reportJson({ cores: 2 }, rows.toReversed(), values.toReversed()));
-  assert.deepEqual(
-    [...text.matchAll(/"name": "(\w+)"/g)].map(([, name]) => name),
-    ["ADD", "DEL", "early", "later"],
-  );
-  assert.ok(text.endsWith("}\n"));
 });

@@ -132,14 +132,3 @@ export function valueTable(values: readonly Value[]): string {
     ]),
   );
 }
-
-/** The results file: rows and values by name, keys always in one order, a line break at the end; two runs differ in figures only. */
-export function reportJson(
-  machine: Readonly<Record<string, string | number>>,
-  rows: readonly Row[],
-  values: readonly Value[],
-): string {
-  const byName = <T extends { name: string }>(list: readonly T[]): T[] =>
-    list.toSorted((a, b) => (a.name < b.name ? -1 : 1));
-  return `${JSON.stringify({ machine, rows: byName(rows), values: byName(values) }, null, 2)}\n`;
-}

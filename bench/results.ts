@@ -1,0 +1,51 @@
+// The results file: what each part of the bench gave when it was measured last, and on which machine that was.
+
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { describe, Fault } from "../src/base/fault.ts";
+import type { Figures } from "./figures.ts";
+
+/** Facts of the machine, and how busy it was. */
+export type Machine = Readonly<Record<string, string | number>>;
+
+/** By part. */
+export type Results = Readonly<Record<string, Figures & { machine: Machine }>>;
+
+/** The results with those of one part in place of its old ones; parts in the order of `order`. */
+export function withPart(
+  results: Results,
+  part: string,
+  machine: Machine,
+  figures: Figures,
+  order: readonly string[],
+): Results {
+  const all = { ...results, [part]: { machine, rows: byName(figures.rows), values: byName(figures.values) } };
+  const place = (name: string): number => (order.includes(name) ? order.indexOf(name) : order.length);
+  return Object.fromEntries(Object.entries(all).toSorted(([a], [b]) => place(a) - place(b)));
+}
+
+const byName = <T extends { name: string }>(list: readonly T[]): T[] =>
+  list.toSorted((a, b) => (a.name < b.name ? -1 : 1));
+
+/** What a file holds; nothing where there is none. @throws Fault "bad-config" for one that is no results file */
+export function readResults(file: string): Results {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return {};
+    throw new Fault("bad-config", `${file}: ${describe(error)}`);
+  }
+  try {
+    const { parts } = JSON.parse(text) as { parts?: Results };
+    if (typeof parts !== "object") throw new Error('it has no "parts"');
+    return parts;
+  } catch (error) {
+    throw new Fault("bad-config", `${file} is no results file (${describe(error)}): name another one, or remove it`);
+  }
+}
+
+/** Replaces the file as a whole. Two runs differ in figures only: keys are always in one order, and a line break ends it. */
+export function writeResults(file: string, results: Results): void {
+  writeFileSync(`${file}.new`, `${JSON.stringify({ parts: results }, null, 2)}\n`);
+  renameSync(`${file}.new`, file);
+}
