@@ -1,6 +1,7 @@
 // The results file: what each part of the bench gave when it was measured last, and on which machine that was.
 
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { z } from "zod";
 import { describe, Fault } from "../src/base/fault.ts";
 import type { Figures } from "./figures.ts";
 
@@ -9,6 +10,10 @@ export type Machine = Readonly<Record<string, string | number>>;
 
 /** By part. */
 export type Results = Readonly<Record<string, Figures & { machine: Machine }>>;
+
+const isPart = (value: unknown): boolean =>
+  typeof value === "object" && value !== null && ["machine", "rows", "values"].every((key) => key in value);
+const fileSchema = z.object({ parts: z.record(z.string(), z.custom<Results[string]>(isPart, "no figures of a part")) });
 
 /** The results with those of one part in place of its old ones; parts in the order of `order`. */
 export function withPart(
@@ -36,11 +41,9 @@ export function readResults(file: string): Results {
     throw new Fault("bad-config", `${file}: ${describe(error)}`);
   }
   try {
-    const { parts } = JSON.parse(text) as { parts?: Results };
-    if (typeof parts !== "object") throw new Error('it has no "parts"');
-    return parts;
-  } catch (error) {
-    throw new Fault("bad-config", `${file} is no results file (${describe(error)}): name another one, or remove it`);
+    return fileSchema.parse(JSON.parse(text)).parts;
+  } catch {
+    throw new Fault("bad-config", `${file} is no results file: name another one, or remove it`);
   }
 }
 
