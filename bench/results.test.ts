@@ -49,7 +49,7 @@ void test("a file of something else is refused, not written over", (t) => {
     writeFileSync(`${folder}/other.json`, text);
     assert.throws(
       () => readResults(`${folder}/other.json`),
-      (error) => isFault(error, "bad-config") && /is no results file/.test(error.message),
+      (error) => isFault(error, "lab-failed") && error.message.includes("other.json"),
       text,
     );
   }

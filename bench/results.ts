@@ -2,7 +2,7 @@
 
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { z } from "zod";
-import { describe, Fault } from "../src/base/fault.ts";
+import { fileErrorCode, readJson } from "../lab/json.ts";
 import type { Figures } from "./figures.ts";
 
 /** Facts of the machine, and how busy it was. */
@@ -31,19 +31,13 @@ export function withPart(
 const byName = <T extends { name: string }>(list: readonly T[]): T[] =>
   list.toSorted((a, b) => (a.name < b.name ? -1 : 1));
 
-/** What a file holds; nothing where there is none. @throws Fault "bad-config" for one that is no results file */
+/** What a file holds; nothing where there is none. @throws Fault "lab-failed" for one that is no results file */
 export function readResults(file: string): Results {
-  let text: string;
   try {
-    text = readFileSync(file, "utf8");
+    return readJson(fileSchema, readFileSync(file, "utf8"), `results file ${file}`).parts;
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return {};
-    throw new Fault("bad-config", `${file}: ${describe(error)}`);
-  }
-  try {
-    return fileSchema.parse(JSON.parse(text)).parts;
-  } catch {
-    throw new Fault("bad-config", `${file} is no results file: name another one, or remove it`);
+    if (fileErrorCode(error) === "ENOENT") return {};
+    throw error;
   }
 }
 
