@@ -105,11 +105,13 @@ async function walk<V>(
   const playOne = async (at: number, variant: V): Promise<Round> => {
     for (;;) {
       rounds += 1;
-      assert.ok(rounds <= roundsMax, `the phase has no end after ${calls.length} calls`);
+      assert.ok(rounds <= roundsMax, `no end, or fewer calls than ${phase.callsMin}: ${calls.join(", ")}`);
       const round = await play(at, variant);
       if (round.call === undefined) assert.ok(round.calls < at, `${round.calls} calls, and nothing happened at ${at}`);
       await aftermath(stage, phase.containers, `${at}: ${round.call ?? "nothing happened"}`);
-      if (!round.takenOver) return round;
+      // A round can be over before its agent is: a pass that was on its way already looked like the one that was waited for.
+      const wasCutShort = round.call === undefined && at <= phase.callsMin;
+      if (!round.takenOver && !wasCutShort) return round;
     }
   };
   walking: for (let at = 1; ; at += 1) {
@@ -121,7 +123,6 @@ async function walk<V>(
     }
   }
   t.diagnostic(`${calls.length} calls in ${rounds} rounds: ${calls.join(", ")}`);
-  assert.ok(calls.length >= phase.callsMin, `only ${calls.length} calls were found: ${calls.join(", ")}`);
 }
 
 /** Whatever was left of the containers, the runtime's own way on works. */
