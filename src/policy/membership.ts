@@ -1,6 +1,7 @@
 // What a peer that is no network stands for: a selector of pods or a security group, in one spelling and with one key.
 
 import { createHash } from "node:crypto";
+import { assert } from "../base/assert.ts";
 import type { CanonicalSelector, MembershipDefinition, MembershipKey } from "./model.ts";
 import { everything, selectorText } from "./selector.ts";
 
@@ -10,6 +11,7 @@ export const namespaceNameLabel = "kubernetes.io/metadata.name";
 /** Longest canonical text of a membership: what a MembershipSlice can carry as its `peer`. */
 export const peerTextMax = 8192;
 const keyDigits = 20;
+const keyForm = new RegExp(`^[0-9a-f]{${keyDigits}}$`);
 
 /** Selects the namespace of that name. */
 export function namespaceNamed(name: string): CanonicalSelector {
@@ -31,7 +33,13 @@ export function groupMembership(group: string): MembershipDefinition {
 /** Every pod that has an address of its own. */
 export const everyPod: MembershipDefinition = podsMembership(everything, everything);
 
+/** Whether a text from outside can be one. */
+export function isMembershipKey(text: string): text is MembershipKey {
+  return keyForm.test(text);
+}
+
 function keyOf(peer: string): MembershipKey {
   const digest = createHash("sha256").update(peer).digest("hex").slice(0, keyDigits);
-  return digest as MembershipKey; // oxlint-disable-line typescript/no-unsafe-type-assertion -- the one place where the brand is given
+  assert(isMembershipKey(digest), `${digest} is a key`);
+  return digest;
 }

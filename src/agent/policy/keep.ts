@@ -5,6 +5,7 @@ import { present } from "../../base/assert.ts";
 import type { Log } from "../../base/log.ts";
 import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import type { Metrics } from "../../base/metrics.ts";
+import { sameItems } from "../../base/same-items.ts";
 import type { Pool } from "../../ipam/pool.ts";
 import { type Attachment, attachmentKey } from "../../ipam/store.ts";
 import type { Kernel, Link } from "../../kernel/contract.ts";
@@ -275,8 +276,4 @@ function isNarrower(before: PolicyRuleset | undefined, after: PolicyRuleset): bo
   return classesDiffer || memberChanges(before, after).some(({ remove }) => remove.length > 0);
 }
 
-const sameLayers = (a: Judged, b: Judged): boolean =>
-  a.egress.length === b.egress.length &&
-  a.ingress.length === b.ingress.length &&
-  a.egress.every((layer, index) => layer === b.egress[index]) &&
-  a.ingress.every((layer, index) => layer === b.ingress[index]);
+const sameLayers = (a: Judged, b: Judged): boolean => sameItems(a.egress, b.egress) && sameItems(a.ingress, b.ingress);

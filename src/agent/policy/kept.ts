@@ -17,6 +17,7 @@ import {
 } from "../../kube/policy-objects.ts";
 import { ip } from "../../net/schema.ts";
 import { type ClassesKept, readClasses } from "../../policy/compile-classes.ts";
+import { isMembershipKey } from "../../policy/membership.ts";
 import type { MemberParts, MembershipKey, Memberships, PolicyObjects, PolicyPod } from "../../policy/model.ts";
 import { placeText } from "../install.ts";
 
@@ -88,7 +89,11 @@ export async function readKeptPolicy(file: string, node: string, log: Log): Prom
     if (numbers === undefined) throw new Error("its classes are no classes");
     return {
       objects,
-      memberships: new Map(memberships.map(([key, members]): [MembershipKey, MemberParts] => [keyOf(key), [members]])),
+      memberships: new Map(
+        memberships.flatMap(([key, members]): [MembershipKey, MemberParts][] =>
+          isMembershipKey(key) ? [[key, [members]]] : [],
+        ),
+      ),
       pods: new Map(pods),
       classes: numbers,
       nodeBreakGlass,
@@ -98,8 +103,6 @@ export async function readKeptPolicy(file: string, node: string, log: Log): Prom
     return undefined;
   }
 }
-
-const keyOf = (text: string): MembershipKey => text as MembershipKey; // oxlint-disable-line typescript/no-unsafe-type-assertion -- it was one when it was written
 
 /** Gives what writes the file for this node (name and uid); the same content again is not written. @throws Fault "io-failure" */
 export function createPolicyFile(file: string, node: string): (policy: KeptPolicy) => Promise<void> {

@@ -4,11 +4,12 @@ import type { CacheChange, Kind, KubeObject } from "../../kube/contract.ts";
 import { type MembershipSlice, membershipSlices } from "../../kube/policy-objects.ts";
 import type { Ip } from "../../net/ip.ts";
 import type { Member, MemberParts, MembershipKey, Memberships, NamedPort } from "../../policy/model.ts";
+import { isMembershipKey } from "../../policy/membership.ts";
 import { namedPorts } from "../../policy/policy-pod.ts";
 
 /** What policy needs of a slice. */
 export interface SlicePart extends KubeObject {
-  membership: MembershipKey;
+  membership: string;
   members: readonly Member[];
 }
 
@@ -17,7 +18,7 @@ export const sliceParts: Kind<SlicePart> = {
   ...membershipSlices,
   parse: (raw) => {
     const { metadata, membership, endpoints } = membershipSlices.parse(raw);
-    return { metadata, membership: keyOf(membership), members: membersIn(endpoints) };
+    return { metadata, membership, members: membersIn(endpoints) };
   },
 };
 
@@ -33,12 +34,12 @@ export interface SliceBook {
 /** An empty book. */
 export function createSliceBook(): SliceBook {
   /** Members by slice, by membership. */
-  const parts = new Map<MembershipKey, Map<string, readonly Member[]>>();
+  const parts = new Map<string, Map<string, readonly Member[]>>();
   const whole = new Map<MembershipKey, MemberParts>();
   /** In how many slices each address stands. */
   const listed = new Map<Ip, number>();
   /** Memberships that have changed since they were put together. */
-  const changed = new Set<MembershipKey>();
+  const changed = new Set<string>();
 
   const put = ({ metadata, membership, members }: SlicePart): void => {
     const ofKey = parts.get(membership) ?? new Map<string, readonly Member[]>();
@@ -58,11 +59,12 @@ export function createSliceBook(): SliceBook {
       else listed.delete(address);
     }
   };
-  const putTogether = (key: MembershipKey): void => {
-    const ofKey = parts.get(key);
-    if (ofKey !== undefined && ofKey.size > 0) return void whole.set(key, [...ofKey.values()]);
-    parts.delete(key);
-    whole.delete(key);
+  const putTogether = (key: string): void => {
+    const ofKey = parts.get(key) ?? new Map<string, readonly Member[]>();
+    if (ofKey.size === 0) parts.delete(key);
+    if (!isMembershipKey(key)) return; // no rule names it
+    if (ofKey.size === 0) whole.delete(key);
+    else whole.set(key, [...ofKey.values()]);
   };
 
   return {
@@ -80,8 +82,6 @@ export function createSliceBook(): SliceBook {
     listed,
   };
 }
-
-const keyOf = (text: string): MembershipKey => text as MembershipKey; // oxlint-disable-line typescript/no-unsafe-type-assertion -- the controller writes keys; another text is a membership that no rule names
 
 /** Most members have none. */
 const noPorts: readonly NamedPort[] = [];

@@ -1,5 +1,6 @@
 // Who is a member of what, kept up to date: each pass looks at every pod, and works only on those of which something has changed.
 
+import { sameItems } from "../../base/same-items.ts";
 import type { Cache } from "../../kube/contract.ts";
 import type { Pod } from "../../kube/core-objects.ts";
 import { portsOfEndpointMax } from "../../kube/policy-objects.ts";
@@ -179,8 +180,7 @@ function endpointsOf(pod: Pod, facts: NodeFacts): readonly SliceEndpoint[] {
   }));
 }
 
-const sameKeys = (a: Entry, b: Entry): boolean =>
-  a.keys === b.keys || (a.keys.length === b.keys.length && a.keys.every((key, at) => key === b.keys[at]));
+const sameKeys = (a: Entry, b: Entry): boolean => a.keys === b.keys || sameItems(a.keys, b.keys);
 
 function sameEndpoints(a: Entry, b: Entry): boolean {
   if (a.endpoints.length !== b.endpoints.length) return false;

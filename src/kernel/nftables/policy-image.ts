@@ -6,7 +6,7 @@ import type { BlockSet, LayerChains, MemberElement, MemberSet, PolicyRuleset } f
 import { policyLimits } from "../contract.ts";
 import type { Request } from "../netlink/message.ts";
 import { userDataType } from "./constants.ts";
-import { type Element, bytesOfKey, textOfKey, type Elements, joinElements, ofSet } from "./elements.ts";
+import { type Element, textOfKey, type Elements, joinElements, ofSet } from "./elements.ts";
 import type { SetIds } from "./expressions.ts";
 import { type KeyValues, constantElements, fields, keyBytes, keyLength } from "./fields.ts";
 import { newCounter, newTable, userDataEntry } from "./messages.ts";
@@ -200,7 +200,7 @@ function portMapImage(map: VerdictMap): SetImage {
   const fill = verdictMessages(
     table,
     map.name,
-    Array.from(keyedVerdicts(map), ([key, { verdict }]) => ({ key: bytesOfKey(key), verdict })),
+    map.verdicts.map(([values, verdict]) => ({ key: keyBytes(map.key, values), verdict })),
   );
   const tag = tagOf([newVerdictMap(table, map, 0), ...fill]);
   return {

@@ -3,8 +3,7 @@
 import { Fault } from "../../base/fault.ts";
 import type { Addon, Descriptor } from "../addon.ts";
 import { type Kernel, type KernelChange, watchersMax } from "../contract.ts";
-import { addonFault } from "../netlink/message.ts";
-import { netlinkProtocol } from "../netlink/message.ts";
+import { addonFault, netlinkProtocol } from "../netlink/message.ts";
 import { nftablesGroups, readChanges, routeGroups, type Touched } from "./changes.ts";
 
 const sources = [
