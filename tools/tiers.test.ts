@@ -76,6 +76,8 @@ void test("a skipped test is named, and with CI=true it is a failed one", (t) =>
   assert.match(alone.stdout, /^unit +2 +0 +1 +\d+$/m);
   const inCi = runTier(t, files, ["unit"], { CI: "true" });
   assert.deepEqual([inCi.status, closingLine(inCi.stdout)], [1, "2 passed, 1 failed"]);
+  assert.match(inCi.stdout, /failed in the tier unit:\n {2}skipped: not <here> & now \(src\/a\/b\.test\.ts\)\n/);
+  assert.doesNotMatch(alone.stdout, /failed in/);
 });
 
 void test("odd surroundings change nothing", (t) => {
