@@ -9,6 +9,7 @@ import { addPod, type TestPod } from "../../../test/policy-node.ts";
 import { until } from "../../../test/until.ts";
 import { coolDefaultMs } from "../../ipam/pool.ts";
 import { membershipSlices } from "../../kube/policy-objects.ts";
+import { groupMembership } from "../../policy/membership.ts";
 
 const [block, first] = ["10.4.1.8/30", "10.4.1.9"];
 const slice = "m-1";
@@ -29,7 +30,8 @@ async function exhausted(t: TestContext): Promise<Exhausted> {
   const gone = await addPod(t, agent, "gone", { app: "db" });
   await addPod(t, agent, "lives", {});
   assert.deepEqual(gone.addresses, [first]);
-  const listed = { metadata: { name: slice }, membership: "m", peer: "m", endpoints: [{ addresses: gone.addresses }] };
+  const { key, peer } = groupMembership("m");
+  const listed = { metadata: { name: slice }, membership: key, peer, endpoints: [{ addresses: gone.addresses }] };
   await agent.kube.create(membershipSlices, membershipSlices.parse(listed));
   // One that starts hears of it before it gives an address.
   await agent.stop();
