@@ -32,8 +32,8 @@ export interface AgentSpec {
 export type Command =
   /** Counts calls from here on. Answered by "decided". */
   | { do: "decide"; fate?: Fate }
-  /** Answered by "calls". */
-  | { do: "count" }
+  /** Lifts the fate, in one with counting what it has seen: no call can come between. Answered by "calls". */
+  | { do: "lift" }
   /** Links that wait for their removal stay, as if the kernel were too busy for it. Answered by "decided". */
   | { do: "refuse-removals" }
   /** Its clock for cooling goes on from there. Answered by "decided". */
@@ -133,8 +133,9 @@ function obey(command: Command, spec: AgentSpec): void {
     case "decide":
       mortal.decide(command.fate);
       return say({ event: "decided" });
-    case "count":
+    case "lift":
       if (mortal.dying()) return; // its end is the answer
+      mortal.lift();
       return say({ event: "calls", calls: mortal.calls(), takenOver: mortal.takenOver() });
     case "refuse-removals":
       removalsRefused = true;

@@ -41,9 +41,11 @@ export interface MortalOptions {
 
 export interface Mortal {
   crossing: Crossing;
-  /** Counts from here on; without a fate only that. */
+  /** Counts from here on. */
   decide(fate?: Fate): void;
-  /** Calls since then. */
+  /** From here on nothing happens at any call; what was met already takes its course. */
+  lift(): void;
+  /** Calls since a fate was decided. */
   calls(): number;
   /** Whether one of them took over a connection: a caller whose request came in parts is answered on another way. */
   takenOver(): boolean;
@@ -124,6 +126,7 @@ export function createMortal({ end, hold, reached, is, failure }: MortalOptions)
       calls = 0;
       takenOver = false;
     },
+    lift: () => (fate = undefined),
     calls: () => calls,
     takenOver: () => takenOver,
     dying: () => dying,

@@ -30,9 +30,8 @@ export async function walkDeaths(t: TestContext, stage: Stage, phase: Phase, whe
     async (at) => {
       const agent = await phase.begin({ at, when, does: "ends", ...whose(phase) });
       await phase.end(agent, { judge: assertHonest, doubts: true });
-      const lives = await agent.count();
+      const lives = await agent.lift();
       if (lives !== undefined && lives.calls < at) {
-        await agent.decide();
         return { call: undefined, takenOver: lives.takenOver, calls: lives.calls };
       }
       // A call that was begun when the phase was over, by a loop's next pass, ends the agent once it is made.
@@ -61,10 +60,9 @@ export async function walkFailures(
   await walk(t, stage, phase, errnosOf, async (at, errno) => {
     const agent = await phase.begin({ at, when, does: "fails", errno, ...whose(phase) });
     await phase.end(agent, { judge: (heard) => assertFitting(heard, errno), doubts: false });
-    const lives = await agent.count();
+    const lives = await agent.lift();
     if (lives === undefined) assert.fail(`the agent ended at call ${at}: ${JSON.stringify(await agent.ended)}`);
     const reached = lives.calls < at ? undefined : await agent.reached();
-    await agent.decide();
     await stage.serves();
     const call =
       reached === undefined ? undefined : `${errno} ${when === "before" ? "instead of" : "after"} ${reached.name}`;

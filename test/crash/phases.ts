@@ -206,7 +206,7 @@ async function unlessDead(agent: AgentProcess, what: string, holds: () => Promis
   );
   const error = await Promise.race([waited, agent.ended.then(() => undefined)]);
   // What asks it fails a little before its end is heard.
-  if (error !== undefined && (await agent.count()) !== undefined) throw error;
+  if (error !== undefined && (await agent.lift()) !== undefined) throw error;
 }
 
 /** True while a link waits for its removal. */

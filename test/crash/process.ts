@@ -33,8 +33,8 @@ export interface AgentProcess {
   outcome(): Promise<string | undefined>;
   /** Counts its calls from here on, one of which may be the last. */
   decide(fate?: Fate): Promise<void>;
-  /** Calls since then; undefined where it has ended. */
-  count(): Promise<{ calls: number; takenOver: boolean } | undefined>;
+  /** Lifts that fate, and gives the calls until then; undefined where it has ended. */
+  lift(): Promise<{ calls: number; takenOver: boolean } | undefined>;
   /** The call that its fate names, once it is reached; undefined where the process ended without. */
   reached(): Promise<Reached | undefined>;
   /** Lets a call go on that is held. */
@@ -149,8 +149,8 @@ function agentOf(child: ChildProcess, { events, listeners }: Heard, ended: Promi
       tell({ do: "decide", ...(fate === undefined ? {} : { fate }) });
       await next("decided");
     },
-    count: async () => {
-      tell({ do: "count" });
+    lift: async () => {
+      tell({ do: "lift" });
       return next("calls");
     },
     reached: () => next("reached"),
