@@ -25,6 +25,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -36,6 +37,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -285,10 +287,19 @@ struct target {
   int64_t last_ns; /* 0: silent */
 };
 
+/* When the kernel got what was just read: this program may have been kept from reading it. */
+static int64_t arrived_ns(int fd) {
+  struct timespec stamp, wall;
+  const int64_t read_ns = now_ns();
+  clock_gettime(CLOCK_REALTIME, &wall);
+  if (ioctl(fd, SIOCGSTAMPNS, &stamp) != 0) return read_ns; /* stamps begin with this question */
+  return read_ns - ((int64_t)(wall.tv_sec - stamp.tv_sec) * 1000000000 + wall.tv_nsec - stamp.tv_nsec);
+}
+
 static void hear(struct target *target) {
   char byte;
   while (recv(target->fd, &byte, 1, MSG_DONTWAIT) >= 0) {
-    const int64_t at_ns = now_ns();
+    const int64_t at_ns = arrived_ns(target->fd);
     if (target->last_ns == 0) printf("%s up %lld\n", target->name, (long long)at_ns);
     target->last_ns = at_ns;
   }
@@ -302,6 +313,7 @@ static void knock(const char *port, const char *every_us, char **names, int coun
     targets[at] = (struct target){.name = names[at], .address = address_of(names[at], port)};
     targets[at].fd = socket(targets[at].address.any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (targets[at].fd < 0) fail("socket: %s", strerror(errno));
+    arrived_ns(targets[at].fd);
     waits[at] = (struct pollfd){.fd = targets[at].fd, .events = POLLIN};
   }
   waits[count] = (struct pollfd){.fd = STDIN_FILENO, .events = POLLIN};

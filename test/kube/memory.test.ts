@@ -70,11 +70,19 @@ function podOf(index: number): object {
   };
 }
 
-function collectedHeapBytes(): number {
+/** Turns of the event loop, at most, until what the last page left behind (its text, answers that were read) is let go. */
+const settleTurnsMax = 20;
+
+async function collectedHeapBytes(): Promise<number> {
   setFlagsFromString("--expose-gc");
   const collect = runInNewContext("gc") as () => void;
-  for (let round = 0; round < 3; round += 1) collect();
-  return process.memoryUsage().heapUsed;
+  let least = Infinity;
+  for (let turn = 0; turn < settleTurnsMax; turn += 1) {
+    await new Promise((done) => setImmediate(done));
+    collect();
+    least = Math.min(least, process.memoryUsage().heapUsed);
+  }
+  return least;
 }
 
 test("20,000 pods cost at most 25 MB of heap", async (t) => {
@@ -91,15 +99,14 @@ test("20,000 pods cost at most 25 MB of heap", async (t) => {
     return { answer: 200, body };
   };
   await kube.raw("/api/v1/warm-up");
-  await new Promise((done) => setImmediate(done));
   sentBytes = 0;
-  const before = collectedHeapBytes();
+  const before = await collectedHeapBytes();
   const stop = new AbortController();
   const cache = kube.follow(pods, { signal: stop.signal });
   const startedMs = performance.now();
   await cache.whenSynced(90_000, stop.signal);
   const tookMs = performance.now() - startedMs;
-  const heapBytes = collectedHeapBytes() - before;
+  const heapBytes = (await collectedHeapBytes()) - before;
   t.diagnostic(
     `${count} pods of ${Math.round(sentBytes / count)} bytes: ${(heapBytes / 1e6).toFixed(1)} MB of heap, listed in ${Math.round(tookMs)} ms`,
   );
