@@ -246,12 +246,17 @@ void test("a pod that nothing judges is a member for others when ADD goes on, wi
   const { policy, say, admitted } = await stand();
   say(fromWeb);
   await policy.sync();
+  const entered = async (attachment: Wired, name: string): Promise<number> => {
+    const { group, listed } = await policy.enter(attachment, podNamed(name));
+    await listed;
+    return group;
+  };
   const web = testWired({ containerId: "web", pod: { namespace: "shop", name: "web", uid: "web" } });
-  assert.equal(await policy.enter(web, podNamed("web")), 100);
+  assert.equal(await entered(web, "web"), 100);
   assert.deepEqual(admitted, web.addresses);
   const pod = { namespace: "shop", name: "other", uid: "other" };
   const other = testWired({ containerId: "other", pod, addresses: [testIp("10.4.1.77")] });
-  assert.equal(await policy.enter(other, podNamed("other")), 100);
+  assert.equal(await entered(other, "other"), 100);
   assert.deepEqual(admitted, web.addresses, "one that no selector names is no member");
 });
 
@@ -260,7 +265,9 @@ void test("a pod that came without a pass is known at once: no walk cuts what it
   say(fromWeb);
   await policy.sync();
   const web = testWired({ containerId: "web", pod: { namespace: "shop", name: "web", uid: "web" } });
-  await policy.enter(web, podNamed("web"));
+  await (
+    await policy.enter(web, podNamed("web"))
+  ).listed;
   const [source, destination] = [web, attachment].map(({ addresses }) => present(addresses[0], "an address"));
   const packet = { source: present(source, "web"), destination: present(destination, "db"), protocol: 6 };
   assert.equal(createJudge(present(models.at(-1), "a model")).verdict({ ...packet, destinationPort: 80 }).passes, true);
@@ -275,7 +282,9 @@ void test("an address that sets still hold for another pod is given to the next 
   say(fromWeb);
   await policy.sync();
   const web = testWired({ containerId: "web", pod: { namespace: "shop", name: "web", uid: "web" } });
-  await policy.enter(web, podNamed("web"));
+  await (
+    await policy.enter(web, podNamed("web"))
+  ).listed;
   trusted.length = 0;
   const heir = testWired({ containerId: "heir", pod: { namespace: "shop", name: "other", uid: "other" } });
   await assert.rejects(policy.enter(heir, podNamed("other")), /class of fairlead\/heir/, "this stand never lists it");
@@ -287,7 +296,7 @@ void test("a pod that needs a pass has none that reads all that the kernel holds
   say(closed);
   await policy.sync();
   trusted.length = 0;
-  assert.equal(await policy.enter(attachment, podNamed("db")), 101);
+  assert.equal((await policy.enter(attachment, podNamed("db"))).group, 101);
   assert.deepEqual(trusted, [true]);
   await policy.sync();
   assert.equal(trusted.at(-1), true, "nor has the one of the loop, whose question was answered by then");

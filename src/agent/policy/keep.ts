@@ -159,12 +159,17 @@ export function keepPolicy(deps: PolicyDeps): Policy {
 
   const turns = createTurns(pass);
 
+  const passForPod = (): Promise<void> => {
+    due.changed("attachments"); // else it would be a look at all that the kernel holds
+    return turns.next();
+  };
+
   /** Admits the pod without a pass. What is known has it at once: a walk must not cut what the kernel is about to let it do. */
-  const join = (judged: Judged, objects: ReadObjects): Promise<boolean> => {
+  const join = async (judged: Judged, objects: ReadObjects): Promise<void> => {
     const joined = withPod(present(standing, "a pass"), judged, objects);
     ({ standing } = joined);
     cutting.judgeBy(standing.model, false);
-    return admit(kernel.policy, judged, joined.add);
+    if (!(await admit(kernel.policy, judged, joined.add))) await passForPod();
   };
 
   /** The class of a pod that is judged by the very same layers, which the kernel then holds. */
@@ -200,16 +205,15 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       if (attachment.pod !== undefined) await source.heardOf(attachment.pod.namespace);
       const { objects } = await viewWithin(view, source, deps.signal);
       const judged = subjects.one(attachment, objects);
-      if (judged === undefined) return openGroup;
+      if (judged === undefined) return { group: openGroup, listed: Promise.resolve() };
       unguarded.note(judged);
       const known = classOfTwin(judged);
-      if (known === undefined || !(await join(judged, objects))) {
-        due.changed("attachments"); // else it would be a look at all that the kernel holds
-        await turns.next();
-        return present(groups.get(judged.key), `class of ${judged.key}`);
+      if (known !== undefined) {
+        groups.set(judged.key, known);
+        return { group: known, listed: join(judged, objects) };
       }
-      groups.set(judged.key, known);
-      return known;
+      await passForPod();
+      return { group: present(groups.get(judged.key), `class of ${judged.key}`), listed: Promise.resolve() };
     },
     settle: async (attachment) => {
       await turns.idle();

@@ -82,3 +82,15 @@ void test("an answer without end is not kept", async () => {
   for (let sent = 0; sent < 9; sent += 1) talk.heard(piece);
   await assert.rejects(asked, faultSaying("io-failure", /an answer of more than/));
 });
+
+void test("what does not answer is waited for, and then never asked again", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const sent: string[] = [];
+  const talk = createTalk("the agent of node n1", (line) => sent.push(line));
+  const asked = assert.rejects(talk.ask("/a"), faultSaying("io-failure", /n1 gave no answer within 20 s/));
+  t.mock.timers.tick(20_000);
+  await asked;
+  // What it says now could be the answer to either.
+  await assert.rejects(talk.ask("/b"), faultSaying("io-failure", /no answer within/));
+  assert.deepEqual(sent, ["/a\n"]);
+});
