@@ -186,13 +186,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     doubt: due.doubt,
     linkRepaired: due.cut,
     dueMs: () => (view() === undefined ? waitingMs : Math.min(due.lookMs(), glass.untilEdgeMs())),
-    report: () => {
-      const now = view();
-      const by = source.known() ? "cluster" : now === undefined ? "nobody" : "kept";
-      const nameless = pool.all().filter(({ attachment }) => isNameless(attachment)).length;
-      const last = { judged: judgedNow(), memberships: standing?.model.memberships ?? new Map(), groups };
-      return policyReport({ by, nameless, ...last, objects: now?.objects, factsOf: compiler.factsOf, glass });
-    },
+    report: () => reportNow(deps, view(), standing, { groups, factsOf: compiler.factsOf }),
     readings: counting.readings,
     answer: counting.answer,
     keepable: () => (source.known() ? keptNow(deps, { pods: subjects.pods(), classes: classes.kept() }) : undefined),
@@ -208,12 +202,12 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       if (judged === undefined) return { group: openGroup, listed: Promise.resolve() };
       unguarded.note(judged);
       const known = classOfTwin(judged);
-      if (known !== undefined) {
-        groups.set(judged.key, known);
-        return { group: known, listed: join(judged, objects) };
+      if (known === undefined) {
+        await passForPod();
+        return { group: present(groups.get(judged.key), `class of ${judged.key}`), listed: Promise.resolve() };
       }
-      await passForPod();
-      return { group: present(groups.get(judged.key), `class of ${judged.key}`), listed: Promise.resolve() };
+      groups.set(judged.key, known);
+      return { group: known, listed: join(judged, objects) };
     },
     settle: async (attachment) => {
       await turns.idle();
@@ -221,6 +215,18 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       return groups.get(attachmentKey(attachment));
     },
   };
+}
+
+function reportNow(
+  { source, pool, glass }: Pick<PolicyDeps, "source" | "pool" | "glass">,
+  now: View | undefined,
+  standing: Standing | undefined,
+  made: Pick<Parameters<typeof policyReport>[0], "groups" | "factsOf">,
+): PolicyReport {
+  const by = source.known() ? "cluster" : now === undefined ? "nobody" : "kept";
+  const nameless = pool.all().filter(({ attachment }) => isNameless(attachment)).length;
+  const { subjects: judged = [], memberships = new Map() } = standing?.model ?? {};
+  return policyReport({ by, nameless, judged, memberships, ...made, objects: now?.objects, glass });
 }
 
 /** What the cluster is to hear of the groups by which pods are judged; `mark`: of what it has said of them. */
