@@ -108,7 +108,10 @@ export function createMembershipKeeper(deps: ControllerDeps): MembershipKeeper {
       inOrder = stillInOrder;
       losses.retain(new Set(needs.definitions.map(({ key }) => key)));
       const unneeded = [...needs.unneeded].flatMap((key) => slices.get(key) ?? []);
-      await writeSlices(deps, [...plans, { changed: [], made: [], emptied: unneeded }], signal);
+      const onWritten = (slice: MembershipSlice): void => {
+        if (!unheard.has(slice.membership)) inherited.settle(slice);
+      };
+      await writeSlices(deps, [...plans, { changed: [], made: [], emptied: unneeded }], onWritten, signal);
       const sinceStatusMs = uptime() - statusMs;
       if (sinceStatusMs < statusEveryMs) {
         statusDue = true;
