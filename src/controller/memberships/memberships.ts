@@ -12,7 +12,7 @@ import { createInherited } from "./inherited.ts";
 import { createLosses } from "./losses.ts";
 import { createNeeds } from "./needs.ts";
 import { createPolicyView } from "../../kube/policy-view.ts";
-import { createRoster } from "./roster.ts";
+import { createRoster, type MemberNodes } from "./roster.ts";
 import { planSlices, type SliceEndpoint, type SlicePlan } from "./slices.ts";
 import { writePolicyStatus } from "./write-status.ts";
 import { writeSlices } from "./write-slices.ts";
@@ -56,7 +56,7 @@ export function startMemberships(deps: ControllerDeps, signal: AbortSignal, onPa
 
 /** Makes what keeps the slices; it remembers between passes what it has seen. */
 export function createMembershipKeeper(deps: ControllerDeps): MembershipKeeper {
-  const { caches, config, uptime } = deps;
+  const { caches, config, uptime, now } = deps;
   const readPolicy = createPolicyView(caches, config.policy);
   const roster = createRoster(caches);
   const needsOf = createNeeds(uptime);
@@ -68,9 +68,14 @@ export function createMembershipKeeper(deps: ControllerDeps): MembershipKeeper {
   const followedOf = createFollowed();
   let statusMs = -Infinity;
   let statusDue = false;
+  /** When statuses have to say something else of break-glass, in milliseconds since 1970. */
+  let edgeMs = Infinity;
 
   return {
-    dueMs: () => (waiting || statusDue ? waitingPassMs : fullPassMs),
+    dueMs: () => {
+      const untilEdgeMs = edgeMs - now();
+      return waiting || statusDue || untilEdgeMs <= 0 ? waitingPassMs : Math.min(fullPassMs, untilEdgeMs);
+    },
     sync: async (signal) => {
       if (!Object.values(caches).every((cache) => cache.synced())) return; // never remove before all is known
       const slices = Map.groupBy(caches.slices.all(), ({ membership }) => membership);
@@ -108,7 +113,10 @@ export function createMembershipKeeper(deps: ControllerDeps): MembershipKeeper {
       inOrder = stillInOrder;
       losses.retain(new Set(needs.definitions.map(({ key }) => key)));
       const unneeded = [...needs.unneeded].flatMap((key) => slices.get(key) ?? []);
-      await writeSlices(deps, [...plans, { changed: [], made: [], emptied: unneeded }], signal);
+      const onWritten = (slice: MembershipSlice): void => {
+        if (!unheard.has(slice.membership)) inherited.settle(slice);
+      };
+      await writeSlices(deps, [...plans, { changed: [], made: [], emptied: unneeded }], onWritten, signal);
       const sinceStatusMs = uptime() - statusMs;
       if (sinceStatusMs < statusEveryMs) {
         statusDue = true;
@@ -118,11 +126,11 @@ export function createMembershipKeeper(deps: ControllerDeps): MembershipKeeper {
         const definition = followed.groups.get(group);
         return definition === undefined ? 0 : roster.members(definition.key).size;
       };
-      const nodesOf = (group: string): Iterable<string> => {
+      const nodesOf = (group: string): MemberNodes => {
         const definition = followed.groups.get(group);
-        return definition === undefined ? [] : roster.nodes(definition.key);
+        return definition === undefined ? new Map() : roster.nodes(definition.key);
       };
-      await writePolicyStatus(deps, objects, { membersOf, nodesOf }, signal);
+      edgeMs = await writePolicyStatus(deps, objects, { membersOf, nodesOf }, signal);
       statusMs = uptime();
       statusDue = false;
     },

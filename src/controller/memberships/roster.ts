@@ -21,11 +21,14 @@ export interface Roster {
   update(objects: ReadObjects, definitions: readonly MembershipDefinition[]): void;
   /** The members of a membership by `endpointId`: the same map for as long as nothing in it has changed. */
   members(key: MembershipKey): ReadonlyMap<string, SliceEndpoint>;
-  /** The nodes that have members of it, by name: the same set for as long as nothing in the membership has changed. */
-  nodes(key: MembershipKey): ReadonlySet<string>;
+  /** The nodes that have members of it, by name, with the members' namespaces: the same map for as long as nothing in the membership has changed. */
+  nodes(key: MembershipKey): MemberNodes;
   /** Whether an attachment of that id belongs to a pod that is there, a member of anything or not. */
   isAttached: (id: string) => boolean;
 }
+
+/** Names of nodes, of each the namespaces of its members. */
+export type MemberNodes = ReadonlyMap<string, ReadonlySet<string>>;
 
 /** What is known of a pod, and what it was found by. */
 interface Entry {
@@ -48,7 +51,7 @@ export function createRoster(caches: RosterCaches): Roster {
   const byKey = new Map<MembershipKey, Map<string, readonly SliceEndpoint[]>>();
   /** Made when asked for, thrown away when something changes. */
   const made = new Map<MembershipKey, ReadonlyMap<string, SliceEndpoint>>();
-  const nodesMade = new Map<MembershipKey, ReadonlySet<string>>();
+  const nodesMade = new Map<MembershipKey, MemberNodes>();
   const attached = new Map<string, number>();
   const nodeFacts = createNodeFacts(caches);
   let judge: ((pod: Pod) => readonly MembershipKey[]) | undefined;
@@ -122,13 +125,24 @@ export function createRoster(caches: RosterCaches): Roster {
     nodes: (key) => {
       const known = nodesMade.get(key);
       if (known !== undefined) return known;
-      const names = [...(byKey.get(key)?.keys() ?? [])].flatMap((pod) => entries.get(pod)?.pod.spec.nodeName ?? []);
-      const nodes = new Set(names);
+      const pods = [...(byKey.get(key)?.keys() ?? [])].flatMap((name) => entries.get(name)?.pod ?? []);
+      const nodes = nodesOf(pods);
       nodesMade.set(key, nodes);
       return nodes;
     },
     isAttached: (id) => attached.has(id),
   };
+}
+
+function nodesOf(pods: readonly Pod[]): MemberNodes {
+  const nodes = new Map<string, Set<string>>();
+  for (const { metadata, spec } of pods) {
+    const { nodeName } = spec;
+    if (nodeName === undefined) continue;
+    const namespaces = nodes.get(nodeName) ?? new Set();
+    nodes.set(nodeName, namespaces.add(metadata.namespace ?? ""));
+  }
+  return nodes;
 }
 
 /** Where two pods say that they have an address, the one counts whose name comes first. */
