@@ -6,7 +6,7 @@ import { type Loop, type LoopPass, startLoop } from "../base/loop.ts";
 export type ReleaseProgram = (part: number, parts: number) => number;
 
 /** By then policy is loaded, and what the first pods needed is compiled. */
-export const startOverMs = 60_000;
+export const startOverMs = 30_000;
 /** What is used only now and then comes back, little by little. */
 export const releaseEveryMs = 3_600_000;
 /** Node's program is some 100 MB: a part holds the event loop for less than a millisecond. */
@@ -18,7 +18,7 @@ export interface OwnMemory {
   onPass?: (pass: LoopPass) => void;
 }
 
-/** Starts the loop that does so, for the first time a minute after the start and then every hour. */
+/** Starts the loop that does so, for the first time half a minute after the start and then every hour. */
 export function startOwnMemory({ releaseProgram, signal, onPass }: OwnMemory): Loop {
   let passes = 0;
   return startLoop({
