@@ -16,7 +16,7 @@ import type { MembershipDefinition } from "../../policy/model.ts";
 import { readObjects } from "../../policy/read-objects.ts";
 import type { ControllerDeps } from "../deps.ts";
 import { createRoster, type Roster } from "./roster.ts";
-import { endpointId, type SliceEndpoint } from "./slices.ts";
+import { idsOf, type Members } from "./slices.ts";
 
 /** Between two questions to storage about what is still not known: caches are behind for seconds, or are made anew. */
 export const askEveryMs = 10_000;
@@ -27,7 +27,7 @@ const podsAskedMax = 64;
 export interface Held {
   definition: MembershipDefinition;
   slices: readonly MembershipSlice[];
-  members: ReadonlyMap<string, SliceEndpoint>;
+  members: Members;
 }
 
 export interface Inherited {
@@ -62,7 +62,7 @@ export function createInherited({ kube, uptime }: Pick<ControllerDeps, "kube" | 
         const unknown = new Set<string>();
         for (const slice of slices) {
           if (isSettled(slice)) continue;
-          const ids = slice.endpoints.map(endpointId).filter((id) => !members.has(id));
+          const ids = idsOf(slice).filter((id) => !members.has(id));
           if (ids.length === 0) settle(slice);
           for (const id of ids) unknown.add(id);
         }

@@ -1,6 +1,6 @@
 // The loop that keeps the MembershipSlices: which addresses every selector and security group that some policy names stands for.
 
-import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
+import { type Loop, type LoopPass, restOf, startLoop } from "../../base/loop.ts";
 import { pause } from "../../base/pause.ts";
 import { type MembershipSlice, membershipSlices } from "../../kube/policy-objects.ts";
 import type { MembershipDefinition } from "../../policy/model.ts";
@@ -13,13 +13,14 @@ import { createLosses } from "./losses.ts";
 import { createNeeds } from "./needs.ts";
 import { createPolicyView } from "../../kube/policy-view.ts";
 import { createRoster, type MemberNodes } from "./roster.ts";
-import { planSlices, type SliceEndpoint, type SlicePlan } from "./slices.ts";
+import { planSlices, type Members, type SlicePlan } from "./slices.ts";
 import { writePolicyStatus } from "./write-status.ts";
 import { writeSlices } from "./write-slices.ts";
 
-/** What happens in this time becomes one write: at least, and at most in a cluster in which a pass takes long. */
-const gatherMinMs = 20;
-const gatherMaxMs = 500;
+/** What happens in this time becomes one write. */
+const gatherMs = 20;
+/** Members that come all the time cost at most half a processor. */
+const restMs = restOf({ times: 1, leastMs: 1, mostMs: 500 });
 /** Between two looks at the status of groups and bindings: numbers of members change with every pod. */
 export const statusEveryMs = 5_000;
 /** A full pass, and one while removals wait for their time. */
@@ -36,16 +37,13 @@ export interface MembershipKeeper {
 /** Starts the loop. */
 export function startMemberships(deps: ControllerDeps, signal: AbortSignal, onPass?: (pass: LoopPass) => void): Loop {
   const keeper = createMembershipKeeper(deps);
-  let gatherMs = gatherMinMs;
   return startLoop({
     name: "memberships",
     sync: async (passSignal) => {
       await pause(gatherMs, passSignal);
-      const startedMs = deps.uptime();
       await keeper.sync(passSignal);
-      gatherMs = Math.min(gatherMaxMs, Math.max(gatherMinMs, deps.uptime() - startedMs));
     },
-    minMs: 1,
+    minMs: restMs,
     retryMs: 500,
     retryMaxMs: 30_000,
     maxMs: keeper.dueMs,
@@ -63,7 +61,7 @@ export function createMembershipKeeper(deps: ControllerDeps): MembershipKeeper {
   const losses = createLosses(uptime);
   const inherited = createInherited(deps);
   /** By which members and which versions of its slices a membership was found to be in order. */
-  let inOrder = new Map<string, { members: ReadonlyMap<string, SliceEndpoint>; versions: string }>();
+  let inOrder = new Map<string, { members: Members; versions: string }>();
   let waiting = false;
   const followedOf = createFollowed();
   let statusMs = -Infinity;
