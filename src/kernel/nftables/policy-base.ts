@@ -60,16 +60,23 @@ const lookedUp = (of: ClassMap): Rule[] => [
 ];
 /** Of each pair of links by itself, so that one pod's flood leaves room for what others are denied. */
 export const loggedOfPair = { perSecond: 20, burst: 50 };
+/** Of all pairs together that found no room among the shares. */
+export const loggedWithoutShare = { perSecond: 20, burst: 20 };
 export const logSharesName = "log_shares";
+export const logSharesMax = 4096;
 export const logShares: NamedSet = {
   name: logSharesName,
   key: selfSetKey,
-  byPackets: { sizeMax: 4096, timeoutMs: 10_000 },
+  byPackets: { sizeMax: logSharesMax, timeoutMs: 10_000 },
 };
-const logs = (prefix: string): Rule => [
-  { share: { of: selfSetKey, inSet: logSharesName, ...loggedOfPair } },
-  { limit: logLimit },
-  { log: { prefix, ...logged } },
+/** A pair that is in the set after the first rule has a share, and had what is left of it. */
+const logs = (prefix: string): Rule[] => [
+  [
+    { share: { of: selfSetKey, inSet: logSharesName, ...loggedOfPair } },
+    { limit: logLimit },
+    { log: { prefix, ...logged } },
+  ],
+  [{ match: selfSetKey, notInSet: logSharesName }, { limit: loggedWithoutShare }, { log: { prefix, ...logged } }],
 ];
 
 /**
@@ -113,7 +120,7 @@ export const baseChains: readonly Chain[] = [
     name: deny,
     rules: [
       [{ match: selfSetKey, inSet: selfSetName }, { verdict: "accept" }],
-      logs(logPrefixes.deny),
+      ...logs(logPrefixes.deny),
       [{ verdict: "drop" }],
     ],
   },
@@ -121,7 +128,7 @@ export const baseChains: readonly Chain[] = [
     name: audit,
     rules: [
       [{ match: selfSetKey, inSet: selfSetName }, { verdict: "return" }],
-      logs(logPrefixes.audit),
+      ...logs(logPrefixes.audit),
       [{ verdict: "return" }],
     ],
   },
