@@ -79,7 +79,7 @@ export interface Policy extends PodPolicy, Pick<PolicyCounting, "readings" | "an
 
 /** Keeps the policy of the attachments of a pool. Nothing is done before the first pass. */
 export function keepPolicy(deps: PolicyDeps): Policy {
-  const { kernel, pool, nodeName, source, kept, keys, metrics, cutting, glass, log } = deps;
+  const { kernel, pool, nodeName, source, kept, keys, cutting, glass, log } = deps;
   const subjects = createSubjects({ ...deps, known: kept?.pods ?? new Map(), brokenNow: glass.brokenNow });
   const classes = createClasses(kept?.classes);
   const compiler = createCompiler();
@@ -140,7 +140,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     const before = standing?.held;
     const both = before === undefined ? ruleset : withCarried(before, ruleset, carried);
     counting.know(judged, ruleset);
-    const hasChanged = await kernel.policy.ensure(both, look.isDue ? undefined : "as left");
+    const wasDamaged = await hold(both, { before, look }, deps);
     standing = { model, held: both };
     groups.clear();
     for (const { subject, classNumber } of assigned) groups.set(subject.key, classNumber);
@@ -150,8 +150,6 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     if (both !== ruleset) await kernel.policy.ensure(ruleset, "as left");
     standing = { model, held: ruleset };
     counting.settle();
-    if (hasChanged && look.isAll) metrics.repaired("policy", 1);
-    const wasDamaged = hasChanged && look.isDue;
     const isCutDue = due.takeCut();
     cutting.judgeBy(model, isCutDue || moved || wasDamaged || isNarrower(before, ruleset));
     return links;
@@ -169,7 +167,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     const joined = withPod(present(standing, "a pass"), judged, objects);
     ({ standing } = joined);
     cutting.judgeBy(standing.model, false);
-    if (!(await admit(kernel.policy, judged, joined.add))) await passForPod();
+    if (!(await admit(kernel.policy, judged, joined.add, due.everything))) await passForPod();
   };
 
   /** The class of a pod that is judged by the very same layers, which the kernel then holds. */
@@ -227,6 +225,22 @@ function reportNow(
   const nameless = pool.all().filter(({ attachment }) => isNameless(attachment)).length;
   const { subjects: judged = [], memberships = new Map() } = standing?.model ?? {};
   return policyReport({ by, nameless, judged, memberships, ...made, objects: now?.objects, glass });
+}
+
+/**
+ * Has the kernel hold `ruleset`. Where a look is due, what others did to what it was to hold before is looked for apart from what the pass
+ * is for; gives whether there was any.
+ */
+async function hold(
+  ruleset: PolicyRuleset,
+  { before, look }: { before: PolicyRuleset | undefined; look: Look },
+  { kernel: { policy }, metrics }: Pick<PolicyDeps, "kernel" | "metrics">,
+): Promise<boolean> {
+  const isApart = look.isDue && look.isSettled && before !== undefined;
+  const wasDamaged = isApart && (await policy.ensure(before));
+  if (wasDamaged) metrics.repaired("policy", 1);
+  await policy.ensure(ruleset, look.isDue && !isApart ? undefined : "as left");
+  return wasDamaged;
 }
 
 /** What the cluster is to hear of the groups by which pods are judged; `mark`: of what it has said of them. */

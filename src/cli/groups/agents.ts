@@ -14,7 +14,7 @@ const policyAnswer = z.object({
     z.object({
       kind: z.string(),
       direction: z.string(),
-      objects: z.string(),
+      objects: z.array(z.string()),
       otherwise: z.string(),
       packets: z.number(),
     }),

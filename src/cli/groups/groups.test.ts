@@ -49,7 +49,7 @@ const ownSocket = join(tmpdir(), "fltest-no-such.sock");
 
 const answer = {
   node: "n1",
-  layers: [{ kind: "groups", direction: "ingress", objects: "SecurityGroup db", otherwise: "deny", packets: 12 }],
+  layers: [{ kind: "groups", direction: "ingress", objects: ["SecurityGroup db"], otherwise: "deny", packets: 12 }],
   rules: [{ rule: "SecurityGroup db ingress rule 1", min: 0, max: 0 }],
   more: 0,
 };
