@@ -19,8 +19,8 @@ import { writeSlices } from "./write-slices.ts";
 
 /** What happens in this time becomes one write. */
 const gatherMs = 20;
-/** Members that come all the time cost at most half a processor. */
-const restMs = restOf({ times: 1, leastMs: 1, mostMs: 500 });
+/** As long as a pass computes, at most so long it rests: members that come all the time cost half a processor. */
+const restOfPass = restOf({ times: 1, leastMs: 1, mostMs: 500 });
 /** Between two looks at the status of groups and bindings: numbers of members change with every pod. */
 export const statusEveryMs = 5_000;
 /** A full pass, and one while removals wait for their time. */
@@ -37,13 +37,17 @@ export interface MembershipKeeper {
 /** Starts the loop. */
 export function startMemberships(deps: ControllerDeps, signal: AbortSignal, onPass?: (pass: LoopPass) => void): Loop {
   const keeper = createMembershipKeeper(deps);
+  let computedMs = 0;
   return startLoop({
     name: "memberships",
     sync: async (passSignal) => {
       await pause(gatherMs, passSignal);
+      const before = process.cpuUsage();
       await keeper.sync(passSignal);
+      const { user, system } = process.cpuUsage(before);
+      computedMs = (user + system) / 1000;
     },
-    minMs: restMs,
+    minMs: () => restOfPass(computedMs),
     retryMs: 500,
     retryMaxMs: 30_000,
     maxMs: keeper.dueMs,
