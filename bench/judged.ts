@@ -1,7 +1,10 @@
 // A node full of judged pods: what policy adds to the time of an ADD, against a cluster in which nobody has said anything, and what memory its agent needs.
 
+import { fileURLToPath } from "node:url";
+import { z } from "zod";
 import { type Cluster, startCluster } from "../lab/cluster.ts";
 import { execOk } from "../lab/exec.ts";
+import { readJson } from "../lab/json.ts";
 import { planCluster, podNetns } from "../lab/layout.ts";
 import { makeNetns } from "../lab/netns.ts";
 import { until } from "../lab/waiting.ts";
@@ -35,6 +38,8 @@ export interface JudgedResult {
 }
 
 const judgedWithinMs = 60_000;
+/** It is over after half a minute. */
+const startOverWithinMs = 60_000;
 /** Links of pods that nothing judges have this group, those of others a higher one. */
 const openGroup = 100;
 
@@ -55,6 +60,7 @@ export function measureJudged(options: JudgedOptions): Promise<JudgedResult> {
         onStep(`${added + block} pods`);
       }
       await untilJudged(judged);
+      await Promise.all([judged, open].map(untilStarted));
       const memory = ({ cluster }: Side): number => residentMb(cluster.node("node-1").agentPid());
       return { judged: judged.times, open: open.times, judgedMb: memory(judged), openMb: memory(open) };
     });
@@ -109,6 +115,23 @@ async function addBlock({ spawner, plugin, cluster }: Side, pods: readonly Pod[]
     await verifyAdd(plugin, pod, run, cluster.lab.env);
     into.push(run.ms);
   }
+}
+
+const fairlead = fileURLToPath(new URL("../bin/fairlead", import.meta.url));
+const statusSchema = z.object({ loops: z.array(z.object({ name: z.string(), passes: z.number() })) });
+
+/** Waits until the agent has given back what only its start needed. */
+async function untilStarted({ cluster }: Side): Promise<void> {
+  const { directory } = cluster.node("node-1").layout;
+  const look = async (): Promise<string | undefined> => {
+    const text = await execOk(fairlead, ["status", "--socket", `${directory}/status.sock`, "-o", "json"], {
+      env: cluster.lab.env,
+    });
+    const { loops } = readJson(statusSchema, text, "fairlead status");
+    const passes = loops.find(({ name }) => name === "own-memory")?.passes ?? 0;
+    return passes < 2 ? `${passes} passes over its own memory` : undefined;
+  };
+  await until(look, { what: "the end of the agent's start", withinMs: startOverWithinMs, everyMs: 500 });
 }
 
 /** Waits until the links of all pods have a class. */

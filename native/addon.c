@@ -99,6 +99,17 @@ static napi_value close_handle(napi_env env, napi_callback_info info) {
   return value_or_throw(env, failure, undefined(env));
 }
 
+static napi_value release_program(napi_env env, napi_callback_info info) {
+  napi_value arguments[argument_count_max], len = NULL;
+  read_arguments(env, info, arguments);
+  int64_t part = 0, parts = 0;
+  struct failure failure = read_integer(env, arguments[1], 1, program_parts_max, &parts);
+  if (failure.code == 0) failure = read_integer(env, arguments[0], 0, parts - 1, &part);
+  if (failure.code == 0)
+    (void)napi_create_double(env, (double)program_release((size_t)part, (size_t)parts), &len);
+  return value_or_throw(env, failure, len);
+}
+
 static napi_value stop(napi_env env, napi_callback_info info) {
   (void)info;
   struct addon *addon = addon_of(env);
@@ -135,6 +146,7 @@ NAPI_MODULE_INIT() {
   export_function(env, exports, "listen", addon_listen);
   export_function(env, exports, "send", addon_send);
   export_function(env, exports, "takeOver", addon_take_over);
+  export_function(env, exports, "releaseProgram", release_program);
   export_function(env, exports, "close", close_handle);
   export_function(env, exports, "stop", stop);
   return exports;

@@ -29,6 +29,7 @@ enum {
   monitor_groups_max = 64,
   timeout_ms_max = 600000,
   backlog_max = 4096,
+  program_parts_max = 1 << 16,
   /* Of a caller's request, read as it comes in; a longer one is read by whoever takes the connection over. */
   first_bytes_max = 64 << 10,
 };
@@ -64,6 +65,13 @@ struct failure sysctls_write(int netns, size_t count, char *const keys[], char *
  * off. */
 struct failure sysctls_read(int netns, size_t count, char *const keys[], char *values[]);
 struct failure peer_cred(int fd, struct ucred *peer);
+
+/* --- program.c --- */
+
+/* Unmaps one of `parts` (at least 1) of the pages of the running program's code and constants; gives their
+ * length. What is needed again is mapped again from the page cache when it is touched. Other threads may run
+ * that code meanwhile. */
+size_t program_release(size_t part, size_t parts);
 
 /* --- netlink.c --- */
 

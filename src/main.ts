@@ -179,18 +179,18 @@ inCluster(program.command("why [from] [to] [traffic]"))
 inCluster(program.command("groups [name]"))
   .description(
     "security groups: members, rules and how often they were used, where they are enforced, and what they denied; " +
-      "counted by the agents whose sockets are here",
+      "counted by the agents of all nodes with members",
   )
   .option(
     "--socket <path>",
-    `an agent's read-only socket; may be given several times; else ${statusSocketDefault}`,
+    "an agent's read-only socket, to ask no other agents; may be given several times",
     (path: string, before: string[]) => [...before, path],
     [],
   )
   .action(async (name: string | undefined, options: ClusterOptions & { socket: string[] }) => {
     const { showGroups } = await import("./cli/groups.ts");
-    const sockets = options.socket.length === 0 ? [statusSocketDefault] : options.socket;
-    const wanted = { output: options.output, sockets, ...(name === undefined ? {} : { name }) };
+    const own = { sockets: options.socket, ownSocket: statusSocketDefault };
+    const wanted = { output: options.output, ...own, ...(name === undefined ? {} : { name }) };
     await withCluster(options, async (cluster) => print(await showGroups(cluster, wanted)));
   });
 
@@ -216,24 +216,63 @@ program
     if (!well) process.exitCode = 1;
   });
 
-program
-  .command("flows")
-  .description("what policy denies on this node, packet by packet: both ends, which object decided, and why")
+interface FlowsFlags extends ClusterOptions {
+  cluster?: boolean;
+  socket?: string;
+  denied?: boolean;
+  pod?: string;
+  node?: string;
+  follow?: boolean;
+}
+
+inCluster(program.command("flows"))
+  .description(
+    "what policy denies, packet by packet: both ends, which object decided, and why; on all nodes of the cluster where a " +
+      "kubeconfig is at hand (by exec into the agents' pods), else on this node",
+  )
   .option(
     "--denied",
     "only what no rule allows (denied, or on probation); else, with -f, also connections that begin and end",
   )
   .option("--pod <namespace/name>", "only flows of this pod")
-  .option("--node <name>", "the node that is meant: an error where the agent is another node's")
+  .option("--node <name>", "only what the agent of this node tells; an error where another node's is asked")
   .option("-f, --follow", "go on until interrupted")
-  .addOption(socket())
-  .addOption(output())
-  .action(async (options: ReadOptions & { denied?: boolean; pod?: string; node?: string; follow?: boolean }) => {
-    const { showFlows } = await import("./cli/flows.ts");
+  .option("--cluster", "the cluster, and nothing else")
+  .option("--socket <path>", `the agent that has this socket, and no other; on a node it is ${statusSocketDefault}`)
+  .action(async ({ denied = false, follow = false, socket: path, ...flags }: FlowsFlags) => {
+    const [{ chooseSubject }, { showFlows }] = await Promise.all([
+      import("./cli/subject.ts"),
+      import("./cli/flows.ts"),
+    ]);
     const stop = new AbortController();
     for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => stop.abort());
-    const { denied = false, follow = false, ...rest } = options;
-    await showFlows({ ...rest, denied, follow, signal: stop.signal, print, warn });
+    const { node: _node, ...subjectFlags } = flags;
+    const wanted = { ...flags, denied, follow, signal: stop.signal, print, warn };
+    if (chooseSubject({ ...subjectFlags, ...(path === undefined ? {} : { socket: path }) }) === "node") {
+      const { socketDoor } = await import("./cli/agents/door.ts");
+      return showFlows({ ...wanted, doors: [socketDoor(path ?? statusSocketDefault)] });
+    }
+    const { doorsOfCluster } = await import("./cli/cluster/agent-doors.ts");
+    return withCluster(flags, async (cluster) => {
+      const doors = await doorsOfCluster(cluster, flags.node);
+      try {
+        await showFlows({ ...wanted, doors });
+      } finally {
+        for (const door of doors) door.close();
+      }
+    });
+  });
+
+program
+  .command("ask", { hidden: true })
+  .description("answer questions to the agent: a path a line on stdin, its answer a line on stdout")
+  .addOption(socket())
+  .action(async ({ socket: path }: { socket: string }) => {
+    const [{ socketDoor }, { answerQuestions }] = await Promise.all([
+      import("./cli/agents/door.ts"),
+      import("./cli/agents/questions.ts"),
+    ]);
+    await answerQuestions(socketDoor(path), process.stdin, print);
   });
 
 const lab = program

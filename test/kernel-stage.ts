@@ -66,6 +66,10 @@ export const faultOf =
   (error: unknown) =>
     error instanceof Fault && expected.includes(error.code);
 
+/** For `assert.rejects` and `assert.throws`: a fault of this code whose message has these words. */
+export const faultSaying = (code: FaultCode, words: RegExp) => (error: unknown) =>
+  error instanceof Fault && error.code === code && words.test(error.message);
+
 export interface Pair {
   under: KernelUnderTest;
   node: Netns;

@@ -2,6 +2,8 @@
 
 import assert from "node:assert/strict";
 import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { rmSync } from "node:fs";
+import { join } from "node:path";
 import type { Readable } from "node:stream";
 import type { TestContext } from "node:test";
 import { pods } from "../src/kube/core-objects.ts";
@@ -46,6 +48,14 @@ export async function addPod(
   assert.equal(exitCode, 0, stdout);
   const { ips } = JSON.parse(stdout) as { ips: { address: string }[] };
   return { name, uid, netns, addresses: ips.map(({ address }) => address.split("/")[0] ?? "") };
+}
+
+/** The journal of an agent, by the names of its files. */
+export const stateFile = ["fairlead.db", "fairlead.db-wal", "fairlead.db-shm"];
+
+/** Removes these files of the agent's state. */
+export function lose({ config }: ClusterAgent, ...names: readonly string[]): void {
+  for (const name of names) rmSync(join(config.paths.state, name), { force: true });
 }
 
 /** True where an echo request from one pod to the other is answered, over that family. */

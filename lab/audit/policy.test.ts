@@ -34,6 +34,7 @@ const table = `table inet fairlead-policy {
 	}
 
 	chain from_pod {
+		iifname . oifname @self accept
 		iifgroup vmap @egress_classes
 		counter name "unknown_class" drop
 	}
@@ -55,14 +56,14 @@ const table = `table inet fairlead-policy {
 	}
 
 	chain deny {
-		iifname . oifname @self accept
 		update @log_shares { iifname . oifname limit rate 20/second burst 50 packets } limit rate 100/second burst 100 packets log prefix "deny " group 5 snaplen 128
+		iifname . oifname != @log_shares limit rate 20/second burst 20 packets log prefix "deny " group 5 snaplen 128
 		drop
 	}
 
 	chain audit {
-		iifname . oifname @self return
 		update @log_shares { iifname . oifname limit rate 20/second burst 50 packets } limit rate 100/second burst 100 packets log prefix "audit " group 5 snaplen 128
+		iifname . oifname != @log_shares limit rate 20/second burst 20 packets log prefix "audit " group 5 snaplen 128
 		return
 	}
 
@@ -131,6 +132,6 @@ testCases([
   ]),
   edit("a chain lost", /\tchain mid[\s\S]*?\t\}\n/, "", ["the policy table lacks the chain mid"]),
   edit("a chain softened", /"unknown_class" drop(?=\n\t\}\n\n\tchain to_pod)/, '"unknown_class" accept', [
-    'the chain from_pod of the policy table is another: iifgroup vmap @egress_classes; counter name "unknown_class" accept',
+    'the chain from_pod of the policy table is another: iifname . oifname @self accept; iifgroup vmap @egress_classes; counter name "unknown_class" accept',
   ]),
 ]);

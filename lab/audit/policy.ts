@@ -20,6 +20,7 @@ const wantedChains = `
     oifgroup 101-65535 jump to_pod
   }
   chain from_pod {
+    iifname . oifname @self accept
     iifgroup vmap @egress_classes
     counter name "unknown_class" drop
   }
@@ -37,13 +38,13 @@ const wantedChains = `
     drop
   }
   chain deny {
-    iifname . oifname @self accept
     update @log_shares { iifname . oifname limit rate 20/second burst 50 packets } limit rate 100/second burst 100 packets log prefix "deny " group 5 snaplen 128
+    iifname . oifname != @log_shares limit rate 20/second burst 20 packets log prefix "deny " group 5 snaplen 128
     drop
   }
   chain audit {
-    iifname . oifname @self return
     update @log_shares { iifname . oifname limit rate 20/second burst 50 packets } limit rate 100/second burst 100 packets log prefix "audit " group 5 snaplen 128
+    iifname . oifname != @log_shares limit rate 20/second burst 20 packets log prefix "audit " group 5 snaplen 128
     return
   }
 `;

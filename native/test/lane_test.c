@@ -1,4 +1,5 @@
-/* Drives lanes, monitors and descriptors with many threads: order, bounds, stops, closes, told losses. */
+/* Drives lanes, monitors and descriptors with many threads: order, bounds, stops, closes, told losses; and
+ * the release of pages of code. */
 #include "../core.h"
 #include "fake_kernel.h"
 
@@ -7,7 +8,7 @@
 #include <semaphore.h>
 #include <string.h>
 
-enum { producer_count = 4, jobs_each = 2000, request_len = 16 };
+enum { producer_count = 4, jobs_each = 2000, request_len = 16, release_rounds = 100 };
 
 struct counted_job {
   struct job job;
@@ -236,6 +237,21 @@ static void an_oversized_event_is_a_loss(void) {
   fake_close(pair);
 }
 
+/* Code that runs, here and on other threads, goes on without its pages. */
+static void *release_often(void *context) {
+  for (size_t round = 0; round < release_rounds; round += 1)
+    check(program_release(0, 1) > 0);
+  return context;
+}
+
+static void a_program_goes_on_without_its_pages(void) {
+  pthread_t threads[producer_count];
+  for (size_t i = 0; i < producer_count; i += 1)
+    check(thread_start(&threads[i], "release", release_often, NULL).code == 0);
+  for (size_t i = 0; i < producer_count; i += 1)
+    pthread_join(threads[i], NULL);
+}
+
 int main(void) {
   begin_driver();
   test(jobs_run_in_the_order_of_each_producer);
@@ -244,6 +260,7 @@ int main(void) {
   for (int i = 0; i < 10; i += 1)
     test(a_monitor_tells_events_and_losses_in_order);
   test(an_oversized_event_is_a_loss);
-  printf("lanes, monitors, descriptors\n");
+  test(a_program_goes_on_without_its_pages);
+  printf("lanes, monitors, descriptors, the own program\n");
   return 0;
 }

@@ -4,8 +4,10 @@ import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import { startFakeNode } from "../../test/model/fake-node.ts";
 import { testAttachment } from "../../test/store.contract.ts";
+import { until } from "../../test/until.ts";
 import { present } from "../base/assert.ts";
 import { Fault, isFault } from "../base/fault.ts";
+import { within } from "../base/pause.ts";
 import { createMemoryStore } from "../ipam/memory-store.ts";
 import { openPool, type Pool } from "../ipam/pool.ts";
 import { type Attachment, isWired } from "../ipam/store.ts";
@@ -46,7 +48,7 @@ test("a link has its class from the first moment on, and what was heard of meanw
     },
   });
   const policy = {
-    enter: async () => 137,
+    enter: async () => ({ group: 137, listed: Promise.resolve() }),
     settle: async () => 140,
     groupOf: () => 140,
     isUnguarded: () => false,
@@ -62,6 +64,27 @@ test("a link has its class from the first moment on, and what was heard of meanw
     groupsSeen.filter((group) => group !== undefined),
     [137, 140],
   );
+});
+
+/** ADD on a node in memory takes a few of these. */
+const notBeforeMs = 50;
+
+test("ADD answers when its pod is listed, and is taken back where it cannot be", async () => {
+  for (const refused of [undefined, new Fault("kernel-refused", "not this one")]) {
+    const listing = Promise.withResolvers<void>();
+    const policy = { ...openPolicy, enter: async () => ({ group: openGroup, listed: listing.promise }) };
+    const { machine, core, call, links } = await startFakeNode({ policy });
+    machine.addNetns("c1");
+    const answered = call("ADD", "c1");
+    await until("the link is made meanwhile", async () => (await links()).length > 0);
+    assert.equal(await within(notBeforeMs, answered), false);
+    assert.equal(core.pool.all()[0]?.state, "planned");
+    if (refused === undefined) listing.resolve();
+    else listing.reject(refused);
+    assert.equal((await answered).code, refused === undefined ? 0 : 102);
+    assert.equal((await links()).length, refused === undefined ? 1 : 0);
+    assert.equal(core.pool.all().length, refused === undefined ? 1 : 0);
+  }
 });
 
 test("where it is not known what judges a pod, ADD fails and leaves nothing", async () => {

@@ -138,10 +138,10 @@ async function make(
 ): Promise<void> {
   const { pool, policy } = deps;
   try {
-    const group = await policy.enter(attachment, pod);
+    const { group, listed } = await policy.enter(attachment, pod);
     // Written down while the kernel is at work already. Nobody uses what it makes before ADD has answered, and an agent
     // that starts removes links that its journal does not know.
-    await settled([buildWire(attachment, { netns, group }, deps), attempt(() => pool.journal(attachment))]);
+    await settled([buildWire(attachment, { netns, group }, deps), attempt(() => pool.journal(attachment)), listed]);
     await followPolicy(attachment, group, deps);
     pool.confirm(attachment);
   } catch (error) {

@@ -14,6 +14,7 @@ import { syncGuard } from "./recover.ts";
 import type { ReleasesDeps } from "./releases.ts";
 import { startRepair } from "./repair.ts";
 import type { AgentOptions } from "./options.ts";
+import { startOwnMemory } from "./own-memory.ts";
 import type { Place } from "./place.ts";
 import { wordOfCluster } from "./policy/cluster-word.ts";
 import { wordOfDirectory } from "./policy/directory-word.ts";
@@ -41,7 +42,9 @@ export function backgroundLoops(
   onPass: (pass: LoopPass) => void,
 ): Loop[] {
   const { pool } = deps;
+  const { releaseProgram } = options;
   return [
+    ...(releaseProgram === undefined ? [] : [startOwnMemory({ releaseProgram, signal, onPass })]),
     startHostLoop(host, signal, onPass),
     startLoop({ name: "guard", ...slowLoop, sync: () => syncGuard(pool, deps), signal, onPass }),
     startMasquerade(masquerade, signal, onPass),

@@ -110,14 +110,11 @@ function lookAtLoops({ loops }: DiagnoseDeps): Finding[] {
 }
 
 function lookAtAddresses({ pool }: DiagnoseDeps): Finding[] {
-  return pool.usage().map(({ family, total, live, cooling, withheld }): Finding => {
-    const free = total - BigInt(live + cooling + withheld);
-    const held = withheld === 0 ? "" : `${withheld} withheld, `;
-    const says = `IPv${family}: ${live} in use, ${cooling} cooling, ${held}${free > 1_000_000n ? "many" : free} free`;
-    if (withheld > 0) {
-      const cure = "see that fairlead-controller runs: MembershipSlices list addresses of pods that have gone";
-      return { name: "addresses", state: free > 0n ? "warn" : "bad", says, cure };
-    }
+  const amount = (count: number | bigint): string => (count > 1_000_000 ? "many" : String(count));
+  return pool.usage().map(({ family, total, live, cooling, withheld, free, why }): Finding => {
+    const held = withheld === 0 ? "" : `${amount(withheld)} withheld, `;
+    const says = `IPv${family}: ${live} in use, ${cooling} cooling, ${held}${amount(free)} free`;
+    if (withheld > 0) return { name: "addresses", state: free > 0n ? "warn" : "bad", says, cure: `each is ${why}` };
     if (free > BigInt(Math.floor(Number(total) * freeShareMin))) return ok("addresses", says);
     return {
       name: "addresses",

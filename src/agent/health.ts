@@ -37,7 +37,7 @@ export async function answerStatus(request: CniRequest, { pool, statusMode, loop
     return;
   }
   if (statusMode === "normal") return;
-  const full = pool.usage().find(({ total, live, cooling, withheld }) => total <= BigInt(live + cooling + withheld));
+  const full = pool.usage().find(({ free }) => free === 0n);
   if (full === undefined) return;
   throw new Fault(
     "not-available",

@@ -33,6 +33,7 @@ export async function runAgent({ version, ...given }: RunOptions): Promise<void>
   await refuseUnfitMachine(config, log);
   const kube = config.kubernetes && openKube(config.kubernetes, { userAgent: `fairlead-agent/${version}`, log });
   const kernel = openKernel({ log });
+  const addon = loadAddon();
   let probes: Probes | undefined;
   try {
     if (config.probes !== undefined) {
@@ -45,7 +46,8 @@ export async function runAgent({ version, ...given }: RunOptions): Promise<void>
       log,
       version,
       shim: fileURLToPath(new URL("../../build/fairlead-cni", import.meta.url)),
-      door: loadAddon(),
+      door: addon,
+      releaseProgram: (part, of) => addon.releaseProgram(part, of),
       signal: stop.signal,
       // Written when a program ends in order, which an agent may never do.
       onServing: flushCompileCache,

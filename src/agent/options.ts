@@ -5,6 +5,7 @@ import type { Kernel } from "../kernel/contract.ts";
 import type { Kube } from "../kube/contract.ts";
 import type { AgentConfig } from "./config.ts";
 import type { Door } from "./connection.ts";
+import type { ReleaseProgram } from "./own-memory.ts";
 
 export interface AgentOptions {
   config: AgentConfig;
@@ -26,6 +27,8 @@ export interface AgentOptions {
   uptime?: () => number;
   /** Longest silence of a watch of policies that is believed without asking. */
   silentMaxMs?: number;
+  /** Gives back one of so many parts of the pages of the own program; absent: they stay. */
+  releaseProgram?: ReleaseProgram;
   /** False: the first pods wait while code is compiled. For tests that start many agents. */
   rehearsal?: boolean;
 }

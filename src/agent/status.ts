@@ -165,11 +165,11 @@ function* readings({
   caches,
   policing,
 }: StatusDeps): Generator<Reading> {
-  for (const { family, total, live, cooling, withheld } of pool.usage()) {
+  for (const { family, live, cooling, withheld, free } of pool.usage()) {
     yield ["fairlead_leases", [String(family), "live"], live];
     yield ["fairlead_leases", [String(family), "cooling"], cooling];
     yield ["fairlead_leases", [String(family), "withheld"], withheld];
-    yield ["fairlead_leases", [String(family), "free"], Number(total) - live - cooling - withheld];
+    yield ["fairlead_leases", [String(family), "free"], Number(free)];
   }
   for (const [state, count] of Object.entries(attachmentCounts(pool))) yield ["fairlead_attachments", [state], count];
   for (const [state, count] of Object.entries(gateDepth())) yield ["fairlead_cni_calls", [state], count];
@@ -221,7 +221,9 @@ function nodeStatus(deps: StatusDeps): NodeStatus {
     upSeconds: Math.round((performance.now() - startedMs) / 1000),
     uplink: { name: link.name, mtu, addresses: Object.values(addresses) },
     blocks: [...pool.blocks()],
-    addresses: pool.usage().map((row) => ({ ...row, total: String(row.total) })),
+    addresses: pool.usage().map(({ family, total, live, cooling, withheld }) => {
+      return { family, total: String(total), live, cooling, withheld };
+    }),
     attachments: attachmentCounts(pool),
     calls: gateDepth(),
     loops: loops().map(({ name, passes, failures, lastPass }) => ({

@@ -78,7 +78,7 @@ export const metricTable = {
   fairlead_policy_denied_packets_total: metric(
     "counter",
     ["kind", "direction", "objects"],
-    'Packets of new connections that no rule of `objects` allows, by those who judge together in one direction; beyond 256 of them the rest is "others".',
+    'Packets of new connections that no rule of `objects` allows, by those who judge together in one direction; beyond 256 of them the rest is "others". Of many objects the first are named, and how many more there are, with a mark by which they differ.',
   ),
   fairlead_policy_audited_packets_total: metric(
     "counter",

@@ -6,8 +6,10 @@ import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
+import { Fault } from "../base/fault.ts";
 import { faultOf } from "../../test/kernel-stage.ts";
 import { until } from "../../test/until.ts";
+import { type AgentDoor, socketDoor } from "./agents/door.ts";
 import { showFlows } from "./flows.ts";
 
 const record = (number: number, more: Record<string, unknown> = {}): Record<string, unknown> => ({
@@ -39,6 +41,7 @@ const answer = (run: string, records: Record<string, unknown>[], more: Record<st
 });
 
 interface Asking {
+  doors: AgentDoor[];
   lines: string[];
   warnings: string[];
   /** What the agent was asked, query by query. */
@@ -65,7 +68,7 @@ async function agentThat(t: TestContext, says: (query: URLSearchParams) => unkno
   });
   const [lines, warnings]: string[][] = [[], []];
   const options = {
-    socket,
+    doors: [socketDoor(socket)],
     denied: true,
     follow: false,
     output: "table",
@@ -78,7 +81,7 @@ async function agentThat(t: TestContext, says: (query: URLSearchParams) => unkno
       warn: (text) => warnings?.push(text),
       ...change,
     });
-  return { lines: lines ?? [], warnings: warnings ?? [], asked, show };
+  return { doors: [...options.doors], lines: lines ?? [], warnings: warnings ?? [], asked, show };
 }
 
 void test("a table names both ends, what decided, and why; addresses where there is no name", async (t) => {
@@ -167,5 +170,48 @@ void test("a pod without its namespace, another node's agent, one without policy
   await assert.rejects(show(), /this agent judges no pods/);
   says.now = { node: "node-1" };
   await assert.rejects(show(), faultOf("io-failure"));
-  await assert.rejects(show({ socket: "/run/fltest-no-such.sock" }), faultOf("not-found"));
+  await assert.rejects(show({ doors: [socketDoor("/run/fltest-no-such.sock")] }), faultOf("not-found"));
+});
+
+void test("of several agents each record has its node, in the order of time; who is away or has started anew is named", async (t) => {
+  const one = await agentThat(t, () => answer("a", [record(1, { atMs: 3000 })]));
+  const other = await agentThat(t, () => answer("b", [record(1, { atMs: 1000 })], { node: "node-2", lost: 1 }));
+  const doors = [...one.doors, ...other.doors, socketDoor("/run/fltest-no-such.sock")];
+  await one.show({ doors });
+  assert.deepEqual(
+    one.lines.map((line) => line.split(/ {2,}/).slice(0, 3).join(" | ")),
+    ["NODE | TIME | OUTCOME", "node-2 | 00:00:01.000 | DENIED", "node-1 | 00:00:03.000 | DENIED"],
+  );
+  assert.deepEqual(one.warnings, [
+    "no agent answers at /run/fltest-no-such.sock; is it running here? --socket names another path",
+    "node node-2: 1 logged packets were lost on their way from the kernel",
+  ]);
+  one.lines.length = 0;
+  await one.show({ doors, output: "json" });
+  assert.deepEqual(
+    one.lines.map((line) => (JSON.parse(line) as { node: string }).node),
+    ["node-2", "node-1"],
+  );
+});
+
+void test("of several agents who are followed one may go away without an end for the others", async (t) => {
+  let told = 0;
+  const one = await agentThat(t, (query) => {
+    told = Math.min(told + 1, Number(query.get("after")) + 1);
+    return answer("a", [record(told)], { newest: told });
+  });
+  const ends: AgentDoor = {
+    place: "the agent of node node-9",
+    ask: (path) =>
+      path.includes("after=0&")
+        ? Promise.resolve(answer("c", [record(1)], { node: "node-9" }))
+        : Promise.reject(new Fault("unsupported-value", "its rights were taken away")),
+    close: () => {},
+  };
+  const end = new AbortController();
+  const following = one.show({ doors: [...one.doors, ends], follow: true, signal: end.signal });
+  await until("more came of the other", () => one.lines.filter((line) => line.startsWith("node-1 ")).length >= 3);
+  end.abort();
+  await following;
+  await assert.rejects(one.show({ doors: [ends], follow: true }), /its rights were taken away/);
 });

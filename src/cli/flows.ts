@@ -1,21 +1,31 @@
-// `fairlead flows`: what policy denies on this node as it happens, asked of its agent once or until interrupted.
+// `fairlead flows`: what policy denies as it happens, asked of this node's agent or of all agents of a cluster, once or until interrupted.
 
-import { Fault, isFault } from "../base/fault.ts";
+import { describe, Fault, isFault } from "../base/fault.ts";
 import { pause } from "../base/pause.ts";
 import { quote } from "../cni/quote.ts";
-import { askAgent } from "./agent-client.ts";
+import type { AgentDoor } from "./agents/door.ts";
 import { readAnswer } from "./answers.ts";
-import { flowsAnswer, flowsLines, flowsTable, leftOutLines, type TellingAnswer } from "./flows/report.ts";
+import {
+  flowsAnswer,
+  flowsLines,
+  flowsTable,
+  leftOutLines,
+  type TellingAnswer,
+  type ToldFlow,
+} from "./flows/report.ts";
 
-/** How often an agent is asked for what is new. */
+/** How often an agent is asked for what is new; with more agents more rarely, by so much for each. */
 const askEveryMs = 500;
-/** How long an agent may be away, as it is during its upgrade, before following ends. */
+const askLaterByMs = 10;
+/** How long an agent may be away, as it is during its upgrade, before following it ends. */
 const awayMaxMs = 60_000;
 
 export interface FlowsOptions {
-  socket: string;
+  /** The agents that are asked. */
+  doors: readonly AgentDoor[];
   denied: boolean;
   pod?: string;
+  /** What the only agent that is asked must be of. */
   node?: string;
   follow: boolean;
   output: "table" | "json";
@@ -25,67 +35,117 @@ export interface FlowsOptions {
   warn: (text: string) => void;
 }
 
+interface Heard {
+  door: AgentDoor;
+  first: TellingAnswer;
+}
+
 /**
- * Prints what there is, and with `follow` what comes until `signal` aborts; JSON is one record a line.
+ * Prints what there is, and with `follow` what comes until `signal` aborts; JSON is one record a line. Where some of several agents do
+ * not answer, that is a warning.
  * @throws Fault where no agent answers, or another node's than the one that is meant
  */
 export async function showFlows(options: FlowsOptions): Promise<void> {
-  const { pod, follow, output, warn } = options;
+  const { doors, pod, follow, output, warn } = options;
   if (pod !== undefined && !/^[^/]+\/[^/]+$/.test(pod))
     throw new Fault("unsupported-value", `--pod ${quote(pod)}: write NAMESPACE/NAME`);
-  const first = await ask(options, 0);
-  printAll(first, options);
-  if (output === "table") for (const line of leftOutLines(first)) warn(line);
-  if (follow) await followFrom(first, options);
+  const heard = await askAll(options);
+  printAll(heard, options);
+  if (output === "table")
+    for (const { first } of heard) for (const line of leftOutLines(first)) warn(named(line, first, doors));
+  if (!follow) return;
+  const ends = await Promise.allSettled(heard.map((one) => followFrom(one, options)));
+  const failed = ends.filter((end) => end.status === "rejected");
+  if (failed.length > 0 && failed.length === ends.length) throw failed[0]?.reason;
 }
 
-/** Prints what comes after `first`, until `signal` aborts. An agent that is away for a while is waited for. */
-async function followFrom(first: TellingAnswer, options: FlowsOptions): Promise<void> {
-  const { signal, warn } = options;
+/** The agents that answered. @throws the first failure where none did */
+async function askAll(options: FlowsOptions): Promise<Heard[]> {
+  const { doors, warn } = options;
+  const answers = await Promise.allSettled(doors.map((door) => ask(door, options, 0)));
+  const failures: unknown[] = [];
+  const heard: Heard[] = [];
+  for (const [index, door] of doors.entries()) {
+    const answer = answers[index];
+    if (answer?.status === "fulfilled") heard.push({ door, first: answer.value });
+    else failures.push(answer?.reason);
+  }
+  if (heard.length === 0 && failures.length > 0) throw failures[0];
+  for (const failure of failures) warn(describe(failure));
+  return heard;
+}
+
+/** Prints what comes after what an agent said first, until `signal` aborts. An agent that is away for a while is waited for. */
+async function followFrom({ door, first }: Heard, options: FlowsOptions): Promise<void> {
+  const { signal, warn, doors } = options;
+  const everyMs = askEveryMs + askLaterByMs * (doors.length - 1);
   let [run, after] = [first.run, first.newest];
   let awaySinceMs: number | undefined;
-  for (await pause(askEveryMs, signal); !signal.aborted; await pause(askEveryMs, signal)) {
+  for (await pause(everyMs, signal); !signal.aborted; await pause(everyMs, signal)) {
     try {
-      const answer = await ask(options, after);
+      const answer = await ask(door, options, after);
       awaySinceMs = undefined;
       if (answer.run === run) printMore(answer, options);
-      else warn("the agent has started anew");
+      else warn(named("the agent has started anew", first, doors));
       // Numbers of another run say nothing: the next question is for all of it.
       after = answer.run === run ? answer.newest : 0;
       run = answer.run;
     } catch (error) {
-      if (!isFault(error, "not-found", "io-failure")) throw error;
+      if (!isFault(error, "not-found", "io-failure", "kube-unreachable", "kube-busy")) throw error;
       if (awaySinceMs === undefined) warn(`${error.message}; waiting for it`);
       awaySinceMs ??= performance.now();
-      if (performance.now() - awaySinceMs > awayMaxMs) throw error;
+      if (performance.now() - awaySinceMs <= awayMaxMs) continue;
+      if (doors.length > 1) warn(`${door.place} has been away for ${awayMaxMs / 1000} s and is asked no more`);
+      throw error;
     }
   }
 }
 
-async function ask({ socket, denied, pod, node, follow }: FlowsOptions, after: number): Promise<TellingAnswer> {
+async function ask(
+  door: AgentDoor,
+  { denied, pod, node, follow }: FlowsOptions,
+  after: number,
+): Promise<TellingAnswer> {
   const query = new URLSearchParams({ after: String(after) });
   if (denied) query.set("denied", "yes");
   else if (follow) query.set("connections", "yes");
   if (pod !== undefined) query.set("pod", pod);
-  const answer = readAnswer(flowsAnswer, await askAgent(socket, `/flows?${query.toString()}`));
-  if ("none" in answer) throw new Fault("unsupported-value", `there is no flow log at ${socket}: ${answer.none}`);
+  const answer = readAnswer(flowsAnswer, await door.ask(`/flows?${query.toString()}`));
+  if ("none" in answer) throw new Fault("unsupported-value", `there is no flow log at ${door.place}: ${answer.none}`);
   if (node !== undefined && node !== answer.node)
     throw new Fault(
       "unsupported-value",
-      `${socket} is the agent of node ${answer.node}, not of ${node}; an agent is asked on its own node: ` +
-        "run this there, or in the agent's pod there (kubectl exec)",
+      `${door.place} is the agent of node ${answer.node}, not of ${node}; run this there, ` +
+        "or name the cluster's kubeconfig by --kubeconfig",
     );
   return answer;
 }
 
-function printAll({ records, node }: TellingAnswer, { output, follow, print }: FlowsOptions): void {
+type NodeFlow = ToldFlow & { node: string };
+
+/** Records with the node whose agent told them. */
+const ofNode = ({ node, records }: TellingAnswer): NodeFlow[] => records.map((record) => ({ node, ...record }));
+
+function printAll(heard: readonly Heard[], { doors, output, follow, print }: FlowsOptions): void {
+  const records = heard.flatMap(({ first }) => ofNode(first)).toSorted((a, b) => a.atMs - b.atMs);
   if (output === "json") for (const record of records) print(JSON.stringify(record));
-  else if (records.length > 0 || follow) print(flowsTable(records));
-  else print(`nothing was denied on node ${node} since its agent's start`);
+  else if (records.length > 0 || follow) print(flowsTable(records, doors.length > 1));
+  else print(nothingDenied(heard.map(({ first }) => first.node)));
 }
 
-function printMore({ records }: TellingAnswer, { output, print }: FlowsOptions): void {
+function nothingDenied(nodes: readonly string[]): string {
+  return nodes.length === 1
+    ? `nothing was denied on node ${nodes.join()} since its agent's start`
+    : `nothing was denied on ${nodes.length} nodes since their agents' starts`;
+}
+
+function printMore(answer: TellingAnswer, { doors, output, print }: FlowsOptions): void {
+  const records = ofNode(answer);
   if (records.length === 0) return;
   if (output === "json") for (const record of records) print(JSON.stringify(record));
-  else print(flowsLines(records));
+  else print(flowsLines(records, doors.length > 1));
 }
+
+/** Says of which node that is, where there are several. */
+const named = (line: string, { node }: TellingAnswer, { length }: readonly AgentDoor[]): string =>
+  length > 1 ? `node ${node}: ${line}` : line;

@@ -35,7 +35,10 @@ export function followAll(kube: Kube, trigger: (loop: LoopName) => void, signal:
       onSynced,
       onChange: (change) => {
         if (matters(change)) all();
-        else if (breakGlassOf(change.before) !== breakGlassOf(change.after)) trigger("break-glass");
+        else if (breakGlassOf(change.before) !== breakGlassOf(change.after)) {
+          trigger("break-glass");
+          forMemberships();
+        }
       },
     }),
     networks: kube.follow(nodeNetworks, { signal, onSynced, onChange: all }),

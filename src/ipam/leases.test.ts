@@ -198,11 +198,12 @@ test("what is withheld is not given, cooled or never leased, and who asks hears 
   );
   assert.deepEqual(cooled(book, 1000), []);
   assert.deepEqual(
-    usage(book, 1000).map(({ cooling, withheld }) => [cooling, withheld]),
+    usage(book, 1000).map(({ cooling, withheld, free }) => [cooling, withheld, free]),
     [
-      [0, 1],
-      [0, 0],
+      [0, 2, 0n],
+      [0, 2, 2n ** 64n - 4n],
     ],
+    "those too that nobody has had since the journal began",
   );
   assert.throws(() => chooseAddresses(book, { addresses: [two], ranges: [] }, 1000), /10\.4\.1\.10 .* is withheld/);
   assert.equal(chooseAddress(book, 6, 0), "fd00:4:1::4", "the search goes on behind them");
@@ -210,6 +211,33 @@ test("what is withheld is not given, cooled or never leased, and who asks hears 
   assert.equal(ask(1000), two);
   book.withheld = new Set();
   assert.deepEqual(cooled(book, 1000), [one]);
+});
+
+test("what is withheld counts once, as what it is otherwise where it is that; where nobody knows what is, nothing is free", () => {
+  const book = emptyBook([cidr("10.4.1.0/24"), cidr("fd00:4:1::/64")]);
+  const [used, cools] = ["10.4.1.9" as Ip, "10.4.1.10" as Ip];
+  const elsewhere = ["10.4.2.9" as Ip, "fd00:4:2::9" as Ip];
+  lease(book, used);
+  unlease(book, cools, 1000);
+  const counts = (nowMs: number): bigint[][] =>
+    usage(book, nowMs).map(({ live, cooling, withheld, free }) => [...[live, cooling, withheld].map(BigInt), free]);
+  book.withheld = new Set([used, cools, "10.4.1.11" as Ip, "fd00:4:1::2" as Ip, ...elsewhere]);
+  const free6 = 2n ** 64n - 2n;
+  assert.deepEqual(counts(500), [
+    [1n, 1n, 1n, 250n],
+    [0n, 0n, 1n, free6 - 1n],
+  ]);
+  assert.deepEqual(counts(1000)[0], [1n, 0n, 2n, 250n]);
+  book.withheld = Object.assign(new Set<Ip>(), { isAny: true });
+  assert.deepEqual(
+    usage(book, 500).map(({ live, cooling, withheld, free }) => [live, cooling, withheld, free]),
+    [
+      [1, 1, 251, 0n],
+      [0, 0, Number(free6), 0n],
+    ],
+  );
+  book.withheld = Object.assign(new Set(["10.4.1.11" as Ip]), { mayBeAsked: true });
+  assert.deepEqual(counts(500)[0], [1n, 1n, 0n, 251n], "it is there for who asks");
 });
 
 test("what is withheld for who asks is given to who asks, and free again when it has cooled", () => {

@@ -21,8 +21,12 @@ export interface LeaseBook {
 /** Addresses that are not given, whoever holds them or not. */
 export interface Withheld {
   has(address: Ip): boolean;
+  /** Each of them, but where it could be any address. */
+  keys(): Iterable<Ip>;
   /** No more than these; it bounds a search. */
   readonly size: number;
+  /** Nobody knows yet which ones they are. */
+  readonly isAny?: boolean;
   /** Whoever asks for one of them by name gets it: it is listed for that pod. */
   readonly mayBeAsked?: boolean;
   /** Who lists them, and what is to be done. */
@@ -35,8 +39,12 @@ export interface FamilyUsage {
   total: bigint;
   live: number;
   cooling: number;
-  /** Have cooled, and are withheld. */
+  /** Neither in use nor cooling, and given to nobody all the same. */
   withheld: number;
+  /** Can be given now. */
+  free: bigint;
+  /** Why they are withheld, and what is to be done. */
+  why: string;
 }
 
 /** A book with nothing leased, and nothing withheld. */
@@ -192,23 +200,31 @@ export function cooled(book: LeaseBook, nowMs: number): Ip[] {
   return ended.flatMap(([address]) => (withheld.has(address) && withheld.mayBeAsked !== true ? [] : [address]));
 }
 
-/** How far the blocks of each family are used. */
+/** How far the blocks of each family are used. What is withheld for those who ask for it is theirs to have: it is free. */
 export function usage(book: LeaseBook, nowMs: number): FamilyUsage[] {
-  const withheld = new Set([...book.cooling.keys()].filter((address) => isOnlyWithheld(book, address, nowMs)));
   const count = (addresses: Iterable<Ip>, family: 4 | 6): number => {
     let found = 0;
     for (const address of addresses) if (ipFamily(address) === family) found += 1;
     return found;
   };
-  return familiesOf(book.blocks).map((family) => ({
-    family,
-    total: book.blocks
-      .filter((block) => cidrFamily(block) === family)
-      .reduce((sum, block) => sum + usableAddresses(block).count, 0n),
-    live: count(book.leased, family),
-    cooling: count(book.cooling.keys(), family) - count(withheld, family),
-    withheld: count(withheld, family),
-  }));
+  return familiesOf(book.blocks).map((family) => {
+    const blocks = book.blocks.filter((block) => cidrFamily(block) === family);
+    const total = blocks.reduce((sum, block) => sum + usableAddresses(block).count, 0n);
+    const live = count(book.leased, family);
+    const why = whyOf(book.withheld);
+    if (book.withheld.isAny === true) {
+      const cooling = count(stillCooling(book, nowMs), family);
+      return { family, total, live, cooling, withheld: Number(max(0n, total - BigInt(live + cooling))), free: 0n, why };
+    }
+    const held = book.withheld.mayBeAsked === true ? [] : blocks.flatMap((block) => withheldIn(book, block, nowMs));
+    const withheld = held.length;
+    const cooling = count(book.cooling.keys(), family) - held.filter((address) => book.cooling.has(address)).length;
+    return { family, total, live, cooling, withheld, free: max(0n, total - BigInt(live + cooling + withheld)), why };
+  });
+}
+
+function stillCooling(book: LeaseBook, nowMs: number): Ip[] {
+  return [...book.cooling].flatMap(([address, untilMs]) => (untilMs > nowMs ? [address] : []));
 }
 
 /** Nothing but that it is withheld keeps it from being given. */
@@ -230,7 +246,7 @@ function poolEmpty(book: LeaseBook, family: 4 | 6, nowMs: number, where = ""): F
   const blocks = book.blocks.filter((block) => cidrFamily(block) === family);
   if (blocks.length === 0) return new Fault("pool-empty", `this node has no IPv${family} block`);
   const used = usage(book, nowMs).find((row) => row.family === family);
-  const withheld = blocks.reduce((sum, block) => sum + withheldIn(book, block, nowMs), 0);
+  const withheld = blocks.reduce((sum, block) => sum + withheldIn(book, block, nowMs).length, 0);
   const nextMs = nextCooledInMs(book, family, nowMs);
   const next = nextMs === undefined ? "" : `, next free in ${Math.ceil(nextMs / 1000)} s`;
   const why = withheld === 0 ? "" : `; each of ${withheld} is ${whyOf(book.withheld)}`;
@@ -241,15 +257,19 @@ function poolEmpty(book: LeaseBook, family: 4 | 6, nowMs: number, where = ""): F
   );
 }
 
-/** Of a block without a free address, those that are only withheld, whether anybody has had them since the journal began or not. */
-function withheldIn(book: LeaseBook, block: Cidr, nowMs: number): number {
-  if (book.withheld.size === 0) return 0;
-  const { count } = usableAddresses(block);
-  const tries = min(takenCount(book), count);
-  let [offset, found] = [-1n, 0];
-  for (let step = 0n; step < tries; step += 1n) {
-    offset = nextOffset(block, offset);
-    if (isOnlyWithheld(book, usableAt(block, offset), nowMs)) found += 1;
+/** Those of a block that are only withheld, whether anybody has had them since the journal began or not. */
+function withheldIn(book: LeaseBook, block: Cidr, nowMs: number): Ip[] {
+  const { withheld } = book;
+  const isSmaller = usableAddresses(block).count <= BigInt(withheld.size);
+  const candidates = isSmaller ? usableOf(block) : withheld.keys();
+  const found: Ip[] = [];
+  for (const address of candidates) {
+    if (isOnlyWithheld(book, address, nowMs) && (isSmaller || isUsable(block, address))) found.push(address);
   }
   return found;
+}
+
+function* usableOf(block: Cidr): Generator<Ip> {
+  const { first, last } = usableAddresses(block);
+  for (let offset = first; offset <= last; offset += 1n) yield usableAt(block, offset);
 }

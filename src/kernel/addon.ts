@@ -78,6 +78,12 @@ export interface Addon {
   send(connection: Descriptor, bytes: Uint8Array): number;
   /** Gives the number of a connection to a new owner, who closes it; the descriptor counts as closed. */
   takeOver(connection: Descriptor): number;
+  /**
+   * Unmaps one of `parts` (1 to 65,536) of the pages of the program that runs, Node's own code and constants, and gives their length in bytes.
+   * What is used again is mapped again from the page cache, 64 KiB at a time. It holds the event loop for as long as the kernel takes: some
+   * 0.25 us a page.
+   */
+  releaseProgram(part: number, parts: number): number;
   /** Closes a descriptor and ends its monitor or listener; calls made before still settle. A second time is no error. */
   close(descriptor: Descriptor): void;
   /** Stops the threads and every monitor; calls not yet done reject with ECANCELED. Descriptors stay open, and a later call starts its thread anew. */

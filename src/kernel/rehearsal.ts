@@ -21,6 +21,7 @@ export function createRehearsalAddon(): Addon {
     listen: open,
     send: (_connection, bytes) => bytes.length,
     takeOver: () => -1,
+    releaseProgram: () => 0,
     close: () => {},
     stop: () => {},
   };

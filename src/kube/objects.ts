@@ -18,6 +18,8 @@ const familiesMax = 2;
 export const faultsMax = 16;
 /** Code of the fault by which an agent says that packets can go round policy on its node. */
 export const policyBypassed = "policy-bypassed";
+/** Code of the fault by which an agent says whose break-glass opens pods of its node. */
+export const policyOpened = "break-glass";
 /** Blocks promised in the ledger and not yet seen on their nodes. */
 export const ledgerPendingMax = 256;
 /** A bit for each of 65,536 blocks, in base64. */

@@ -224,7 +224,11 @@ export const securityGroupSchema = z.object({
       observedGeneration: z.int().exactOptional(),
       members: z.int().min(0).describe("pods that bindings make members and that have an address"),
       nodesTotal: z.int().min(0).exactOptional().describe("nodes that have members"),
-      nodesEnforcing: z.int().min(0).exactOptional().describe("of these, those whose kernel judges by this generation"),
+      nodesEnforcing: z
+        .int()
+        .min(0)
+        .exactOptional()
+        .describe("of these, those whose kernel judges all members by this generation"),
       conditions,
     })
     .exactOptional(),

@@ -1,7 +1,7 @@
 // Break-glass: for a bounded time policy denies the pods of a namespace, or of a node, nothing, and says so.
 
-import type { BreakGlass, Layer, Subject } from "./model.ts";
-import type { Report } from "./problem.ts";
+import type { BreakGlass, Layer, PolicyPod, Subject } from "./model.ts";
+import { objectTitle, type Problem, type Report, reporter } from "./problem.ts";
 
 /** On a Namespace or a Node: when it begins and when it ends, both RFC 3339, with a "/" between them. */
 export const breakGlassAnnotation = "fairlead.dev/break-glass";
@@ -12,6 +12,17 @@ export const breakGlassMaxMs = 24 * 3_600_000;
 export const breakGlassOf = (
   object: { metadata: { annotations?: Readonly<Record<string, string>> } } | undefined,
 ): string | undefined => object?.metadata.annotations?.[breakGlassAnnotation];
+
+/** What stands of it on nodes, by the names of those that have any. */
+export const annotatedNodes = (
+  nodes: readonly { metadata: { name: string; annotations?: Readonly<Record<string, string>> } }[],
+): Map<string, string> =>
+  new Map(
+    nodes.flatMap((node) => {
+      const text = breakGlassOf(node);
+      return text === undefined ? [] : [[node.metadata.name, text] as const];
+    }),
+  );
 
 type Layers = Pick<Subject, "egress" | "ingress">;
 
@@ -45,6 +56,38 @@ export function lasts({ fromMs, untilMs }: BreakGlass, nowMs: number): boolean {
   return fromMs <= nowMs && nowMs < untilMs;
 }
 
+/** All that there is of it in a cluster. */
+export interface BreakGlasses {
+  /** What opens a pod; a node's counts where the namespace has none. */
+  of: (pod: Pick<PolicyPod, "namespace" | "node">) => BreakGlass | undefined;
+  /** Whether they last or not. */
+  all: readonly BreakGlass[];
+  /** What is wrong with those of nodes. */
+  problems: readonly Problem[];
+}
+
+/** As it is at `nowMs` (without it none lasts): those of namespaces, and what is annotated on nodes, by their names. */
+export function breakGlassAt(
+  { breakGlass }: { breakGlass: ReadonlyMap<string, BreakGlass> },
+  ofNodes: ReadonlyMap<string, string> = new Map(),
+  nowMs: number | undefined,
+): BreakGlasses {
+  const problems: Problem[] = [];
+  const nodes = new Map(
+    [...ofNodes].map(([name, text]) => {
+      const title = objectTitle("Node", { name });
+      return [name, readBreakGlass(title, text, reporter(title, problems))];
+    }),
+  );
+  const lasting = (glass: BreakGlass | undefined): BreakGlass | undefined =>
+    glass !== undefined && nowMs !== undefined && lasts(glass, nowMs) ? glass : undefined;
+  return {
+    of: ({ namespace, node }) => lasting(breakGlass.get(namespace)) ?? lasting(nodes.get(node)),
+    all: [...breakGlass.values(), ...nodes.values()].filter((glass) => glass !== undefined),
+    problems,
+  };
+}
+
 /** When the next of them begins or ends; Infinity where none does. */
 export function nextEdgeMs(all: Iterable<BreakGlass>, nowMs: number): number {
   let next = Infinity;
@@ -66,5 +109,10 @@ export function judgedUnder(glass: BreakGlass | undefined, { egress, ingress }: 
 
 /** "break-glass of Namespace shop until 2026-11-27T10:00:00Z". */
 export function breakGlassText({ title, untilMs }: BreakGlass): string {
-  return `break-glass of ${title} until ${new Date(untilMs).toISOString().replace(".000Z", "Z")}`;
+  return `${textBegin(title)}${new Date(untilMs).toISOString().replace(".000Z", "Z")}`;
 }
+
+/** Whether a text has the `breakGlassText` of that object in it. */
+export const tellsOfBreakGlass = (text: string, title: string): boolean => text.includes(textBegin(title));
+
+const textBegin = (title: string): string => `break-glass of ${title} until `;

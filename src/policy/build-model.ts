@@ -1,13 +1,13 @@
 // The model of a whole cluster, and that of one node, which knows its own pods and what it is told of others.
 
 import type { Ip } from "../net/ip.ts";
-import { judgedUnder, lasts, readBreakGlass } from "./break-glass.ts";
+import { breakGlassAt, judgedUnder } from "./break-glass.ts";
 import { defaultKeys, type PolicyKeys } from "./keys.ts";
 import { layersOf } from "./layers.ts";
 import { allMembers, indexMembers } from "./members.ts";
-import type { BreakGlass, Layer, Memberships, Model, PolicyObjects, PolicyPod, Subject } from "./model.ts";
+import type { Layer, Memberships, Model, PolicyObjects, PolicyPod, Subject } from "./model.ts";
 import type { Definitions } from "./packet-text.ts";
-import { objectTitle, type Problem, reporter } from "./problem.ts";
+import type { Problem } from "./problem.ts";
 import { type ReadObjects, readObjects } from "./read-objects.ts";
 
 /** The model, and for people: what memberships stand for, and what of the objects does not count and why. */
@@ -97,22 +97,4 @@ function modelOf(
     definitions: read.memberships,
     problems: [...problems.values()],
   };
-}
-
-/** Whose pods are under break-glass at `nowMs`; a node's counts where the namespace has none. */
-function breakGlassAt(
-  { breakGlass }: ReadObjects,
-  ofNodes: ReadonlyMap<string, string> = new Map(),
-  nowMs: number | undefined,
-): { of: (pod: PolicyPod) => BreakGlass | undefined; problems: Problem[] } {
-  const problems: Problem[] = [];
-  const nodes = new Map(
-    [...ofNodes].map(([name, text]) => {
-      const title = objectTitle("Node", { name });
-      return [name, readBreakGlass(title, text, reporter(title, problems))];
-    }),
-  );
-  const lasting = (glass: BreakGlass | undefined): BreakGlass | undefined =>
-    glass !== undefined && nowMs !== undefined && lasts(glass, nowMs) ? glass : undefined;
-  return { problems, of: ({ namespace, node }) => lasting(breakGlass.get(namespace)) ?? lasting(nodes.get(node)) };
 }

@@ -49,6 +49,7 @@ export function crossAddon(addon: Addon, { now, soon }: Crossing): Addon {
     },
     send: (connection, bytes) => now("send", () => addon.send(connection, bytes)),
     takeOver: (connection) => now("takeOver", () => addon.takeOver(connection)),
+    releaseProgram: (part, parts) => addon.releaseProgram(part, parts),
     close: (descriptor) => now("close", () => addon.close(descriptor)),
     stop: () => now("stop", () => addon.stop()),
   };

@@ -14,6 +14,7 @@ import {
 } from "../../../test/policy-node.ts";
 import { ip } from "../../../test/kernel-stage.ts";
 import { until } from "../../../test/until.ts";
+import { socketDoor } from "../../cli/agents/door.ts";
 import { showFlows } from "../../cli/flows.ts";
 import type { ToldFlow } from "../../cli/flows/report.ts";
 import { events } from "../../kube/core-objects.ts";
@@ -30,7 +31,7 @@ async function flows(
 ): Promise<string[]> {
   const lines: string[] = [];
   await showFlows({
-    socket: statusSocket(config.paths.socket),
+    doors: [socketDoor(statusSocket(config.paths.socket))],
     denied: true,
     follow: false,
     output: "json",

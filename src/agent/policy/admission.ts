@@ -41,7 +41,8 @@ export function withPod({ model, held }: Standing, judged: Judged, objects: Read
     memberSets.set(name, { ...set, parts: [...set.parts, elements] });
   }
   const subjects = [...model.subjects.filter(({ key }) => key !== judged.key), judged];
-  return { standing: { model: { ...model, subjects, memberships }, held: { ...held, memberSets } }, add };
+  const links = new Set([...held.links, ...linksOf(judged)]);
+  return { standing: { model: { ...model, subjects, memberships }, held: { ...held, links, memberSets } }, add };
 }
 
 /** Whether an address of the pod is still another one's: the sets that have it are not cleared of it yet. */
@@ -51,18 +52,26 @@ export function isTaken({ model }: Standing, { key, attachment }: Judged): boole
   );
 }
 
-/** Puts it into the sets that the kernel holds; false where that cannot be. A pod that nothing judges is denied nothing. */
+/** By which it must reach itself. A pod that nothing judges is denied nothing. */
+function linksOf({ attachment, egress, ingress }: Judged): string[] {
+  return egress.length + ingress.length > 0 ? [attachment.wire.hostLink] : [];
+}
+
+/** Puts it into the sets that the kernel holds; false where that cannot be. `onFailure`: nobody knows whether it is in them. */
 export async function admit(
   table: PolicyTable,
-  { attachment, egress, ingress }: Judged,
+  judged: Judged,
   add: Joined["add"],
+  onFailure: () => void,
 ): Promise<boolean> {
+  const links = linksOf(judged);
   try {
-    if (egress.length + ingress.length > 0) await table.admit([attachment.wire.hostLink], add);
+    if (links.length > 0) await table.admit(links, add);
     else if (add.size > 0) await table.change({ add });
     return true;
   } catch (error) {
     if (isFault(error, "kernel-missing")) return false;
+    onFailure();
     throw error;
   }
 }

@@ -4,18 +4,18 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { layerCounter } from "../../policy/counters.ts";
 import type { Layer } from "../../policy/model.ts";
-import { createPolicyCounts, layersToldMax, policyReadings } from "./counts.ts";
+import { createPolicyCounts, layersToldMax, objectsLenMax, policyReadings } from "./counts.ts";
 
-const layer = (object: string, otherwise: Layer["otherwise"] = "deny"): Layer => ({
+const layer = (objects: readonly string[], otherwise: Layer["otherwise"]): Layer => ({
   kind: "groups",
   direction: "ingress",
-  id: `ingress of ${object}`,
-  objects: [object],
+  id: `ingress of ${objects.join(", ")}`,
+  objects,
   otherwise,
   rules: [],
 });
-const named = (name: string, object: string, otherwise: Layer["otherwise"] = "deny") => ({
-  layer: layer(object, otherwise),
+const named = (name: string, object: string | readonly string[], otherwise: Layer["otherwise"] = "deny") => ({
+  layer: layer([object].flat(), otherwise),
   name,
 });
 
@@ -36,7 +36,7 @@ function stand() {
     said = now;
     await counts.read();
     return Object.fromEntries(
-      counts.layers().map(({ objects, otherwise, packets }) => [`${objects} ${otherwise}`, packets]),
+      counts.layers().map(({ objects, otherwise, packets }) => [`${objects.join(", ")} ${otherwise}`, packets]),
     );
   };
   return { counts, read, reads: () => reads };
@@ -69,6 +69,33 @@ void test("beyond so many objects the rest is summed", async () => {
   assert.equal(sums["others deny"], 50);
   counts.know([]);
   assert.equal((await read({ "gone.audit": 2 }))["others audit"], 2);
+});
+
+void test("of many objects with long names each has what they denied, and those of other layers have not", async () => {
+  const { counts, read } = stand();
+  const group = (index: number): string => `SecurityGroup ${"long-".repeat(40)}${index}`;
+  const many = Array.from({ length: 16 }, (_, index) => group(index));
+  counts.know([named("i_1", many), named("i_2", [...many.slice(0, 15), group(99)]), named("i_3", [group(7)])]);
+  await read({ "i_1.deny": 1, "i_2.deny": 10, "i_3.deny": 100 });
+  const deniedBy = (object: string): number =>
+    counts
+      .layers()
+      .filter(({ objects }) => objects.includes(object))
+      .reduce((sum, { packets }) => sum + packets, 0);
+  assert.deepEqual([0, 7, 14, 15, 99].map(group).map(deniedBy), [11, 111, 11, 1, 10]);
+  const labels = [...policyReadings(counts)].flatMap(([, [kind, , objects = ""]]) =>
+    kind === "groups" ? objects : [],
+  );
+  assert.equal(new Set(labels).size, 3, "a label each");
+  for (const label of labels) {
+    assert.ok(label.length <= objectsLenMax, label);
+    const names = label.replace(/ and \d+ more \(\w+\)$/, "").split(", ");
+    assert.ok(names.length > 0 && names.every((name) => many.includes(name)), label);
+  }
+  assert.deepEqual(
+    labels.map((label) => / and (\d+) more /.exec(label)?.[1]),
+    ["14", "14", undefined],
+  );
 });
 
 void test("the kernel is read once for all who ask at once, and again a moment later", async () => {

@@ -1,5 +1,6 @@
 // What policy has counted on this node since the agent began: packets denied and audited by whom, for metrics and for people.
 
+import { hash } from "node:crypto";
 import type { Reading } from "../../base/metrics.ts";
 import type { PolicyTable } from "../../kernel/contract.ts";
 import { baseCounters, layerCounter, metadataCounter, midstream, resets, unknownClass } from "../../policy/counters.ts";
@@ -10,9 +11,9 @@ export const layersToldMax = 256;
 /** Layers that have gone, and whose last count was not read yet; those beyond, the oldest first, are counted under `others`. */
 const goneLayersMax = 1024;
 const others = "others";
-const unnamed = { kind: others, direction: others, objects: others };
-/** Longest text of a layer's objects in a label. */
-const objectsLenMax = 512;
+const unnamed = { kind: others, direction: others, objects: [others] };
+/** Longest text of a layer's objects in a label: names are left out whole. */
+export const objectsLenMax = 512;
 /** Between two readings of the kernel, however often somebody asks. */
 const readEveryMs = 1_000;
 
@@ -20,8 +21,8 @@ const readEveryMs = 1_000;
 export interface LayerCount {
   kind: string;
   direction: string;
-  /** "SecurityGroup db, SecurityGroup web": no rule of any of them allowed these packets. */
-  objects: string;
+  /** "SecurityGroup db", "SecurityGroup web": no rule of any of them allowed these packets. */
+  objects: readonly string[];
   otherwise: "deny" | "audit";
   packets: number;
 }
@@ -36,27 +37,49 @@ export interface PolicyCounts {
   base: () => ReadonlyMap<string, number>;
 }
 
-const shortened = (text: string): string =>
-  text.length <= objectsLenMax ? text : `${text.slice(0, objectsLenMax - 1)}…`;
+/** Digits in a label of which names are left out, by which it is another than those that begin alike. */
+const labelHashLen = 8;
+
+function objectsLabel(objects: readonly string[]): string {
+  const text = objects.join(", ");
+  if (text.length <= objectsLenMax) return text;
+  const mark = hash("sha256", text).slice(0, labelHashLen);
+  const leaving = (count: number): string => ` and ${count} more (${mark})`;
+  const end = text.lastIndexOf(", ", objectsLenMax - leaving(objects.length).length);
+  const told = text.slice(0, end);
+  return `${told}${leaving(objects.length - told.split(", ").length)}`;
+}
+
+/** Whose packets a counter counts. */
+interface Owner extends Omit<LayerCount, "packets"> {
+  /** Equal for layers that are told as one. */
+  key: string;
+}
+
+function owner({ kind, direction, objects, otherwise }: Omit<LayerCount, "packets">): Owner {
+  return { kind, direction, objects, otherwise, key: JSON.stringify([kind, direction, objects, otherwise]) };
+}
+
+const otherLayers = {
+  deny: owner({ ...unnamed, otherwise: "deny" }),
+  audit: owner({ ...unnamed, otherwise: "audit" }),
+};
 
 /** Counts from zero; `clock` in milliseconds. Nothing that it has counted ever becomes less. */
 export function createPolicyCounts(table: Pick<PolicyTable, "counted">, clock: () => number): PolicyCounts {
   /** Of counters that are there now, and of those that have gone since the last reading. */
-  let layerOf = new Map<string, Omit<LayerCount, "packets">>();
+  const layerOf = new Map<string, Owner>();
   let current = new Set<string>();
   const counts = new Map<string, LayerCount>();
   const base = new Map<string, number>([...baseCounters, metadataCounter].map((name) => [name, 0]));
   let readMs = -Infinity;
   let reading: Promise<void> | undefined;
 
-  const countOf = (wanted: Omit<LayerCount, "packets">): LayerCount => {
-    const key = JSON.stringify([wanted.kind, wanted.direction, wanted.objects, wanted.otherwise]);
+  const countOf = ({ key, ...layer }: Owner): LayerCount => {
     const known = counts.get(key);
     if (known !== undefined) return known;
-    if (counts.size >= layersToldMax && wanted.objects !== others) {
-      return countOf({ ...unnamed, otherwise: wanted.otherwise });
-    }
-    const made = { ...wanted, packets: 0 };
+    if (counts.size >= layersToldMax && layer.kind !== others) return countOf(otherLayers[layer.otherwise]);
+    const made = { ...layer, packets: 0 };
     counts.set(key, made);
     return made;
   };
@@ -66,8 +89,7 @@ export function createPolicyCounts(table: Pick<PolicyTable, "counted">, clock: (
       const layer = layerOf.get(name);
       if (layer !== undefined) countOf(layer).packets += packets;
       else if (base.has(name)) base.set(name, (base.get(name) ?? 0) + packets);
-      else if (packets > 0)
-        countOf({ ...unnamed, otherwise: name.endsWith(".audit") ? "audit" : "deny" }).packets += packets;
+      else if (packets > 0) countOf(otherLayers[name.endsWith(".audit") ? "audit" : "deny"]).packets += packets;
     }
     readMs = clock();
     // What has gone before that reading says nothing any more.
@@ -78,9 +100,9 @@ export function createPolicyCounts(table: Pick<PolicyTable, "counted">, clock: (
     know: (layers) => {
       current = new Set();
       for (const { layer, name } of layers) {
-        const { kind, direction, objects, otherwise } = layer;
-        const counter = layerCounter({ name, otherwise });
-        layerOf.set(counter, { kind, direction, objects: shortened(objects.join(", ")), otherwise });
+        const counter = layerCounter({ name, otherwise: layer.otherwise });
+        // The name tells of all that a layer is.
+        if (!layerOf.has(counter)) layerOf.set(counter, owner(layer));
         current.add(counter);
       }
       // Where nobody reads, edits leave no trail without end.
@@ -105,7 +127,7 @@ export function* policyReadings({ layers, base }: Pick<PolicyCounts, "layers" | 
   for (const { kind, direction, objects, otherwise, packets } of layers()) {
     const name =
       otherwise === "deny" ? "fairlead_policy_denied_packets_total" : "fairlead_policy_audited_packets_total";
-    yield [name, [kind, direction, objects], packets];
+    yield [name, [kind, direction, objectsLabel(objects)], packets];
   }
   for (const why of [unknownClass, midstream, metadataCounter]) {
     yield ["fairlead_policy_refused_packets_total", [why], base().get(why) ?? 0];

@@ -112,6 +112,7 @@ export function followDirectory(options: DirectoryOptions): DirectorySource {
     memberships: () => taken?.memberships ?? new Map(),
     listed: {
       has: (address) => taken?.listed.has(address) ?? false,
+      keys: () => (taken?.listed ?? new Set<Ip>()).keys(),
       get size() {
         return taken?.listed.size ?? 0;
       },

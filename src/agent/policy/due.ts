@@ -1,9 +1,9 @@
 // What the next pass of policy has to do.
 
-/** Whether a pass looks at the kernel, whatever was told of it, and whether that is all that it is for. */
+/** Whether a pass looks at the kernel, whatever was told of it, and whether the passes before have done all that they were to do. */
 export interface Look {
   isDue: boolean;
-  isAll: boolean;
+  isSettled: boolean;
 }
 
 export interface Due {
@@ -35,7 +35,7 @@ const quietMs = 1_000;
 /** Everything is due at first; `clock` in milliseconds, never going back. */
 export function createDue(clock: () => number): Due {
   let lookedMs = -Infinity;
-  const due = { stale: true, asked: true, look: true, cut: true };
+  const due = { stale: true, asked: true, look: true, cut: true, unsettled: true };
   return {
     changed: (what) => {
       due.stale ||= what === "cluster";
@@ -48,14 +48,13 @@ export function createDue(clock: () => number): Due {
       due.cut = true;
       due.asked = true;
     },
-    everything: () => Object.assign(due, { stale: true, asked: true, look: true, cut: true }),
+    everything: () => Object.assign(due, { stale: true, asked: true, look: true, cut: true, unsettled: true }),
     isStale: () => due.stale,
     begin: () => {
       const isOld = clock() - lookedMs >= (due.asked ? lookLatestMs : lookEveryMs);
-      // That nobody asks does not say that nothing is to be done: who asked may have been served by the pass before.
-      const look = { isDue: due.look || isOld, isAll: !due.asked };
+      const look = { isDue: due.look || isOld, isSettled: !due.unsettled };
       if (look.isDue) lookedMs = clock();
-      Object.assign(due, { stale: false, asked: false, look: false });
+      Object.assign(due, { stale: false, asked: false, look: false, unsettled: false });
       return look;
     },
     takeCut: () => {

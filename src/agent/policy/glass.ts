@@ -1,5 +1,6 @@
 // Break-glass on this node: of which namespaces and of the node itself it lasts now, when that changes, and what is told of it.
 
+import { policyOpened } from "../../kube/objects.ts";
 import { breakGlassText, lasts, nextEdgeMs, readBreakGlass } from "../../policy/break-glass.ts";
 import type { BreakGlass } from "../../policy/model.ts";
 import { objectTitle, type Problem, reporter } from "../../policy/problem.ts";
@@ -81,7 +82,7 @@ export function glassFaults(
   const refused = problems().map(({ object, path, message }) => `${object}: ${path}: ${message}`);
   return [
     ...[...glasses].map((glass) => ({
-      code: "break-glass",
+      code: policyOpened,
       message: `policy denies pods nothing by ${breakGlassText(glass)}`,
     })),
     ...refused.map((message) => ({ code: "break-glass-refused", message })),

@@ -8,7 +8,6 @@ import { testIp, testWired } from "../../../test/store.contract.ts";
 import { present } from "../../base/assert.ts";
 import { Fault } from "../../base/fault.ts";
 import { silentLog } from "../../base/log.ts";
-import { createMetrics } from "../../base/metrics.ts";
 import { isWired, type Wired } from "../../ipam/store.ts";
 import { type Pod, pods } from "../../kube/core-objects.ts";
 import { type NetworkPolicy, networkPolicies } from "../../kube/policy-objects.ts";
@@ -51,6 +50,8 @@ interface Stand {
   admitted: string[];
   /** Of each time that the kernel was to hold a ruleset: whether what it holds was believed to be what it was told. */
   trusted: boolean[];
+  /** What was counted as repaired. */
+  repairs: string[];
   group: () => Promise<number | undefined>;
 }
 
@@ -108,6 +109,7 @@ async function stand(nameOf?: NameOf): Promise<Stand> {
   const narrowed: boolean[] = [];
   const models: Model[] = [];
   const judging: Judging[] = [];
+  const repairs: string[] = [];
   const policy = keepPolicy({
     kernel: { ...kernel, policy: { ...kernel.policy, change, ensure } },
     pool,
@@ -122,7 +124,7 @@ async function stand(nameOf?: NameOf): Promise<Stand> {
     nodeBreakGlass: () => undefined,
     onBroken: () => {},
     log: silentLog(),
-    metrics: createMetrics(),
+    metrics: { repaired: (what, count) => void repairs.push(`${what} ${count}`) },
     signal: new AbortController().signal,
     cutting: {
       expect: () => {},
@@ -135,7 +137,7 @@ async function stand(nameOf?: NameOf): Promise<Stand> {
   });
   const group = async (): Promise<number | undefined> =>
     (await machine.kernel.node.link(attachment.wire.hostIndex))?.group;
-  return { node, policy, say, narrowed, models, judging, attachment: named, admitted, trusted, group };
+  return { node, policy, say, narrowed, models, judging, attachment: named, admitted, trusted, repairs, group };
 }
 
 /** The API server's object of a pod in shop that is labelled by its name. */
@@ -200,6 +202,47 @@ void test("what somebody did to table or link is put back, and what began meanwh
   assert.deepEqual(narrowed, [true, true, true, false]);
 });
 
+void test("what somebody did to the table is counted, whatever else the pass is for; what the pass is for is not", async () => {
+  const { node, policy, say, trusted, repairs } = await stand();
+  say(fromWeb);
+  await policy.sync();
+  const damage = (): void => {
+    node.machine.kernel.damagePolicy("table deleted");
+    policy.doubt();
+  };
+  const come = async (name: string, address: string): Promise<void> => {
+    const pod = { namespace: "shop", name, uid: name };
+    const attachment = testWired({ containerId: `other ${name}`, pod, addresses: [testIp(address)] });
+    await policy.enter({ ...attachment, wire: { ...attachment.wire, hostLink: `fl${name}` } }, podNamed(name));
+  };
+  policy.doubt();
+  say(fromWeb, closed);
+  policy.changed("cluster");
+  await policy.sync();
+  assert.deepEqual(repairs, [], "policy changed, and so did the table");
+  trusted.length = 0;
+  await come("web", "10.4.1.77");
+  await come("db", "10.4.1.78");
+  assert.deepEqual(trusted, []);
+  policy.doubt();
+  policy.changed("attachments");
+  await policy.sync();
+  assert.deepEqual(repairs, [], "pods came without a pass, and went");
+  damage();
+  policy.changed("attachments");
+  await policy.sync();
+  assert.deepEqual(repairs, ["policy 1"]);
+  damage();
+  say(closed);
+  policy.changed("cluster");
+  node.machine.kernel.failNext("policy.ensure", broken);
+  await assert.rejects(policy.sync(), /not now/);
+  await policy.sync();
+  damage();
+  await policy.sync();
+  assert.deepEqual(repairs, ["policy 1", "policy 1"], "what a pass that failed has left is nobody's damage");
+});
+
 void test("a link that DEL has doomed while the kernel was told is not put back into a class", async () => {
   const { node, policy, say, group } = await stand();
   await policy.sync();
@@ -246,12 +289,17 @@ void test("a pod that nothing judges is a member for others when ADD goes on, wi
   const { policy, say, admitted } = await stand();
   say(fromWeb);
   await policy.sync();
+  const entered = async (attachment: Wired, name: string): Promise<number> => {
+    const { group, listed } = await policy.enter(attachment, podNamed(name));
+    await listed;
+    return group;
+  };
   const web = testWired({ containerId: "web", pod: { namespace: "shop", name: "web", uid: "web" } });
-  assert.equal(await policy.enter(web, podNamed("web")), 100);
+  assert.equal(await entered(web, "web"), 100);
   assert.deepEqual(admitted, web.addresses);
   const pod = { namespace: "shop", name: "other", uid: "other" };
   const other = testWired({ containerId: "other", pod, addresses: [testIp("10.4.1.77")] });
-  assert.equal(await policy.enter(other, podNamed("other")), 100);
+  assert.equal(await entered(other, "other"), 100);
   assert.deepEqual(admitted, web.addresses, "one that no selector names is no member");
 });
 
@@ -260,7 +308,9 @@ void test("a pod that came without a pass is known at once: no walk cuts what it
   say(fromWeb);
   await policy.sync();
   const web = testWired({ containerId: "web", pod: { namespace: "shop", name: "web", uid: "web" } });
-  await policy.enter(web, podNamed("web"));
+  await (
+    await policy.enter(web, podNamed("web"))
+  ).listed;
   const [source, destination] = [web, attachment].map(({ addresses }) => present(addresses[0], "an address"));
   const packet = { source: present(source, "web"), destination: present(destination, "db"), protocol: 6 };
   assert.equal(createJudge(present(models.at(-1), "a model")).verdict({ ...packet, destinationPort: 80 }).passes, true);
@@ -275,7 +325,9 @@ void test("an address that sets still hold for another pod is given to the next 
   say(fromWeb);
   await policy.sync();
   const web = testWired({ containerId: "web", pod: { namespace: "shop", name: "web", uid: "web" } });
-  await policy.enter(web, podNamed("web"));
+  await (
+    await policy.enter(web, podNamed("web"))
+  ).listed;
   trusted.length = 0;
   const heir = testWired({ containerId: "heir", pod: { namespace: "shop", name: "other", uid: "other" } });
   await assert.rejects(policy.enter(heir, podNamed("other")), /class of fairlead\/heir/, "this stand never lists it");
@@ -287,7 +339,7 @@ void test("a pod that needs a pass has none that reads all that the kernel holds
   say(closed);
   await policy.sync();
   trusted.length = 0;
-  assert.equal(await policy.enter(attachment, podNamed("db")), 101);
+  assert.equal((await policy.enter(attachment, podNamed("db"))).group, 101);
   assert.deepEqual(trusted, [true]);
   await policy.sync();
   assert.equal(trusted.at(-1), true, "nor has the one of the loop, whose question was answered by then");

@@ -79,7 +79,7 @@ export interface Policy extends PodPolicy, Pick<PolicyCounting, "readings" | "an
 
 /** Keeps the policy of the attachments of a pool. Nothing is done before the first pass. */
 export function keepPolicy(deps: PolicyDeps): Policy {
-  const { kernel, pool, nodeName, source, kept, keys, metrics, cutting, glass, log } = deps;
+  const { kernel, pool, nodeName, source, kept, keys, cutting, glass, log } = deps;
   const subjects = createSubjects({ ...deps, known: kept?.pods ?? new Map(), brokenNow: glass.brokenNow });
   const classes = createClasses(kept?.classes);
   const compiler = createCompiler();
@@ -140,7 +140,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     const before = standing?.held;
     const both = before === undefined ? ruleset : withCarried(before, ruleset, carried);
     counting.know(judged, ruleset);
-    const hasChanged = await kernel.policy.ensure(both, look.isDue ? undefined : "as left");
+    const wasDamaged = await hold(both, { before, look }, deps);
     standing = { model, held: both };
     groups.clear();
     for (const { subject, classNumber } of assigned) groups.set(subject.key, classNumber);
@@ -150,8 +150,6 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     if (both !== ruleset) await kernel.policy.ensure(ruleset, "as left");
     standing = { model, held: ruleset };
     counting.settle();
-    if (hasChanged && look.isAll) metrics.repaired("policy", 1);
-    const wasDamaged = hasChanged && look.isDue;
     const isCutDue = due.takeCut();
     cutting.judgeBy(model, isCutDue || moved || wasDamaged || isNarrower(before, ruleset));
     return links;
@@ -159,12 +157,17 @@ export function keepPolicy(deps: PolicyDeps): Policy {
 
   const turns = createTurns(pass);
 
+  const passForPod = (): Promise<void> => {
+    due.changed("attachments"); // else it would be a look at all that the kernel holds
+    return turns.next();
+  };
+
   /** Admits the pod without a pass. What is known has it at once: a walk must not cut what the kernel is about to let it do. */
-  const join = (judged: Judged, objects: ReadObjects): Promise<boolean> => {
+  const join = async (judged: Judged, objects: ReadObjects): Promise<void> => {
     const joined = withPod(present(standing, "a pass"), judged, objects);
     ({ standing } = joined);
     cutting.judgeBy(standing.model, false);
-    return admit(kernel.policy, judged, joined.add);
+    if (!(await admit(kernel.policy, judged, joined.add, due.everything))) await passForPod();
   };
 
   /** The class of a pod that is judged by the very same layers, which the kernel then holds. */
@@ -181,13 +184,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     doubt: due.doubt,
     linkRepaired: due.cut,
     dueMs: () => (view() === undefined ? waitingMs : Math.min(due.lookMs(), glass.untilEdgeMs())),
-    report: () => {
-      const now = view();
-      const by = source.known() ? "cluster" : now === undefined ? "nobody" : "kept";
-      const nameless = pool.all().filter(({ attachment }) => isNameless(attachment)).length;
-      const last = { judged: judgedNow(), memberships: standing?.model.memberships ?? new Map(), groups };
-      return policyReport({ by, nameless, ...last, objects: now?.objects, factsOf: compiler.factsOf, glass });
-    },
+    report: () => reportNow(deps, view(), standing, { groups, factsOf: compiler.factsOf }),
     readings: counting.readings,
     answer: counting.answer,
     keepable: () => (source.known() ? keptNow(deps, { pods: subjects.pods(), classes: classes.kept() }) : undefined),
@@ -200,16 +197,15 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       if (attachment.pod !== undefined) await source.heardOf(attachment.pod.namespace);
       const { objects } = await viewWithin(view, source, deps.signal);
       const judged = subjects.one(attachment, objects);
-      if (judged === undefined) return openGroup;
+      if (judged === undefined) return { group: openGroup, listed: Promise.resolve() };
       unguarded.note(judged);
       const known = classOfTwin(judged);
-      if (known === undefined || !(await join(judged, objects))) {
-        due.changed("attachments"); // else it would be a look at all that the kernel holds
-        await turns.next();
-        return present(groups.get(judged.key), `class of ${judged.key}`);
+      if (known === undefined) {
+        await passForPod();
+        return { group: present(groups.get(judged.key), `class of ${judged.key}`), listed: Promise.resolve() };
       }
       groups.set(judged.key, known);
-      return known;
+      return { group: known, listed: join(judged, objects) };
     },
     settle: async (attachment) => {
       await turns.idle();
@@ -217,6 +213,34 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       return groups.get(attachmentKey(attachment));
     },
   };
+}
+
+function reportNow(
+  { source, pool, glass }: Pick<PolicyDeps, "source" | "pool" | "glass">,
+  now: View | undefined,
+  standing: Standing | undefined,
+  made: Pick<Parameters<typeof policyReport>[0], "groups" | "factsOf">,
+): PolicyReport {
+  const by = source.known() ? "cluster" : now === undefined ? "nobody" : "kept";
+  const nameless = pool.all().filter(({ attachment }) => isNameless(attachment)).length;
+  const { subjects: judged = [], memberships = new Map() } = standing?.model ?? {};
+  return policyReport({ by, nameless, judged, memberships, ...made, objects: now?.objects, glass });
+}
+
+/**
+ * Has the kernel hold `ruleset`. Where a look is due, what others did to what it was to hold before is looked for apart from what the pass
+ * is for; gives whether there was any.
+ */
+async function hold(
+  ruleset: PolicyRuleset,
+  { before, look }: { before: PolicyRuleset | undefined; look: Look },
+  { kernel: { policy }, metrics }: Pick<PolicyDeps, "kernel" | "metrics">,
+): Promise<boolean> {
+  const isApart = look.isDue && look.isSettled && before !== undefined;
+  const wasDamaged = isApart && (await policy.ensure(before));
+  if (wasDamaged) metrics.repaired("policy", 1);
+  await policy.ensure(ruleset, look.isDue && !isApart ? undefined : "as left");
+  return wasDamaged;
 }
 
 /** What the cluster is to hear of the groups by which pods are judged; `mark`: of what it has said of them. */

@@ -1,20 +1,22 @@
 // A state file that is lost tells nothing of pods any more: whose the links are is found anew, and until then nothing opens.
 
 import assert from "node:assert/strict";
-import { rmSync } from "node:fs";
-import { join } from "node:path";
 import { test } from "node:test";
-import type { ClusterAgent } from "../../../test/cluster-agent.ts";
-import { addPod, denyAll, ingressFrom, pings, reached, neither, servingAgent } from "../../../test/policy-node.ts";
+import {
+  addPod,
+  denyAll,
+  ingressFrom,
+  lose,
+  pings,
+  reached,
+  neither,
+  servingAgent,
+  stateFile,
+} from "../../../test/policy-node.ts";
 import { until } from "../../../test/until.ts";
 import { nodeEndpoints } from "../../kube/objects.ts";
 import { networkPolicies } from "../../kube/policy-objects.ts";
 import { keptPolicyName } from "./kept.ts";
-
-function lose({ config }: ClusterAgent, ...names: readonly string[]): void {
-  for (const name of names) rmSync(join(config.paths.state, name), { force: true });
-}
-const stateFile = ["fairlead.db", "fairlead.db-wal", "fairlead.db-shm"];
 
 for (const [what, files] of [
   ["the state file", stateFile],

@@ -5,14 +5,22 @@ import type { Attachment, AttachmentId, Wired } from "../../ipam/store.ts";
 import type { Pod } from "../../kube/core-objects.ts";
 import { openGroup } from "../plan.ts";
 
+/** A pod on its way in. */
+export interface Entry {
+  /** The link group, which is to be the link's from its first moment on. */
+  group: number;
+  /** Settles when the pod is a member of all that it should be. Until then rules that name it let nothing more pass, and never less is denied. */
+  listed: Promise<void>;
+}
+
 export interface PodPolicy {
   /** Settles when it is known what judges pods, and whose addresses are listed. @throws Fault "policy-unknown" where that takes too long */
   untilKnown(): Promise<void>;
   /**
-   * Settles with the link group for a new attachment once the kernel judges by it. `pod`: the API server's object, where there is one.
+   * Settles once the kernel judges by the class of a new attachment. `pod`: the API server's object, where there is one.
    * @throws Fault "policy-unknown" where it is not known what to judge by
    */
-  enter(attachment: Wired, pod: Pod | undefined): Promise<number>;
+  enter(attachment: Wired, pod: Pod | undefined): Promise<Entry>;
   /** Before ADD answers: settles with the link group by everything that was heard until now. */
   settle(attachment: Wired): Promise<number | undefined>;
   /** A link had another group than its class, and has its class again. */
@@ -26,7 +34,7 @@ export interface PodPolicy {
 /** Where there is no policy every pod is open. */
 export const openPolicy: PodPolicy = {
   untilKnown: async () => {},
-  enter: async () => openGroup,
+  enter: async () => ({ group: openGroup, listed: Promise.resolve() }),
   settle: async () => openGroup,
   linkRepaired: () => {},
   groupOf: () => openGroup,

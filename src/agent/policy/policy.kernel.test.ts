@@ -163,7 +163,8 @@ void test("what is denied, and which rules let begin, is told by metrics and by 
 
   const counted = async (): Promise<PolicyAnswer> => JSON.parse(await told(agent, "/policy")) as PolicyAnswer;
   const deniedIn = ({ layers }: PolicyAnswer): number =>
-    layers.find(({ objects, direction }) => objects === "SecurityGroup db" && direction === "ingress")?.packets ?? 0;
+    layers.find(({ objects, direction }) => objects.join() === "SecurityGroup db" && direction === "ingress")
+      ?.packets ?? 0;
   const before = await counted();
   assert.deepEqual(reached(web, db), [true, false]);
   await until("the echo request of IPv6 is counted", async () => deniedIn(await counted()) > deniedIn(before));

@@ -28,7 +28,7 @@ export interface SliceBook {
   /** All of them, a slice a part. A membership that has not changed is the same array as before. */
   memberships: () => Memberships;
   /** Addresses that any of them lists, whether a rule names it or not. */
-  listed: Pick<ReadonlyMap<Ip, unknown>, "has" | "size">;
+  listed: Pick<ReadonlyMap<Ip, unknown>, "has" | "keys" | "size">;
 }
 
 /** An empty book. */

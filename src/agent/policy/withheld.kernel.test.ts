@@ -5,7 +5,7 @@ import { test, type TestContext } from "node:test";
 import type { CniCall } from "../../../test/agent.ts";
 import { type ClusterAgent, makeClusterAgent } from "../../../test/cluster-agent.ts";
 import { makeNetns } from "../../../test/netns.ts";
-import { addPod, type TestPod } from "../../../test/policy-node.ts";
+import { addPod, lose, stateFile, type TestPod } from "../../../test/policy-node.ts";
 import { until } from "../../../test/until.ts";
 import { coolDefaultMs } from "../../ipam/pool.ts";
 import { membershipSlices } from "../../kube/policy-objects.ts";
@@ -76,6 +76,16 @@ void test("an agent that starts without the API server withholds what was listed
   await agent.api.close();
   await agent.start().serving;
   agent.clock.aheadMs += 2 * coolDefaultMs;
+  const refused = await tryToAdd(t, agent, "next");
+  assert.ok(isWithheld(refused), refused.stdout);
+});
+
+void test("an address that a slice lists is told as withheld by an agent whose journal says nothing of it", async (t) => {
+  const { agent } = await exhausted(t);
+  await agent.stop();
+  lose(agent, ...stateFile);
+  await agent.start().serving;
+  assert.match(JSON.stringify(await agent.ask("/check")), /IPv4: 1 in use, 0 cooling, 1 withheld, 0 free/);
   const refused = await tryToAdd(t, agent, "next");
   assert.ok(isWithheld(refused), refused.stdout);
 });

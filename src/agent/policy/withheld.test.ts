@@ -24,6 +24,8 @@ void test("what was kept counts until the cluster has told all of it; where noth
     ],
   );
   assert.equal(withKept.size, 2);
+  assert.deepEqual([[...withKept.keys()], [...without.keys()]], [[heard, before], [heard]]);
+  assert.deepEqual([withKept.isAny, without.isAny], [false, true]);
   known = true;
   assert.deepEqual(
     [seen(withKept), seen(without)],
@@ -32,4 +34,5 @@ void test("what was kept counts until the cluster has told all of it; where noth
       [true, false, false],
     ],
   );
+  assert.deepEqual([[...withKept.keys()], without.isAny], [[heard], false]);
 });

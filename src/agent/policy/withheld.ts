@@ -16,13 +16,25 @@ export function createWithheld(
 ): Withheld {
   const members = [...(kept?.memberships.values() ?? [])].flat(2);
   const listedBefore = new Set<Ip>(members.map(({ address }) => address));
-  const couldBeListed = (address: Ip): boolean => !known() && (kept === undefined || listedBefore.has(address));
+  const isAny = (): boolean => !known() && kept === undefined;
+  const wasListed = (address: Ip): boolean => !known() && listedBefore.has(address);
+  function* keys(): Generator<Ip> {
+    yield* listed.keys();
+    for (const address of known() ? [] : listedBefore) if (!listed.has(address)) yield address;
+  }
   return {
-    has: (address) => listed.has(address) || couldBeListed(address),
+    has: (address) => listed.has(address) || wasListed(address) || isAny(),
+    keys,
     mayBeAsked,
-    why: mayBeAsked
-      ? "a Pod of the policy directory has it, and gets it by asking for it"
-      : "MembershipSlices still list it for a pod that has gone; fairlead-controller takes it out, see whether it runs",
+    get isAny() {
+      return isAny();
+    },
+    get why() {
+      if (isAny()) return "which ones must not be given is not known yet; see what the agent waits for";
+      return mayBeAsked
+        ? "a Pod of the policy directory has it, and gets it by asking for it"
+        : "MembershipSlices still list it for a pod that has gone; fairlead-controller takes it out, see whether it runs";
+    },
     get size() {
       return listed.size + listedBefore.size;
     },

@@ -71,7 +71,7 @@ void test("nothing else loads the library, and what is installed to run does not
   const sources = readdirSync("src", { recursive: true, encoding: "utf8" })
     .filter((file) => file.endsWith(".ts") && !file.endsWith(".test.ts"))
     .filter((file) => readFileSync(join("src", file), "utf8").includes(`"${name}"`));
-  assert.deepEqual(sources, ["cli/cluster/borrowed.ts"]);
+  assert.deepEqual(sources, ["cli/cluster/library.ts"]);
   const lock: { packages: Record<string, { dev?: boolean }> } = JSON.parse(readFileSync("package-lock.json", "utf8"));
   assert.equal(lock.packages[`node_modules/${name}`]?.dev, true);
 });

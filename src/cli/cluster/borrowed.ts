@@ -1,11 +1,11 @@
 // Credentials that a program or an identity provider has to give (exec, auth-provider): fetched once by the official client library.
 
 import type { RequestOptions } from "node:https";
-import type { KubeConfig } from "@kubernetes/client-node";
 import { Fault } from "../../base/fault.ts";
 import { within } from "../../base/pause.ts";
 import type { KubeAddress } from "../../kube/address.ts";
 import type { ChosenContext } from "./kubeconfig-file.ts";
+import { loadLibrary } from "./library.ts";
 
 /** Keys of a kubeconfig's user that the library knows how to follow and our own reader does not. */
 export const borrowedKeys: ReadonlySet<string> = new Set(["exec", "auth-provider"]);
@@ -19,7 +19,7 @@ const programWaitMs = 180_000;
  * @throws Fault "not-found" where the library is not installed, "kube-unauthorized" where the program gives nothing
  */
 export async function borrowedAddress({ file, context }: ChosenContext): Promise<KubeAddress> {
-  const library = await loadLibrary(file);
+  const library = await loadLibrary(`${file} gets its credentials from a program`, "give a token or certificate");
   const config = new library.KubeConfig();
   const given: RequestOptions = {};
   try {
@@ -49,18 +49,6 @@ export async function borrowedAddress({ file, context }: ChosenContext): Promise
       ? {}
       : { clientCertificate: { certificate: { text: certificate }, key: { text: key } } }),
   };
-}
-
-async function loadLibrary(file: string): Promise<{ KubeConfig: new () => KubeConfig }> {
-  try {
-    return await import("@kubernetes/client-node");
-  } catch (cause) {
-    throw new Fault(
-      "not-found",
-      `${file} gets its credentials from a program, which needs the package @kubernetes/client-node: run make setup, or give a token or certificate`,
-      { cause },
-    );
-  }
 }
 
 function bearerOf({ headers }: RequestOptions): string | undefined {

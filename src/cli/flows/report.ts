@@ -44,14 +44,19 @@ const headings = ["TIME", "OUTCOME", "FROM", "TO", "TRAFFIC", "JUDGEMENT", "BY",
 /** Pods that are named as ones of which not everything is told. */
 const suppressedShownMax = 5;
 
-/** The records as a table. */
-export function flowsTable(records: readonly ToldFlow[]): string {
-  return formatTable(headings, records.map(rowOf));
+/** The records as a table; `withNode`: with the node of which each is told. */
+export function flowsTable(records: readonly (ToldFlow & { node: string })[], withNode: boolean): string {
+  if (!withNode) return formatTable(headings, records.map(rowOf));
+  const rows = records.map((record) => [record.node, ...rowOf(record)]);
+  return formatTable(["NODE", ...headings], rows);
 }
 
 /** The same without headings, for what comes later. */
-export function flowsLines(records: readonly ToldFlow[]): string {
-  return flowsTable(records).split("\n").slice(1).join("\n");
+export function flowsLines(...told: Parameters<typeof flowsTable>): string {
+  return flowsTable(...told)
+    .split("\n")
+    .slice(1)
+    .join("\n");
 }
 
 function rowOf(flow: ToldFlow): string[] {

@@ -2,11 +2,11 @@
 
 import { z } from "zod";
 import { describe, isFault } from "../../base/fault.ts";
-import { askAgent } from "../agent-client.ts";
+import type { AgentDoor } from "../agents/door.ts";
 import { readAnswer } from "../answers.ts";
 
-/** Sockets that are asked at once. */
-const askedAtOnceMax = 64;
+/** Agents that are asked at once: for each of them a program may be started. */
+const askedAtOnceMax = 32;
 
 const policyAnswer = z.object({
   node: z.string(),
@@ -14,7 +14,7 @@ const policyAnswer = z.object({
     z.object({
       kind: z.string(),
       direction: z.string(),
-      objects: z.string(),
+      objects: z.array(z.string()),
       otherwise: z.string(),
       packets: z.number(),
     }),
@@ -28,26 +28,31 @@ export type Counted = z.output<typeof policyAnswer>;
 
 export interface Asked {
   counted: readonly Counted[];
-  /** Why a socket told nothing, for people. */
+  /** Why an agent told nothing, for people. */
   silent: readonly string[];
 }
 
-/** Asks the agents behind these sockets, the first `askedAtOnceMax`; who does not answer is told of, and no error. */
-export async function askCounted(sockets: readonly string[]): Promise<Asked> {
-  const asked = [...new Set(sockets)].slice(0, askedAtOnceMax);
-  const settled = await Promise.all(asked.map(askOne));
+/** Asks the agents behind these doors, and closes them; who does not answer is told of, and no error. */
+export async function askCounted(doors: readonly AgentDoor[]): Promise<Asked> {
+  const told: (Counted | string)[] = [];
+  for (let from = 0; from < doors.length; from += askedAtOnceMax) {
+    const some = doors.slice(from, from + askedAtOnceMax);
+    told.push(...(await Promise.all(some.map(askOne))));
+  }
   return {
-    counted: settled.filter((one) => typeof one !== "string"),
-    silent: settled.filter((one) => typeof one === "string"),
+    counted: told.filter((one) => typeof one !== "string"),
+    silent: told.filter((one) => typeof one === "string"),
   };
 }
 
-async function askOne(socket: string): Promise<Counted | string> {
+async function askOne(door: AgentDoor): Promise<Counted | string> {
   try {
-    const answer = await askAgent(socket, "/policy");
-    return answer === null ? `the agent at ${socket} keeps no policy` : readAnswer(policyAnswer, answer);
+    const answer = await door.ask("/policy");
+    return answer === null ? `the agent at ${door.place} keeps no policy` : readAnswer(policyAnswer, answer);
   } catch (error) {
     if (!isFault(error)) throw error;
     return describe(error);
+  } finally {
+    door.close();
   }
 }

@@ -54,17 +54,17 @@ const web = group("web", { mode: "audit", ingress: [], egress: [] });
 const counted = (node: string, hits: [number, number][]): Counted => ({
   node,
   layers: [
-    { kind: "groups", direction: "ingress", objects: "SecurityGroup db", otherwise: "deny", packets: 4 },
+    { kind: "groups", direction: "ingress", objects: ["SecurityGroup db"], otherwise: "deny", packets: 4 },
     {
       kind: "groups",
       direction: "ingress",
-      objects: "SecurityGroup db, SecurityGroup web",
+      objects: ["SecurityGroup db", "SecurityGroup web"],
       otherwise: "deny",
       packets: 2,
     },
-    { kind: "groups", direction: "egress", objects: "SecurityGroup web", otherwise: "audit", packets: 7 },
-    { kind: "networkPolicy", direction: "ingress", objects: "NetworkPolicy shop/db", otherwise: "deny", packets: 9 },
-    { kind: "groups", direction: "ingress", objects: "SecurityGroup db-2", otherwise: "deny", packets: 99 },
+    { kind: "groups", direction: "egress", objects: ["SecurityGroup web"], otherwise: "audit", packets: 7 },
+    { kind: "networkPolicy", direction: "ingress", objects: ["NetworkPolicy shop/db"], otherwise: "deny", packets: 9 },
+    { kind: "groups", direction: "ingress", objects: ["SecurityGroup db-2"], otherwise: "deny", packets: 99 },
   ],
   rules: hits.map(([min, max], index) => ({ rule: `SecurityGroup db ingress rule ${index + 1}`, min, max })),
   more: 0,

@@ -155,7 +155,7 @@ function deniedBy(name: string, counted: readonly Counted[]): Pick<GroupFacts, "
   if (counted.length === 0) return {};
   const layers = counted
     .flatMap((one) => one.layers)
-    .filter(({ kind, objects }) => kind === "groups" && objects.split(", ").includes(`SecurityGroup ${name}`));
+    .filter(({ kind, objects }) => kind === "groups" && objects.includes(`SecurityGroup ${name}`));
   const sum = (otherwise: string): number =>
     layers.reduce((all, layer) => all + (layer.otherwise === otherwise ? layer.packets : 0), 0);
   return { denied: sum("deny"), audited: sum("audit") };

@@ -44,9 +44,12 @@ async function agentAt(t: TestContext, answer: unknown): Promise<string> {
   return path;
 }
 
+/** Where no agent answers. */
+const ownSocket = join(tmpdir(), "fltest-no-such.sock");
+
 const answer = {
   node: "n1",
-  layers: [{ kind: "groups", direction: "ingress", objects: "SecurityGroup db", otherwise: "deny", packets: 12 }],
+  layers: [{ kind: "groups", direction: "ingress", objects: ["SecurityGroup db"], otherwise: "deny", packets: 12 }],
   rules: [{ rule: "SecurityGroup db ingress rule 1", min: 0, max: 0 }],
   more: 0,
 };
@@ -54,22 +57,29 @@ const answer = {
 void test("all groups in a line each; what an agent counted is in it, and whose that is", async (t) => {
   const cluster = await withGroups(t);
   const socket = await agentAt(t, answer);
-  const text = await showGroups(cluster, { sockets: [socket, socket], output: "table" });
+  const text = await showGroups(cluster, { ownSocket, sockets: [socket, socket], output: "table" });
   assert.match(text, /^db +enforce +0 +1 +1 +- +12 +0 +1$/m);
   assert.match(text, /^web +enforce +0 +1 +0 +- +0 +0 +-$/m);
   assert.match(text, /hits and denials are those of n1, since/);
-  const json: unknown = JSON.parse(await showGroups(cluster, { sockets: [socket], output: "json", name: "db" }));
+  const json: unknown = JSON.parse(
+    await showGroups(cluster, { ownSocket, sockets: [socket], output: "json", name: "db" }),
+  );
   assert.ok(typeof json === "object" && json !== null && "groups" in json && Array.isArray(json.groups));
   assert.equal(json.groups.length, 1);
 });
 
 void test("one group in full; a name that is none is refused with the cure", async (t) => {
   const cluster = await withGroups(t);
-  const text = await showGroups(cluster, { name: "web", sockets: [await agentAt(t, answer)], output: "table" });
+  const text = await showGroups(cluster, {
+    ownSocket,
+    name: "web",
+    sockets: [await agentAt(t, answer)],
+    output: "table",
+  });
   assert.match(text, /^its members are peers of SecurityGroup db ingress rule 1$/m);
   assert.match(text, /^ingress 1 +tcp 80 +members of SecurityGroup web +-$/m);
   await assert.rejects(
-    showGroups(cluster, { name: "wbe", sockets: [], output: "table" }),
+    showGroups(cluster, { ownSocket, name: "wbe", sockets: [], output: "table" }),
     (error) => isFault(error, "not-found") && /no SecurityGroup wbe; fairlead groups lists/.test(error.message),
   );
 });
@@ -77,7 +87,7 @@ void test("one group in full; a name that is none is refused with the cure", asy
 void test("agents that do not answer, or not as expected, are said, and nothing is made up for them", async (t) => {
   const cluster = await withGroups(t);
   const sockets = [join(tmpdir(), "no-such-socket"), await agentAt(t, null), await agentAt(t, { node: 1 })];
-  const text = await showGroups(cluster, { sockets, output: "table" });
+  const text = await showGroups(cluster, { ownSocket, sockets, output: "table" });
   assert.match(text, /^db +enforce +0 +1 +1 +- +- +- +-$/m);
   assert.match(text, /no agent answers at .*no-such-socket/);
   assert.match(text, /keeps no policy/);

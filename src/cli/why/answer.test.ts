@@ -3,9 +3,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { present } from "../../base/assert.ts";
-import { aCluster, aPod, someEndpoints } from "../../../test/cli-objects.ts";
+import { aCluster, aPod, nowMs, someEndpoints } from "../../../test/cli-objects.ts";
 import { parseIp } from "../../net/ip.ts";
+import type { KubeObject } from "../../kube/contract.ts";
 import { namespaces, networkPolicies } from "../../kube/policy-objects.ts";
+import { breakGlassAnnotation } from "../../policy/break-glass.ts";
 import type { PolicyObjects } from "../../policy/model.ts";
 import type { ClusterObjects } from "../cluster/read.ts";
 import { placeNamed } from "../route/name.ts";
@@ -33,8 +35,14 @@ function objects(
   return { cluster: aCluster(part), policy };
 }
 
-function ask(given: Parameters<typeof createAnswers>[0], from: string, to: string, traffic = "icmp"): WhyAnswer[] {
-  const answers = createAnswers(given);
+function ask(
+  given: Parameters<typeof createAnswers>[0],
+  from: string,
+  to: string,
+  traffic = "icmp",
+  atMs = nowMs,
+): WhyAnswer[] {
+  const answers = createAnswers(given, { nowMs: atMs });
   const [left, right] = [placeNamed(from, answers.view), placeNamed(to, answers.view)];
   return answers.why(left, right, readTraffic(traffic, answers.portsOf(right)));
 }
@@ -83,6 +91,32 @@ void test("the rule that allows it is named, with its object", () => {
     [passes, object, rule],
     [true, "NetworkPolicy shop/allow", "NetworkPolicy shop/allow ingress rule 2"],
   );
+});
+
+void test("while break-glass of a namespace or of the pod's node lasts, traffic passes by it, and the answer says so", () => {
+  const annotations = { [breakGlassAnnotation]: "2026-11-26T10:30:00Z/2026-11-26T11:30:00Z" };
+  const broken = (title: "Namespace shop" | "Node node-2" | "Node node-1"): ReturnType<typeof objects> => {
+    const { cluster, policy } = objects({ "deny-all": denyAll });
+    const on = <T extends KubeObject>(kind: string, object: T): T =>
+      title === `${kind} ${object.metadata.name}`
+        ? { ...object, metadata: { ...object.metadata, annotations } }
+        : object;
+    return {
+      cluster: { ...cluster, nodes: cluster.nodes.map((node) => on("Node", node)) },
+      policy: { ...policy, namespaces: policy.namespaces.map((one) => on("Namespace", one)) },
+    };
+  };
+  const over = nowMs + 1_800_000;
+  for (const title of ["Namespace shop", "Node node-2"] as const) {
+    const [answer] = ask(broken(title), "shop/web", "shop/db", "5432", nowMs);
+    assert.equal(answer?.passes, true, title);
+    assert.ok(
+      answer.judgements[2]?.says.endsWith(`it passes by break-glass of ${title} until 2026-11-26T11:30:00Z`),
+      title,
+    );
+    assert.equal(ask(broken(title), "shop/web", "shop/db", "5432", over)[0]?.passes, false, `${title} is over`);
+  }
+  assert.equal(ask(broken("Node node-1"), "shop/web", "shop/db", "5432", nowMs)[0]?.passes, false, "the sender's node");
 });
 
 void test("a node always reaches its own pods, and another one as any address does", () => {

@@ -2,7 +2,7 @@
 
 import { type Ip, ipFamily } from "../../net/ip.ts";
 import { clusterModel, type ModelOptions } from "../../policy/build-model.ts";
-import { breakGlassAnnotation } from "../../policy/break-glass.ts";
+import { annotatedNodes } from "../../policy/break-glass.ts";
 import type { ExplainedJudgement } from "../../policy/explain.ts";
 import { createJudge, type Judge } from "../../policy/judge.ts";
 import type { NamedPort, PolicyPod } from "../../policy/model.ts";
@@ -64,7 +64,7 @@ export interface Answers {
 /** Makes the objects ready for many questions. */
 export function createAnswers({ cluster, policy }: Deciding, options: ModelOptions = {}): Answers {
   const view = viewCluster(cluster);
-  const nodeBreakGlass = annotated(view.nodes, breakGlassAnnotation);
+  const nodeBreakGlass = annotatedNodes(view.nodes);
   const pods = policyPods(view);
   const model = clusterModel(policy, pods, addressesOfNodes(view), { nodeBreakGlass, ...options });
   const judge = createJudge(model);
@@ -87,16 +87,6 @@ export function createAnswers({ cluster, policy }: Deciding, options: ModelOptio
         ),
       ),
   };
-}
-
-/** The values of an annotation, by the names of the nodes that have it. */
-function annotated(nodes: ClusterView["nodes"], key: string): Map<string, string> {
-  return new Map(
-    nodes.flatMap(({ metadata: { name, annotations } }) => {
-      const value = annotations?.[key];
-      return value === undefined ? [] : [[name, value] as const];
-    }),
-  );
 }
 
 const titleOf = (place: Place): string =>

@@ -4,6 +4,8 @@ import { policyBypassed } from "../../kube/objects.ts";
 import type { SecurityGroup } from "../../kube/policy-objects.ts";
 import { agreeOn, groupsMark } from "../../policy/mark.ts";
 import type { Caches } from "../deps.ts";
+import type { Opened } from "./opened.ts";
+import type { MemberNodes } from "./roster.ts";
 
 export interface Enforcement {
   /** Nodes with members. */
@@ -13,6 +15,10 @@ export interface Enforcement {
   behind: string[];
   /** Names of those on which something goes round it, sorted; they never count as enforcing. */
   bypassed: string[];
+  /** Names of those on which break-glass opens members, sorted; nor do they. */
+  opened: string[];
+  /** The objects that have that break-glass, sorted. */
+  openedBy: string[];
 }
 
 export type EnforcementCaches = Pick<Caches, "nodes" | "networks" | "endpoints" | "groups">;
@@ -20,7 +26,8 @@ export type EnforcementCaches = Pick<Caches, "nodes" | "networks" | "endpoints" 
 /** Looks at the caches as they are now; `nodesOf` gives the nodes that have members of a group. */
 export function createEnforcement(
   { nodes, networks, endpoints, groups }: EnforcementCaches,
-  nodesOf: (group: string) => Iterable<string>,
+  nodesOf: (group: string) => MemberNodes,
+  opened: Pick<Opened, "by">,
 ): (group: Pick<SecurityGroup, "metadata">) => Enforcement {
   const mark = groupsMark(groups.all());
   const isBypassed = (name: string): boolean =>
@@ -32,9 +39,24 @@ export function createEnforcement(
     return uid !== undefined && said?.nodeUid === uid ? said.policy?.groups : undefined;
   };
   return ({ metadata: { name } }) => {
-    const all = [...nodesOf(name)].toSorted();
-    const bypassed = all.filter(isBypassed);
-    const behind = all.filter((node) => !bypassed.includes(node) && !agreeOn(name, saysOf(node) ?? "", mark));
-    return { nodesTotal: all.length, nodesEnforcing: all.length - bypassed.length - behind.length, behind, bypassed };
+    const namespaces = nodesOf(name);
+    const all = [...namespaces.keys()].toSorted();
+    const bypassed = new Set(all.filter(isBypassed));
+    const openers = new Map(
+      all.flatMap((node) => {
+        const by = [...(namespaces.get(node) ?? [])].flatMap((namespace) => opened.by(namespace, node) ?? []);
+        return by.length === 0 ? [] : [[node, by] as const];
+      }),
+    );
+    const rest = all.filter((node) => !bypassed.has(node) && !openers.has(node));
+    const behind = rest.filter((node) => !agreeOn(name, saysOf(node) ?? "", mark));
+    return {
+      nodesTotal: all.length,
+      nodesEnforcing: rest.length - behind.length,
+      behind,
+      bypassed: [...bypassed],
+      opened: [...openers.keys()],
+      openedBy: [...new Set([...openers.values()].flat())].toSorted(),
+    };
   };
 }

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { defineKindOfAws } from "../../../test/controller/kinds.ts";
-import { createLife } from "../../../test/controller/crossing.ts";
+import { createLife, type Cross } from "../../../test/controller/crossing.ts";
 import { checkMemberships, setMembershipStage, tenantsIn } from "../../../test/controller/membership-stage.ts";
 import { type Replica, startReplica } from "../../../test/controller/replica.ts";
 import type { Tenants } from "../../../test/controller/tenants.ts";
@@ -20,12 +20,12 @@ interface Failover {
   next: Replica;
 }
 
-/** Both know all that there is. */
-async function withTwo(work: (failover: Failover) => Promise<void>): Promise<void> {
+/** Both know all that there is. Calls of the next one go over `cross`. */
+async function withTwo(work: (failover: Failover) => Promise<void>, cross: Cross = createLife().cross): Promise<void> {
   const world = await setMembershipStage();
   await defineKindOfAws(world.kube);
   try {
-    const [former, next] = [await startReplica(world, createLife()), await startReplica(world, createLife())];
+    const [former, next] = [await startReplica(world, createLife()), await startReplica(world, { cross })];
     try {
       await former.passOf("memberships");
       await work({ world, tenants: tenantsIn(world), former, next });
@@ -36,6 +36,9 @@ async function withTwo(work: (failover: Failover) => Promise<void>): Promise<voi
     await world.close();
   }
 }
+
+/** When a new leader hears of the slices that the one before it wrote, of which it knew nothing either with its first pass. */
+const slicesHeard = ["before the others", "after the others"] as const;
 
 const web = { podSelector: { matchLabels: { app: "web" } } };
 
@@ -89,6 +92,90 @@ for (const [what, { happens, behind }] of Object.entries(news)) {
       }));
   }
 }
+
+for (const [what, { happens, behind }] of Object.entries(news)) {
+  for (const caches of behind) {
+    for (const heard of slicesHeard) {
+      test(`${what}: a new leader whose ${caches.join(" and ")} are behind, and who hears of the slices ${heard}, leaves the members in`, () =>
+        withTwo(async ({ world, tenants, former, next }) => {
+          await next.catchUp();
+          next.freeze(true, "slices", ...caches);
+          await happens(tenants);
+          await former.catchUp();
+          await former.passOf("memberships");
+          await checkMemberships(world);
+          const before = await tenants.slices();
+          await next.catchUp();
+          const order =
+            heard === "before the others" ? (["slices", ...caches] as const) : ([...caches, "slices"] as const);
+          for (const cache of [undefined, ...order]) {
+            if (cache !== undefined) next.freeze(false, cache);
+            for (const later of [0, 1_000, askEveryMs]) {
+              world.nowMs += later;
+              await next.passOf("memberships");
+              assert.deepEqual(await tenants.slices(), before, `hearing of ${cache ?? "nothing"}`);
+            }
+          }
+          await checkMemberships(world);
+        }));
+    }
+  }
+}
+
+test("a slice that a leader writes itself for one member keeps those that it does not know", () =>
+  withTwo(async ({ world, tenants, former, next }) => {
+    await next.passOf("memberships");
+    next.freeze(true, "slices", "bindings");
+    await tenants.bind("more", { podSelector: { matchLabels: { app: "db" } }, groups: ["sellers"] });
+    await former.catchUp();
+    await former.passOf("memberships");
+    await next.passOf("memberships");
+    next.freeze(false, "slices");
+    await tenants.addPod("web-3", { labels: { app: "web" }, node: "n2", addresses: ["10.4.2.9"] });
+    for (const later of [0, 1_000, askEveryMs]) {
+      world.nowMs += later;
+      await next.catchUp();
+      await next.passOf("memberships");
+      await checkMemberships(world);
+    }
+  }));
+
+test("of slices that a leader has written itself it asks nothing, whenever it hears of them", async () => {
+  const calls: string[] = [];
+  const cross: Cross = (call, make) => {
+    calls.push(call);
+    return make();
+  };
+  await withTwo(async ({ world, tenants, next }) => {
+    await next.catchUp();
+    await next.passOf("memberships");
+    calls.length = 0;
+    const passes = async (): Promise<void> => {
+      for (let pass = 0; pass < 2; pass += 1) {
+        await next.catchUp();
+        await next.passOf("memberships");
+      }
+    };
+    next.freeze(true, "slices");
+    await tenants.addPod("web-3", { labels: { app: "web" }, node: "n2", addresses: ["10.4.2.9"] });
+    await passes();
+    await checkMemberships(world);
+    await tenants.removePod("web-3");
+    await passes();
+    next.freeze(false, "slices"); // with a member that is gone by now
+    await passes();
+    await checkMemberships(world);
+    next.freeze(true, "slices");
+    await tenants.removePod("web-2");
+    await passes(); // the second still sees a member that the first took out
+    await checkMemberships(world);
+    assert.ok(calls.some((call) => call.startsWith("PUT membershipslices")));
+    assert.deepEqual(
+      calls.filter((call) => call.startsWith("LIST")),
+      [],
+    );
+  }, cross);
+});
 
 test("who is gone, or no member any more, when a leader takes over goes with its first pass", () =>
   withTwo(async ({ world, tenants, next }) => {

@@ -16,7 +16,7 @@ import type { MembershipDefinition } from "../../policy/model.ts";
 import { readObjects } from "../../policy/read-objects.ts";
 import type { ControllerDeps } from "../deps.ts";
 import { createRoster, type Roster } from "./roster.ts";
-import { endpointId, type SliceEndpoint } from "./slices.ts";
+import { idsOf, type Members } from "./slices.ts";
 
 /** Between two questions to storage about what is still not known: caches are behind for seconds, or are made anew. */
 export const askEveryMs = 10_000;
@@ -27,36 +27,57 @@ const podsAskedMax = 64;
 export interface Held {
   definition: MembershipDefinition;
   slices: readonly MembershipSlice[];
-  members: ReadonlyMap<string, SliceEndpoint>;
+  members: Members;
 }
 
 export interface Inherited {
   /** Of each membership the ids that stay in its slices for now: by the caches they are no members, by storage they are. @throws what the API server says */
   keptOf: (held: readonly Held[], signal: AbortSignal) => Promise<ReadonlyMap<string, ReadonlySet<string>>>;
+  /** To be called with a slice that was written here, as the server has it now, where `keptOf` had nothing of its membership. */
+  settle: (slice: MembershipSlice) => void;
 }
 
-/** To be made for each term: once a membership has been found to be as the caches say, its slices hold nothing that they do not know. */
+/**
+ * To be made for each term. A version of a slice is settled once everything in it is known, or storage has been asked, or it was
+ * written here: what goes from it later is news. Any other version is from whoever led before, and may tell of what is not known here.
+ */
 export function createInherited({ kube, uptime }: Pick<ControllerDeps, "kube" | "uptime">): Inherited {
-  const settled = new Set<string>();
+  /** By membership and name of the slice its last two: what the caches have, and what was written here and is not heard of yet. */
+  const settled = new Map<string, Map<string, readonly string[]>>();
   let askedMs = -Infinity;
+  const isSettled = ({ membership, metadata: { name, resourceVersion = "" } }: MembershipSlice): boolean =>
+    settled.get(membership)?.get(name)?.includes(resourceVersion) === true;
+  const settle = ({ membership, metadata: { name, resourceVersion = "" } }: MembershipSlice): void => {
+    const versions = settled.get(membership) ?? new Map<string, readonly string[]>();
+    versions.set(name, [...(versions.get(name) ?? []).slice(-1), resourceVersion]);
+    settled.set(membership, versions);
+  };
   return {
+    settle,
     keptOf: async (held, signal) => {
       const doubtful = new Map<string, ReadonlySet<string>>();
+      const followed = new Set<string>();
       for (const { definition, slices, members } of held) {
-        if (settled.has(definition.key)) continue;
-        const ids = slices.flatMap(({ endpoints }) => endpoints.map(endpointId)).filter((id) => !members.has(id));
-        if (ids.length === 0) settled.add(definition.key);
-        else doubtful.set(definition.key, new Set(ids));
+        followed.add(definition.key);
+        const unknown = new Set<string>();
+        for (const slice of slices) {
+          if (isSettled(slice)) continue;
+          const ids = idsOf(slice).filter((id) => !members.has(id));
+          if (ids.length === 0) settle(slice);
+          for (const id of ids) unknown.add(id);
+        }
+        if (unknown.size > 0) doubtful.set(definition.key, unknown);
       }
+      for (const key of settled.keys()) if (!followed.has(key)) settled.delete(key);
       if (doubtful.size === 0 || uptime() - askedMs < askEveryMs) return doubtful;
       const roster = await storedRoster(kube, held, new Set([...doubtful.values()].flatMap((ids) => [...ids])), signal);
       askedMs = uptime();
       const kept = new Map<string, ReadonlySet<string>>();
-      for (const { definition } of held) {
+      for (const { definition, slices } of held) {
         const { key } = definition;
         const ids = [...(doubtful.get(key) ?? [])].filter((id) => roster.members(key).has(id));
         if (ids.length > 0) kept.set(key, new Set(ids));
-        else settled.add(key);
+        else for (const slice of slices) if (!isSettled(slice)) settle(slice);
       }
       return kept;
     },

@@ -2,7 +2,7 @@
 
 import { type Brake, createBrake } from "../../base/brake.ts";
 import type { MembershipSlice } from "../../kube/policy-objects.ts";
-import { endpointId, type SliceEndpoint } from "./slices.ts";
+import { idsOf, type Members } from "./slices.ts";
 
 /** Of fewer members than this, any number may go at once. */
 const manyMin = 50;
@@ -17,7 +17,7 @@ export interface Losses {
   keptOf(
     key: string,
     slices: readonly MembershipSlice[],
-    members: ReadonlyMap<string, SliceEndpoint>,
+    members: Members,
     isAttached: (id: string) => boolean,
   ): ReadonlySet<string>;
   /** Forgets the memberships that are not among these. */
@@ -31,10 +31,15 @@ export function createLosses(clock: () => number): Losses {
   const brakes = new Map<string, Brake>();
   return {
     keptOf: (key, slices, members, isAttached) => {
-      const held = new Set(slices.flatMap(({ endpoints }) => endpoints.map(endpointId)));
-      const lost = [...held].filter((id) => !members.has(id) && !isAttached(id));
+      const gone = new Set<string>();
+      let held = 0;
+      for (const slice of slices) {
+        held += slice.endpoints.length;
+        for (const id of idsOf(slice)) if (!members.has(id) && !isAttached(id)) gone.add(id);
+      }
+      const lost = [...gone];
       const brake = brakes.get(key) ?? createBrake({ settleMs: massSettleMs, manyMin, clock });
-      const admitted = brake.allow(lost, held.size);
+      const admitted = brake.allow(lost, held);
       if (admitted.size === lost.length) {
         brakes.delete(key);
         return none;

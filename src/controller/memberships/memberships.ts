@@ -1,6 +1,6 @@
 // The loop that keeps the MembershipSlices: which addresses every selector and security group that some policy names stands for.
 
-import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
+import { type Loop, type LoopPass, restOf, startLoop } from "../../base/loop.ts";
 import { pause } from "../../base/pause.ts";
 import { type MembershipSlice, membershipSlices } from "../../kube/policy-objects.ts";
 import type { MembershipDefinition } from "../../policy/model.ts";
@@ -12,14 +12,15 @@ import { createInherited } from "./inherited.ts";
 import { createLosses } from "./losses.ts";
 import { createNeeds } from "./needs.ts";
 import { createPolicyView } from "../../kube/policy-view.ts";
-import { createRoster } from "./roster.ts";
-import { planSlices, type SliceEndpoint, type SlicePlan } from "./slices.ts";
+import { createRoster, type MemberNodes } from "./roster.ts";
+import { planSlices, type Members, type SlicePlan } from "./slices.ts";
 import { writePolicyStatus } from "./write-status.ts";
 import { writeSlices } from "./write-slices.ts";
 
-/** What happens in this time becomes one write: at least, and at most in a cluster in which a pass takes long. */
-const gatherMinMs = 20;
-const gatherMaxMs = 500;
+/** What happens in this time becomes one write. */
+const gatherMs = 20;
+/** As long as a pass computes, at most so long it rests: members that come all the time cost half a processor. */
+const restOfPass = restOf({ times: 1, leastMs: 1, mostMs: 500 });
 /** Between two looks at the status of groups and bindings: numbers of members change with every pod. */
 export const statusEveryMs = 5_000;
 /** A full pass, and one while removals wait for their time. */
@@ -36,16 +37,17 @@ export interface MembershipKeeper {
 /** Starts the loop. */
 export function startMemberships(deps: ControllerDeps, signal: AbortSignal, onPass?: (pass: LoopPass) => void): Loop {
   const keeper = createMembershipKeeper(deps);
-  let gatherMs = gatherMinMs;
+  let computedMs = 0;
   return startLoop({
     name: "memberships",
     sync: async (passSignal) => {
       await pause(gatherMs, passSignal);
-      const startedMs = deps.uptime();
+      const before = process.cpuUsage();
       await keeper.sync(passSignal);
-      gatherMs = Math.min(gatherMaxMs, Math.max(gatherMinMs, deps.uptime() - startedMs));
+      const { user, system } = process.cpuUsage(before);
+      computedMs = (user + system) / 1000;
     },
-    minMs: 1,
+    minMs: () => restOfPass(computedMs),
     retryMs: 500,
     retryMaxMs: 30_000,
     maxMs: keeper.dueMs,
@@ -56,21 +58,26 @@ export function startMemberships(deps: ControllerDeps, signal: AbortSignal, onPa
 
 /** Makes what keeps the slices; it remembers between passes what it has seen. */
 export function createMembershipKeeper(deps: ControllerDeps): MembershipKeeper {
-  const { caches, config, uptime } = deps;
+  const { caches, config, uptime, now } = deps;
   const readPolicy = createPolicyView(caches, config.policy);
   const roster = createRoster(caches);
   const needsOf = createNeeds(uptime);
   const losses = createLosses(uptime);
   const inherited = createInherited(deps);
   /** By which members and which versions of its slices a membership was found to be in order. */
-  let inOrder = new Map<string, { members: ReadonlyMap<string, SliceEndpoint>; versions: string }>();
+  let inOrder = new Map<string, { members: Members; versions: string }>();
   let waiting = false;
   const followedOf = createFollowed();
   let statusMs = -Infinity;
   let statusDue = false;
+  /** When statuses have to say something else of break-glass, in milliseconds since 1970. */
+  let edgeMs = Infinity;
 
   return {
-    dueMs: () => (waiting || statusDue ? waitingPassMs : fullPassMs),
+    dueMs: () => {
+      const untilEdgeMs = edgeMs - now();
+      return waiting || statusDue || untilEdgeMs <= 0 ? waitingPassMs : Math.min(fullPassMs, untilEdgeMs);
+    },
     sync: async (signal) => {
       if (!Object.values(caches).every((cache) => cache.synced())) return; // never remove before all is known
       const slices = Map.groupBy(caches.slices.all(), ({ membership }) => membership);
@@ -108,7 +115,10 @@ export function createMembershipKeeper(deps: ControllerDeps): MembershipKeeper {
       inOrder = stillInOrder;
       losses.retain(new Set(needs.definitions.map(({ key }) => key)));
       const unneeded = [...needs.unneeded].flatMap((key) => slices.get(key) ?? []);
-      await writeSlices(deps, [...plans, { changed: [], made: [], emptied: unneeded }], signal);
+      const onWritten = (slice: MembershipSlice): void => {
+        if (!unheard.has(slice.membership)) inherited.settle(slice);
+      };
+      await writeSlices(deps, [...plans, { changed: [], made: [], emptied: unneeded }], onWritten, signal);
       const sinceStatusMs = uptime() - statusMs;
       if (sinceStatusMs < statusEveryMs) {
         statusDue = true;
@@ -118,11 +128,11 @@ export function createMembershipKeeper(deps: ControllerDeps): MembershipKeeper {
         const definition = followed.groups.get(group);
         return definition === undefined ? 0 : roster.members(definition.key).size;
       };
-      const nodesOf = (group: string): Iterable<string> => {
+      const nodesOf = (group: string): MemberNodes => {
         const definition = followed.groups.get(group);
-        return definition === undefined ? [] : roster.nodes(definition.key);
+        return definition === undefined ? new Map() : roster.nodes(definition.key);
       };
-      await writePolicyStatus(deps, objects, { membersOf, nodesOf }, signal);
+      edgeMs = await writePolicyStatus(deps, objects, { membersOf, nodesOf }, signal);
       statusMs = uptime();
       statusDue = false;
     },

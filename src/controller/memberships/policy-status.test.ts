@@ -6,12 +6,14 @@ import { type Replica, withLeader } from "../../../test/controller/replica.ts";
 import { settle } from "../../../test/controller/settled.ts";
 import { createTenants, shop, type Tenants } from "../../../test/controller/tenants.ts";
 import type { World } from "../../../test/controller/world.ts";
-import { events } from "../../kube/core-objects.ts";
+import type { Kind, KubeObject } from "../../kube/contract.ts";
+import { events, nodes } from "../../kube/core-objects.ts";
 import { nodeEndpoints, nodeNetworks } from "../../kube/objects.ts";
-import { securityGroupBindings, securityGroups } from "../../kube/policy-objects.ts";
+import { namespaces, securityGroupBindings, securityGroups } from "../../kube/policy-objects.ts";
 import { groupsMark } from "../../policy/mark.ts";
-import { policyBypassed } from "../../kube/objects.ts";
-import { statusEveryMs } from "./memberships.ts";
+import { policyBypassed, policyOpened } from "../../kube/objects.ts";
+import { breakGlassAnnotation } from "../../policy/break-glass.ts";
+import { createMembershipKeeper, type MembershipKeeper, statusEveryMs } from "./memberships.ts";
 import { groupStatus } from "./policy-status.ts";
 
 interface Scene {
@@ -19,6 +21,8 @@ interface Scene {
   tenants: Tenants;
   /** Lets the leader work until statuses are what they should be. */
   work(): Promise<void>;
+  /** One more that keeps memberships over the same caches. */
+  keeper: MembershipKeeper;
 }
 
 async function withScene(play: (scene: Scene) => Promise<void>): Promise<void> {
@@ -29,7 +33,7 @@ async function withScene(play: (scene: Scene) => Promise<void>): Promise<void> {
       world.nowMs += statusEveryMs;
       await settle(world, leader);
     };
-    await play({ world, tenants, work });
+    await play({ world, tenants, work, keeper: createMembershipKeeper(leader.deps) });
   });
 }
 
@@ -61,7 +65,7 @@ test("a group's status counts its members, whoever names it, and follows them", 
     );
     const group = await world.kube.get(securityGroups, { name: "db" });
     const later = "2027-01-01T00:00:00.000Z";
-    const enforcement = { nodesTotal: 1, nodesEnforcing: 0, behind: ["n1"], bypassed: [] };
+    const enforcement = { nodesTotal: 1, nodesEnforcing: 0, behind: ["n1"], bypassed: [], opened: [], openedBy: [] };
     const facts = { members: 2, problem: undefined, enforcement };
     assert.equal(groupStatus(group, facts, later), undefined, "what says so already is not written");
     const bad = groupStatus(group, { ...facts, problem: "bad" }, later)?.conditions ?? [];
@@ -152,6 +156,83 @@ test("a group's status says on how many nodes with members it is enforced, and w
     await bypassed("n2", [fault]);
     const message = "something goes round policy on n2; see its NodeNetwork's faults, or fairlead check there";
     assert.deepEqual(await statusOf("db"), [1, 2, "Bypassed", message], "whatever the agent says of its groups");
+  }));
+
+/** The annotation of break-glass from a minute ago, for an hour. */
+const lastingNow = ({ nowMs }: World): string =>
+  [nowMs - 60_000, nowMs + 3_600_000].map((ms) => new Date(ms).toISOString()).join("/");
+
+test("a node does not count as enforcing while break-glass opens members there, and the status says whose", () =>
+  withScene(async ({ world, tenants, work }) => {
+    const { kube } = world;
+    await tenants.addNode("n2", "10.4.2.0/24");
+    await tenants.addNamespace("bank");
+    await tenants.addNamespace("empty");
+    await tenants.group("db");
+    await tenants.bind("all", { podSelector: {}, groups: ["db"] });
+    const metadata = { name: "all", namespace: "bank" };
+    await kube.create(securityGroupBindings, { metadata, spec: { podSelector: {}, groups: ["db"] } });
+    await tenants.addPod("a", { node: "n1", addresses: ["10.4.1.2"] });
+    await tenants.addPod("b", { node: "n2", addresses: ["10.4.2.2"], namespace: "bank" });
+    await tenants.addPod("c", { node: "n2", addresses: ["10.4.2.3"], namespace: "bank" });
+    const body = { policy: { groups: await markNow(world) } };
+    for (const name of ["n1", "n2"]) await kube.patch(nodeEndpoints, { name }, { type: "merge", body });
+    const annotate = async (kind: Kind<KubeObject>, name: string, value: string | null): Promise<void> => {
+      const annotations = { [breakGlassAnnotation]: value };
+      await kube.patch(kind, { name }, { type: "merge", body: { metadata: { annotations } } });
+    };
+    const enforced = async (): Promise<unknown> => {
+      await work();
+      const { status } = await kube.get(securityGroups, { name: "db" });
+      const { reason, message } = status?.conditions?.find(({ type }) => type === "Enforced") ?? {};
+      return [status?.nodesEnforcing, status?.nodesTotal, reason, message];
+    };
+    const whole = [2, 2, "Enforced", "on every node that has members"];
+    const opened = (object: string, nodesOpened: string, count: number): unknown[] => {
+      const message = `break-glass of ${object}: members on ${nodesOpened} are denied nothing`;
+      return [count, 2, "BreakGlass", message];
+    };
+    await annotate(namespaces, "empty", lastingNow(world));
+    assert.deepEqual(await enforced(), whole, "nobody there is a member");
+    await annotate(nodes, "n2", lastingNow(world));
+    assert.deepEqual(await enforced(), opened("Node n2", "n2", 1));
+    await annotate(namespaces, "shop", lastingNow(world));
+    assert.deepEqual(await enforced(), opened("Namespace shop, Node n2", "n1, n2", 0));
+    await annotate(nodes, "n2", null);
+    assert.deepEqual(await enforced(), opened("Namespace shop", "n1", 1));
+    world.nowMs += 3_600_000;
+    assert.deepEqual(await enforced(), whole, "its time is over");
+    await annotate(nodes, "n1", "soon");
+    assert.deepEqual(await enforced(), whole, "it opens nothing");
+    const says = async (message: string): Promise<void> => {
+      const faults = [{ code: policyOpened, message, since: "2027-01-01T00:00:00.000Z" }];
+      await kube.patch(nodeNetworks, { name: "n1" }, { type: "merge", body: { spec: { faults } } });
+    };
+    await says("policy denies pods nothing by break-glass of Namespace bank until 2027-01-01T01:00:00Z");
+    assert.deepEqual(await enforced(), whole, "no member on that node is of that namespace");
+    await says("policy denies pods nothing by break-glass of Namespace shop until 2027-01-01T01:00:00Z");
+    assert.deepEqual(
+      await enforced(),
+      opened("Namespace shop", "n1", 1),
+      "whatever is annotated, its agent still opens",
+    );
+  }));
+
+test("a status is due when break-glass begins or ends", () =>
+  withScene(async ({ world, tenants, work, keeper }) => {
+    await tenants.group("db");
+    const begins = world.nowMs + 20_000;
+    const value = [begins, begins + 30_000].map((ms) => new Date(ms).toISOString()).join("/");
+    const body = { metadata: { annotations: { [breakGlassAnnotation]: value } } };
+    await world.kube.patch(namespaces, { name: shop }, { type: "merge", body });
+    await work();
+    const signal = new AbortController().signal;
+    await keeper.sync(signal);
+    assert.equal(keeper.dueMs(), begins - world.nowMs);
+    world.nowMs = begins + 10;
+    assert.ok(keeper.dueMs() > 0, "what is late is no reason to turn in circles");
+    await keeper.sync(signal);
+    assert.equal(keeper.dueMs(), 29_990);
   }));
 
 test("a binding's status counts the pods that it selects, whoever gets the groups", () =>

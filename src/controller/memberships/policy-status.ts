@@ -14,7 +14,7 @@ export type RefusedGroup = NonNullable<BindingStatus["refused"]>[number];
 const acceptedCondition = "Accepted";
 const enforcedCondition = "Enforced";
 const messageLenMax = 1024;
-/** Problems of one object, and nodes, that are told in full. */
+/** Problems of one object, nodes, and objects with break-glass, that are told in full. */
 const toldMax = 3;
 
 /** What is wrong with each object that somebody wrote, by its title. */
@@ -71,21 +71,32 @@ const ordered = ({
   conditions: conditions.map(orderedCondition),
 });
 
-function enforcedVerdict({ nodesTotal, behind, bypassed }: Enforcement): Verdict {
+/** All that is in the way, the worst first: its reason counts. */
+function enforcedVerdict({ nodesTotal, behind, bypassed, opened, openedBy }: Enforcement): Verdict {
+  const found: { reason: string; message: string }[] = [];
   if (bypassed.length > 0) {
     const message = `something goes round policy on ${namesOf(bypassed)}; see its NodeNetwork's faults, or fairlead check there`;
-    return { status: "False", reason: "Bypassed", message };
+    found.push({ reason: "Bypassed", message });
+  }
+  if (opened.length > 0) {
+    const message = `break-glass of ${namesOf(openedBy)}: members on ${namesOf(opened)} are denied nothing`;
+    found.push({ reason: "BreakGlass", message });
   }
   if (behind.length > 0) {
-    return { status: "False", reason: "Pending", message: `not yet, or not any more, on ${namesOf(behind)}` };
+    found.push({ reason: "Pending", message: `not yet, or not any more, on ${namesOf(behind)}` });
+  }
+  const [worst] = found;
+  if (worst !== undefined) {
+    const message = found.map((one) => one.message).join("; ");
+    return { status: "False", reason: worst.reason, message };
   }
   const message = nodesTotal === 0 ? "no node has members" : "on every node that has members";
   return { status: "True", reason: nodesTotal === 0 ? "NoMembers" : "Enforced", message };
 }
 
-function namesOf(nodes: readonly string[]): string {
-  const more = nodes.length - toldMax;
-  return `${nodes.slice(0, toldMax).join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
+function namesOf(names: readonly string[]): string {
+  const more = names.length - toldMax;
+  return `${names.slice(0, toldMax).join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
 }
 
 /** The groups that `names` lists and that cannot be had from that namespace. */

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { present } from "../../base/assert.ts";
 import type { KubeObject, ObjectRef } from "../../kube/contract.ts";
 import { type Node, nodes, type Pod, pods } from "../../kube/core-objects.ts";
 import { type NodeEndpoints, nodeEndpoints, type NodeNetwork, nodeNetworks } from "../../kube/objects.ts";
@@ -189,12 +190,13 @@ function check(roster: Roster, world: World, objects: ReadObjects): number {
   let seen = 0;
   for (const [key, addresses] of plainly(world, objects)) {
     const members = roster.members(key as never);
-    const found = [...members.values()].flatMap((each) => each.addresses);
+    const found = [...members.keys()].flatMap((id) => present(members.get(id), id).addresses);
     assert.deepEqual(found.toSorted(), [...addresses].toSorted());
     seen += found.length;
     for (const id of members.keys()) assert.ok(roster.isAttached(id), `${id} is attached`);
-    assert.equal(roster.members(key as never), members, "the same map for as long as nothing changes");
-    for (const { addresses: own, ports = [] } of members.values()) {
+    assert.equal(roster.members(key as never), members, "the same one for as long as nothing changes");
+    for (const id of members.keys()) {
+      const { addresses: own, ports = [] } = present(members.get(id), id);
       const owners = world.pods
         .all()
         .filter((pod) =>

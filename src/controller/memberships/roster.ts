@@ -10,7 +10,8 @@ import { hasEnded, policyPodOf } from "../../policy/policy-pod.ts";
 import { type ReadObjects, selectsNamespace } from "../../policy/read-objects.ts";
 import { selects } from "../../policy/selector.ts";
 import { attachmentsOf, createNodeFacts, type FactsCaches, type NodeFacts } from "./node-facts.ts";
-import { endpointId, type SliceEndpoint } from "./slices.ts";
+import { endpointId, type Members, type SliceEndpoint } from "./slices.ts";
+import { createTally, type Tally } from "./tally.ts";
 
 export interface RosterCaches extends FactsCaches {
   pods: Pick<Cache<Pod>, "all">;
@@ -19,13 +20,16 @@ export interface RosterCaches extends FactsCaches {
 export interface Roster {
   /** Brings it up to what the caches say. `objects` is the same object for as long as nothing in it has changed. */
   update(objects: ReadObjects, definitions: readonly MembershipDefinition[]): void;
-  /** The members of a membership by `endpointId`: the same map for as long as nothing in it has changed. */
-  members(key: MembershipKey): ReadonlyMap<string, SliceEndpoint>;
-  /** The nodes that have members of it, by name: the same set for as long as nothing in the membership has changed. */
-  nodes(key: MembershipKey): ReadonlySet<string>;
+  /** The members of a membership: the same object for as long as nothing of them has changed, and another one after that. */
+  members(key: MembershipKey): Members;
+  /** The nodes that have members of it, by name, with the members' namespaces: the same map for as long as nothing in the membership has changed. */
+  nodes(key: MembershipKey): MemberNodes;
   /** Whether an attachment of that id belongs to a pod that is there, a member of anything or not. */
   isAttached: (id: string) => boolean;
 }
+
+/** Names of nodes, of each the namespaces of its members. */
+export type MemberNodes = ReadonlyMap<string, ReadonlySet<string>>;
 
 /** What is known of a pod, and what it was found by. */
 interface Entry {
@@ -39,16 +43,16 @@ interface Entry {
 }
 
 const noEndpoints: readonly SliceEndpoint[] = [];
-const nobody: ReadonlyMap<string, SliceEndpoint> = new Map();
+const nobody: Members = new Map();
 
 /** An empty roster over these caches. */
 export function createRoster(caches: RosterCaches): Roster {
   const entries = new Map<string, Entry>();
-  /** Of each membership the endpoints of its pods, by the pods' names. */
-  const byKey = new Map<MembershipKey, Map<string, readonly SliceEndpoint[]>>();
+  /** The same, by the object of the cache, which is another one after each change: most pods are looked for by it alone. */
+  const byPod = new WeakMap<Pod, Entry>();
+  const tallies = new Map<MembershipKey, Tally>();
   /** Made when asked for, thrown away when something changes. */
-  const made = new Map<MembershipKey, ReadonlyMap<string, SliceEndpoint>>();
-  const nodesMade = new Map<MembershipKey, ReadonlySet<string>>();
+  const nodesMade = new Map<MembershipKey, MemberNodes>();
   const attached = new Map<string, number>();
   const nodeFacts = createNodeFacts(caches);
   let judge: ((pod: Pod) => readonly MembershipKey[]) | undefined;
@@ -64,38 +68,42 @@ export function createRoster(caches: RosterCaches): Roster {
     }
     if (ended || endpoints.length === 0) return;
     for (const key of keys) {
-      made.delete(key);
       nodesMade.delete(key);
-      const pods = byKey.get(key) ?? new Map<string, readonly SliceEndpoint[]>();
-      if (by === 1) pods.set(name, endpoints);
-      else pods.delete(name);
-      if (pods.size === 0) byKey.delete(key);
-      else byKey.set(key, pods);
+      const tally = tallies.get(key) ?? createTally();
+      if (by === 1) tally.add(name, endpoints);
+      else tally.remove(name, endpoints);
+      if (tally.pods.size === 0) tallies.delete(key);
+      else tallies.set(key, tally);
     }
   };
 
+  const keep = (key: string, entry: Entry): void => {
+    entries.set(key, entry);
+    byPod.set(entry.pod, entry);
+  };
+
   const look = (pod: Pod, rejudge: boolean): void => {
-    const { name, namespace } = pod.metadata;
     const { nodeName } = pod.spec;
-    const key = `${namespace}/${name}`;
-    const held = entries.get(key);
     if (nodeName === undefined || pod.spec.hostNetwork === true) return; // not seen in this pass: what there was of it goes
     const facts = nodeFacts.of(nodeName);
-    if (held !== undefined && held.pod === pod && held.facts === facts && !rejudge) {
-      held.pass = pass;
+    const known = byPod.get(pod);
+    if (known !== undefined && known.facts === facts && !rejudge) {
+      known.pass = pass;
       return;
     }
+    const key = `${pod.metadata.namespace}/${pod.metadata.name}`;
+    const held = entries.get(key);
     const samePod = held?.pod === pod && !rejudge;
     const keys = samePod ? held.keys : (judge?.(pod) ?? []);
     const endpoints = endpointsOf(pod, facts);
     const now: Entry = { pod, facts, pass, ended: hasEnded(pod), keys, endpoints };
     if (held !== undefined && held.ended === now.ended && sameKeys(held, now) && sameEndpoints(held, now)) {
-      entries.set(key, { ...now, keys: held.keys, endpoints: held.endpoints });
+      keep(key, { ...now, keys: held.keys, endpoints: held.endpoints });
       return;
     }
     if (held !== undefined) place(key, held, -1);
     place(key, now, 1);
-    entries.set(key, now);
+    keep(key, now);
   };
 
   return {
@@ -110,20 +118,15 @@ export function createRoster(caches: RosterCaches): Roster {
         if (entry.pass === pass) continue;
         place(name, entry, -1);
         entries.delete(name);
+        byPod.delete(entry.pod);
       }
     },
-    members: (key) => {
-      const pods = byKey.get(key);
-      if (pods === undefined) return nobody;
-      let members = made.get(key);
-      if (members === undefined) made.set(key, (members = membersFrom(pods)));
-      return members;
-    },
+    members: (key) => tallies.get(key)?.members() ?? nobody,
     nodes: (key) => {
       const known = nodesMade.get(key);
       if (known !== undefined) return known;
-      const names = [...(byKey.get(key)?.keys() ?? [])].flatMap((pod) => entries.get(pod)?.pod.spec.nodeName ?? []);
-      const nodes = new Set(names);
+      const pods = [...(tallies.get(key)?.pods ?? [])].flatMap((name) => entries.get(name)?.pod ?? []);
+      const nodes = nodesOf(pods);
       nodesMade.set(key, nodes);
       return nodes;
     },
@@ -131,16 +134,15 @@ export function createRoster(caches: RosterCaches): Roster {
   };
 }
 
-/** Where two pods say that they have an address, the one counts whose name comes first. */
-function membersFrom(pods: ReadonlyMap<string, readonly SliceEndpoint[]>): ReadonlyMap<string, SliceEndpoint> {
-  const members = new Map<string, { endpoint: SliceEndpoint; owner: string }>();
-  for (const [owner, endpoints] of pods)
-    for (const endpoint of endpoints) {
-      const id = endpointId(endpoint);
-      const other = members.get(id);
-      if (other === undefined || owner < other.owner) members.set(id, { endpoint, owner });
-    }
-  return new Map([...members].map(([id, { endpoint }]) => [id, endpoint]));
+function nodesOf(pods: readonly Pod[]): MemberNodes {
+  const nodes = new Map<string, Set<string>>();
+  for (const { metadata, spec } of pods) {
+    const { nodeName } = spec;
+    if (nodeName === undefined) continue;
+    const namespaces = nodes.get(nodeName) ?? new Set();
+    nodes.set(nodeName, namespaces.add(metadata.namespace ?? ""));
+  }
+  return nodes;
 }
 
 /** Says which memberships a pod is in; what holds for all pods of a namespace is found once. */

@@ -33,6 +33,14 @@ const plan = (wanted: Map<string, SliceEndpoint>, slices: MembershipSlice[], kep
 const sizes = (slices: readonly MembershipSlice[]): [string, number][] =>
   slices.map(({ metadata, endpoints }) => [metadata.name.replace(/^.*-/, ""), endpoints.length]);
 
+test("what stays for now hides nobody who came", () => {
+  const { changed } = plan(members(1, 3), [slice(0, 1, 2)], [endpointId(endpoint(2))]);
+  assert.deepEqual(
+    changed.map(({ endpoints }) => endpoints),
+    [[1, 2, 3].map((each) => endpoint(each))],
+  );
+});
+
 test("a new membership gets as many slices as it needs, with names in order", () => {
   const { changed, made, emptied } = plan(members(...range(0, 250)), []);
   assert.deepEqual([changed, emptied], [[], []]);

@@ -8,11 +8,24 @@ export type SliceEndpoint = MembershipSlice["endpoints"][number];
 /** What tells endpoints apart: where they are reached. */
 export const endpointId = ({ addresses }: SliceEndpoint): string => addresses.join();
 
+const idsMade = new WeakMap<MembershipSlice, readonly string[]>();
+
+/** The ids of a slice's endpoints, in their order: made once, since slices of a cache are the same objects until they change. */
+export function idsOf(slice: MembershipSlice): readonly string[] {
+  const known = idsMade.get(slice);
+  if (known !== undefined) return known;
+  const made = slice.endpoints.map(endpointId);
+  idsMade.set(slice, made);
+  return made;
+}
+
+/** Members of one membership by `endpointId`. */
+export type Members = Pick<ReadonlyMap<string, SliceEndpoint>, "get" | "has" | "keys" | "size">;
+
 export interface Wanted {
   membership: string;
   peer: string;
-  /** By `endpointId`. */
-  members: ReadonlyMap<string, SliceEndpoint>;
+  members: Members;
   /** Ids that are no members any more, and stay all the same for now. */
   kept: ReadonlySet<string>;
 }
@@ -41,8 +54,7 @@ interface Draft {
 export function planSlices(wanted: Wanted, slices: readonly MembershipSlice[]): SlicePlan {
   const seen = new Set<string>();
   const drafts = slices.toSorted(byNumber).map((slice) => draftOf(slice, wanted, seen));
-  const missing = [...wanted.members.keys()].filter((id) => !seen.has(id)).toSorted();
-  for (const id of missing) {
+  for (const id of missingFrom(seen, wanted)) {
     const endpoint = wanted.members.get(id);
     if (endpoint === undefined) continue;
     const draft = draftWithRoom(drafts) ?? newDraft(drafts, wanted);
@@ -59,21 +71,27 @@ export function planSlices(wanted: Wanted, slices: readonly MembershipSlice[]): 
   return plan;
 }
 
+/** Members that no slice has, in order. */
+function missingFrom(seen: ReadonlySet<string>, { members, kept }: Wanted): string[] {
+  const keptSeen = [...kept].filter((id) => seen.has(id) && !members.has(id)).length;
+  if (seen.size - keptSeen === members.size) return [];
+  return [...members.keys()].filter((id) => !seen.has(id)).toSorted();
+}
+
 /** What stays in a slice; what is found is added to `seen`. */
 function draftOf(slice: MembershipSlice, { members, kept }: Wanted, seen: Set<string>): Draft {
   let changed = false;
-  const endpoints = slice.endpoints.flatMap((endpoint) => {
-    const id = endpointId(endpoint);
+  const endpoints: SliceEndpoint[] = [];
+  const ids = idsOf(slice);
+  for (const [at, endpoint] of slice.endpoints.entries()) {
+    const id = ids[at] ?? endpointId(endpoint);
     const now = members.get(id) ?? (kept.has(id) ? endpoint : undefined);
-    if (now === undefined || seen.has(id)) {
-      changed = true;
-      return [];
-    }
-    seen.add(id);
-    if (samePorts(endpoint, now)) return [endpoint];
-    changed = true;
-    return [now];
-  });
+    const stays = now !== undefined && !seen.has(id);
+    if (stays) seen.add(id);
+    const isSame = stays && samePorts(endpoint, now);
+    if (stays) endpoints.push(isSame ? endpoint : now);
+    changed ||= !isSame;
+  }
   return { slice, name: slice.metadata.name, endpoints, changed };
 }
 

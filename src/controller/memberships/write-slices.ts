@@ -9,8 +9,16 @@ import type { SlicePlan } from "./slices.ts";
 
 type WriteDeps = Pick<ControllerDeps, "kube" | "events" | "log">;
 
-/** Carries out all of it, a few writes at a time. Where another has written meanwhile the watch tells, and the next pass decides anew. */
-export async function writeSlices(deps: WriteDeps, plans: readonly SlicePlan[], signal: AbortSignal): Promise<void> {
+/**
+ * Carries out all of it, a few writes at a time; `onWritten` is called with each slice as it is then. Where another has written
+ * meanwhile the watch tells, and the next pass decides anew.
+ */
+export async function writeSlices(
+  deps: WriteDeps,
+  plans: readonly SlicePlan[],
+  onWritten: (slice: MembershipSlice) => void,
+  signal: AbortSignal,
+): Promise<void> {
   const { kube, events, log } = deps;
   const writes = plans.flatMap(({ changed, made, emptied }) => [
     ...changed.map((slice) => ({ slice, call: () => kube.replace(membershipSlices, slice, { signal }) })),
@@ -19,7 +27,8 @@ export async function writeSlices(deps: WriteDeps, plans: readonly SlicePlan[], 
   ]);
   await each(writes, signal, async ({ slice, call }) => {
     try {
-      await call();
+      const written = await call();
+      if (written !== undefined) onWritten(written);
     } catch (error) {
       if (isFault(error, "kube-conflict", "kube-exists", "kube-not-found")) return;
       // What the server refuses of one slice must not slow down the others.
@@ -30,7 +39,11 @@ export async function writeSlices(deps: WriteDeps, plans: readonly SlicePlan[], 
   if (writes.length > 0) log.debug({ writes: writes.length }, "wrote slices of memberships");
 }
 
-async function removeSlice({ kube }: WriteDeps, { metadata }: MembershipSlice, signal: AbortSignal): Promise<void> {
+async function removeSlice(
+  { kube }: WriteDeps,
+  { metadata }: MembershipSlice,
+  signal: AbortSignal,
+): Promise<undefined> {
   const { name, uid, resourceVersion } = metadata;
   if (uid === undefined || resourceVersion === undefined) return; // every object of a server has both
   await kube.remove(membershipSlices, { name }, { uid, resourceVersion, signal });

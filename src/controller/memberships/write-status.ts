@@ -15,6 +15,7 @@ import { each } from "../each.ts";
 import { subjectOf } from "../events.ts";
 import { createBoundPods } from "./bound-pods.ts";
 import { createEnforcement } from "./enforcement.ts";
+import { openedNow } from "./opened.ts";
 import {
   bindingStatus,
   groupStatus,
@@ -23,25 +24,28 @@ import {
   refusedGroups,
   type RefusedGroup,
 } from "./policy-status.ts";
+import type { MemberNodes } from "./roster.ts";
 
 /** Who is in a group. */
 export interface GroupCounts {
   membersOf: (group: string) => number;
-  /** Names of nodes that have members. */
-  nodesOf: (group: string) => Iterable<string>;
+  /** Nodes that have members. */
+  nodesOf: (group: string) => MemberNodes;
 }
 
-/** Brings all of it up to `objects`. */
+/** Brings all of it up to `objects`. Gives when it will have to say something else of break-glass, in milliseconds since 1970. */
 export async function writePolicyStatus(
   deps: ControllerDeps,
   objects: ReadObjects,
   { membersOf, nodesOf }: GroupCounts,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<number> {
   const { kube, caches, events } = deps;
-  const nowText = new Date(deps.now()).toISOString();
+  const nowMs = deps.now();
+  const nowText = new Date(nowMs).toISOString();
+  const opened = openedNow(caches, objects, nowMs);
   const problems = problemsByObject(objects);
-  const enforcementOf = createEnforcement(caches, nodesOf);
+  const enforcementOf = createEnforcement(caches, nodesOf, opened);
   const podsOf = createBoundPods(caches.pods.all(), objects);
   const tell = async (kind: Parameters<typeof subjectOf>[0], { metadata }: KubeObject): Promise<string | undefined> => {
     const problem = problems.get(objectTitle(kind.kind, metadata));
@@ -94,6 +98,7 @@ export async function writePolicyStatus(
     await tellRefused(securityGroupPolicies, policy, refusedGroups(names, policy.metadata.namespace ?? "", objects));
   });
   for (const policy of caches.networkPolicies.all()) await tell(networkPolicies, policy);
+  return opened.edgeMs;
 }
 
 /** The version that was judged: what has been written since is judged by the next pass. */

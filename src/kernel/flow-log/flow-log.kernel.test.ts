@@ -10,7 +10,7 @@ import { faultOf, ip } from "../../../test/kernel-stage.ts";
 import { until } from "../../../test/until.ts";
 import { loadAddon } from "../addon.ts";
 import type { Logged, LoggedPacket } from "../flow-log-contract.ts";
-import { loggedOfPair } from "../nftables/policy-base.ts";
+import { loggedOfPair, loggedWithoutShare, logSharesMax, logSharesName } from "../nftables/policy-base.ts";
 import { createFlowLog, type OwnedFlowLog } from "./flow-log.ts";
 
 function openLog(t: TestContext, node: TestNetns): OwnedFlowLog {
@@ -149,6 +149,53 @@ void test("a pod that floods does not hide what others are denied; what packets 
     node.run("nft", "list", "set", "inet", "fairlead-policy", "log_shares"),
     /"fl1" \. "eth0" (limit|expires|timeout)/,
   );
+});
+
+/** So many other pairs of links as the set of shares has room for, which stay for longer than the test. */
+function fillShares(node: TestNetns): void {
+  const table = ["inet", "fairlead-policy", logSharesName] as const;
+  const taken = (node.run("nft", "list", "set", ...table).match(/" \. "/g) ?? []).length;
+  const pairs = Array.from({ length: logSharesMax - taken }, (_, index) => `"x${index}" . "y" timeout 1h`);
+  node.run("nft", `add element ${table.join(" ")} { ${pairs.join(", ")} }`);
+  assert.throws(
+    () => node.run("nft", `add element ${table.join(" ")} { "x" . "y" }`),
+    /[Tt]oo many|File table overflow/,
+  );
+}
+
+void test("where no share is left what pods are denied is told all the same, and what is beyond a share is not", async (t) => {
+  const { node, podNetns, policy, setClass, expect } = await makePolicyStage(t);
+  const told: string[] = [];
+  await openLog(t, node).packets((one) => {
+    if (one.what === "packet") told.push(`${one.head.source} ${one.head.protocol}`);
+    else if (one.what === "lost") told.push(...Array.from({ length: one.packets }, () => "lost"));
+  });
+  await policy.ensure(closed);
+  for (const pod of ["one", "two", "three"] as const) setClass(pod, 101);
+  await expect({ "one tcp outside 8080": "denied" });
+  fillShares(node);
+  await expect({ "three tcp outside 8080": "denied" });
+  await until("the packets of a pod without a share were told", () =>
+    [at.three[4], at.three[6]].every((address) => told.includes(`${address} 6`)),
+  );
+  for (const [pod, { burst, perSecond }] of [
+    ["one", loggedOfPair],
+    ["two", loggedWithoutShare],
+  ] as const) {
+    const before = told.length;
+    const startedMs = performance.now();
+    podNetns[pod].run("python3", "-c", flood(at.outside[4]));
+    const tookMs = performance.now() - startedMs;
+    const last = `${at.three[4]} 17`;
+    await until("the log is at its end", async () => {
+      await expect({ "three udp outside 9090 4": "denied" });
+      return told.slice(before).includes(last);
+    });
+    const ofFlood = told.slice(before).filter((one) => one !== last).length;
+    t.diagnostic(`${pod}: ${ofFlood} told of a flood of ${Math.round(tookMs)} ms`);
+    assert.ok(ofFlood > burst / 2, `${ofFlood} of ${pod}`);
+    assert.ok(ofFlood <= burst + perSecond * (1 + tookMs / 1000), `${ofFlood} of ${pod}`);
+  }
 });
 
 void test("connections that begin and end are told to who follows, those of others are not", async (t) => {

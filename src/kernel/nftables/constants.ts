@@ -79,6 +79,9 @@ export const limitPackets = { type: 0, unitSeconds: 1n, flags: 0 } as const;
 /** NFT_DYNSET_OP_UPDATE. */
 export const dynsetUpdate = 1;
 
+/** NFT_LOOKUP_F_INV. */
+export const lookupInverted = 1;
+
 /** NFT_REJECT_TCP_RST. */
 export const rejectWithReset = 1;
 

@@ -44,6 +44,7 @@ const expressionAttributes = {
     set: { id: 1, kind: "string" },
     destination: { id: 3, kind: "be32" },
     setId: { id: 4, kind: "be32" },
+    flags: { id: 5, kind: "be32" },
   }),
   immediate: defineAttributes({
     destination: { id: 1, kind: "be32" },

@@ -7,6 +7,7 @@ import {
   byteOrder,
   compare,
   dynsetUpdate,
+  lookupInverted,
   limitPackets,
   natFlag,
   numberRandom,
@@ -95,6 +96,10 @@ function statementExpressions(
   if ("inSet" in statement) {
     const set = statement.inSet;
     return [...loads(statement.match), { name: "lookup", source, set, setId: setIds.of(set) }];
+  }
+  if ("notInSet" in statement) {
+    const set = statement.notInSet;
+    return [...loads(statement.match), { name: "lookup", source, set, setId: setIds.of(set), flags: lookupInverted }];
   }
   if ("share" in statement) {
     const { of, inSet: set, perSecond, burst } = statement.share;

@@ -16,7 +16,7 @@ export const classMaps = { egress: "egress_classes", ingress: "ingress_classes",
 
 export type ClassMap = keyof typeof classMaps;
 
-/** Pairs of a host link with itself: what a pod sends to itself through a service. */
+/** Pairs of a host link with itself: what a pod sends to itself through a service. No layer is asked, so none counts it. */
 export const selfSetName = "self";
 export const selfSetKey: NamedSet["key"] = ["iifname", "oifname"];
 export const selfSet = (links: Iterable<string>): FilledSet => ({
@@ -60,16 +60,23 @@ const lookedUp = (of: ClassMap): Rule[] => [
 ];
 /** Of each pair of links by itself, so that one pod's flood leaves room for what others are denied. */
 export const loggedOfPair = { perSecond: 20, burst: 50 };
+/** Of all pairs together that found no room among the shares. */
+export const loggedWithoutShare = { perSecond: 20, burst: 20 };
 export const logSharesName = "log_shares";
+export const logSharesMax = 4096;
 export const logShares: NamedSet = {
   name: logSharesName,
   key: selfSetKey,
-  byPackets: { sizeMax: 4096, timeoutMs: 10_000 },
+  byPackets: { sizeMax: logSharesMax, timeoutMs: 10_000 },
 };
-const logs = (prefix: string): Rule => [
-  { share: { of: selfSetKey, inSet: logSharesName, ...loggedOfPair } },
-  { limit: logLimit },
-  { log: { prefix, ...logged } },
+/** A pair that is in the set after the first rule has a share, and had what is left of it. */
+const logs = (prefix: string): Rule[] => [
+  [
+    { share: { of: selfSetKey, inSet: logSharesName, ...loggedOfPair } },
+    { limit: logLimit },
+    { log: { prefix, ...logged } },
+  ],
+  [{ match: selfSetKey, notInSet: logSharesName }, { limit: loggedWithoutShare }, { log: { prefix, ...logged } }],
 ];
 
 /**
@@ -92,7 +99,10 @@ export const baseChains: readonly Chain[] = [
       judged("oifgroup", { jump: "to_pod" }),
     ],
   },
-  { name: "from_pod", rules: lookedUp("egress") },
+  {
+    name: "from_pod",
+    rules: [[{ match: selfSetKey, inSet: selfSetName }, { verdict: "accept" }], ...lookedUp("egress")],
+  },
   { name: "to_pod", rules: lookedUp("ingress") },
   { name: "mid", rules: [judged("iifgroup", { goto: "refuse" }), judged("oifgroup", { goto: "refuse" })] },
   {
@@ -109,22 +119,8 @@ export const baseChains: readonly Chain[] = [
       [{ verdict: "drop" }],
     ],
   },
-  {
-    name: deny,
-    rules: [
-      [{ match: selfSetKey, inSet: selfSetName }, { verdict: "accept" }],
-      logs(logPrefixes.deny),
-      [{ verdict: "drop" }],
-    ],
-  },
-  {
-    name: audit,
-    rules: [
-      [{ match: selfSetKey, inSet: selfSetName }, { verdict: "return" }],
-      logs(logPrefixes.audit),
-      [{ verdict: "return" }],
-    ],
-  },
+  { name: deny, rules: [...logs(logPrefixes.deny), [{ verdict: "drop" }]] },
+  { name: audit, rules: [...logs(logPrefixes.audit), [{ verdict: "return" }]] },
 ];
 
 /** Loaded where credentials of the metadata address are closed: to every pod, those that nothing else judges (the open class) too. */

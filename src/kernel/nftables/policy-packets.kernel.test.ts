@@ -265,8 +265,8 @@ void test("what pods send to their node is judged where a class says so, neighbo
   await expect({ "two udp node 5432": "passes", "two ping node": "passes" });
 });
 
-void test("a pod reaches itself through a service whatever its layers say", async (t) => {
-  const { node, policy, setClass, expect } = await makePolicyStage(t);
+void test("a pod reaches itself through a service whatever its layers say, and none of them counts it", async (t) => {
+  const { node, policy, setClass, expect, counted } = await makePolicyStage(t);
   node.run(
     "nft",
     `table inet service {
@@ -274,12 +274,18 @@ void test("a pod reaches itself through a service whatever its layers say", asyn
       chain behind { type nat hook postrouting priority 100; iifname "fl1" oifname "fl1" masquerade; }
     }`,
   );
-  const classes = { 101: { egress: ["shut"], ingress: ["shut_in"] } };
+  const classes = { 101: { egress: ["shut"], ingress: ["shut_in"] }, 102: { egress: ["audited"] } };
+  const ownCounts = (): number[] => ["shut.deny", "shut_in.deny", "audited.audit"].map(counted);
   await policy.ensure(withClasses(classes, ["fl2"]));
   setClass("one", 101);
   await expect({ "one tcp 10.96.0.1 8080 4": "denied" });
+  assert.deepEqual(ownCounts(), [1, 0, 0]);
   await policy.admit(["fl1"]);
   await expect({ "one tcp 10.96.0.1 8080 4": "passes", "one udp 10.96.0.1 5432 4": "passes" });
+  setClass("one", 102);
+  await expect({ "one tcp 10.96.0.1 9090 4": "passes" });
+  assert.deepEqual(ownCounts(), [1, 0, 0]);
+  setClass("one", 101);
   await expect({ "one tcp two 8080": "denied", "two tcp one 8080": "denied" });
   await policy.withdraw(["fl1"]);
   await expect({ "one tcp 10.96.0.1 5432 4": "denied" });

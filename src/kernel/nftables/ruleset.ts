@@ -68,6 +68,8 @@ export type Rule = readonly Statement[];
 export type Statement =
   /** The fields of the packet, concatenated, are in the named set. */
   | { match: readonly FieldName[]; inSet: string }
+  /** They are not. */
+  | { match: readonly FieldName[]; notInSet: string }
   /** The named map says what is done; where the fields are not in it, nothing is. */
   | { match: readonly FieldName[]; byMap: string }
   /** The field has one of these values: addresses and networks, or the names that nft has for them. */

@@ -17,7 +17,7 @@ import {
   userDataEntry,
 } from "./messages.ts";
 import { constantElements, fields } from "./fields.ts";
-import type { Chain, ConstantNamedSet, Rule, Table } from "./ruleset.ts";
+import type { Chain, ConstantNamedSet, Rule, Statement, Table } from "./ruleset.ts";
 import { newConstantSet, newSet } from "./set-messages.ts";
 
 /**
@@ -140,8 +140,14 @@ export function chainImage(table: string, chain: Chain, setIds: SetIds): ChainIm
     shape: chainShape(chain, rules),
     make: newChain(table, chain),
     rules: rules.flatMap(({ messages }) => messages),
-    looksAt: chain.rules.flat().flatMap((one) => ("inSet" in one ? one.inSet : "byMap" in one ? one.byMap : [])),
+    looksAt: chain.rules.flat().flatMap(namedSets),
   };
+}
+
+function namedSets(statement: Statement): string[] {
+  if ("inSet" in statement) return [statement.inSet];
+  if ("notInSet" in statement) return [statement.notInSet];
+  return "byMap" in statement ? [statement.byMap] : [];
 }
 
 interface EncodedRule {

@@ -65,6 +65,7 @@ function chainLines({ hook, rules }: Chain): string[] {
 
 function statementText(statement: Statement): string {
   if ("inSet" in statement) return `${statement.match.join(" . ")} @${statement.inSet}`;
+  if ("notInSet" in statement) return `${statement.match.join(" . ")} != @${statement.notInSet}`;
   if ("byMap" in statement) return `${statement.match.join(" . ")} vmap @${statement.byMap}`;
   if ("oneOf" in statement) return `${statement.match} { ${statement.oneOf.join(", ")} }`;
   if ("verdicts" in statement) {
