@@ -65,6 +65,7 @@ void test("what a NetworkPolicy denies is told with both pods, the object and th
     assert.deepEqual(
       { ...one, number: 0, atMs: 0 },
       {
+        node: "node-1",
         number: 0,
         atMs: 0,
         outcome: "denied",
