@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { describe, isFault } from "./base/fault.ts";
+import { visible } from "./base/visible.ts";
 import type { OpenCluster } from "./cli/cluster/open.ts";
 import type { ClusterFlags } from "./cli/cluster/kubeconfig-file.ts";
 
@@ -13,7 +14,9 @@ const statusSocketDefault = "/run/fairlead/status.sock";
 
 const print = (text: string): void => void process.stdout.write(`${text}\n`);
 
-const warn = (text: string): void => void process.stderr.write(`fairlead: ${text}\n`);
+/** For what others have said too, as an agent of another node: a terminal must not take any of it for an order. */
+const warn = (text: string): void =>
+  void process.stderr.write(`fairlead: ${text.split("\n").map(visible).join("\n")}\n`);
 
 const program = new Command("fairlead")
   .description("A Kubernetes network plugin that puts security groups on pods")
@@ -245,22 +248,25 @@ inCluster(program.command("flows"))
       import("./cli/flows.ts"),
     ]);
     const stop = new AbortController();
-    for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => stop.abort());
+    if (follow) for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => stop.abort());
     const { node: _node, ...subjectFlags } = flags;
     const wanted = { ...flags, denied, follow, signal: stop.signal, print, warn };
     if (chooseSubject({ ...subjectFlags, ...(path === undefined ? {} : { socket: path }) }) === "node") {
       const { socketDoor } = await import("./cli/agents/door.ts");
-      return showFlows({ ...wanted, doors: [socketDoor(path ?? statusSocketDefault)] });
+      await showFlows({ ...wanted, doors: [socketDoor(path ?? statusSocketDefault)] });
+      return;
     }
     const { doorsOfCluster } = await import("./cli/cluster/agent-doors.ts");
-    return withCluster(flags, async (cluster) => {
+    await withCluster(flags, async (cluster) => {
       const doors = await doorsOfCluster(cluster, flags.node);
       try {
-        await showFlows({ ...wanted, doors });
+        if (!(await showFlows({ ...wanted, doors }))) process.exitCode = 1;
       } finally {
         for (const door of doors) door.close();
       }
     });
+    // Whoever interrupts does not wait for nodes that do not answer.
+    if (stop.signal.aborted) process.exit();
   });
 
 program
@@ -270,9 +276,9 @@ program
   .action(async ({ socket: path }: { socket: string }) => {
     const [{ socketDoor }, { answerQuestions }] = await Promise.all([
       import("./cli/agents/door.ts"),
-      import("./cli/agents/questions.ts"),
+      import("./cli/agents/ask.ts"),
     ]);
-    await answerQuestions(socketDoor(path), process.stdin, print);
+    await answerQuestions(socketDoor(path), { input: process.stdin, print });
   });
 
 const lab = program
@@ -341,7 +347,7 @@ try {
   await program.parseAsync();
 } catch (error) {
   if (error instanceof InvalidArgumentError) throw error;
-  process.stderr.write(`fairlead: ${describe(error)}\n`);
+  warn(describe(error));
   // What is no Fault is a bug of ours: its stack helps to mend it.
   if (!isFault(error) && error instanceof Error) process.stderr.write(`${error.stack}\n`);
   process.exitCode = 1;

@@ -46,7 +46,7 @@ interface Asking {
   warnings: string[];
   /** What the agent was asked, query by query. */
   asked: string[];
-  show: (options?: Partial<Parameters<typeof showFlows>[0]>) => Promise<void>;
+  show: (options?: Partial<Parameters<typeof showFlows>[0]>) => ReturnType<typeof showFlows>;
 }
 
 /** An agent that answers each question by `says`. */
@@ -177,7 +177,7 @@ void test("of several agents each record has its node, in the order of time; who
   const one = await agentThat(t, () => answer("a", [record(1, { atMs: 3000 })]));
   const other = await agentThat(t, () => answer("b", [record(1, { atMs: 1000 })], { node: "node-2", lost: 1 }));
   const doors = [...one.doors, ...other.doors, socketDoor("/run/fltest-no-such.sock")];
-  await one.show({ doors });
+  assert.equal(await one.show({ doors }), false);
   assert.deepEqual(
     one.lines.map((line) => line.split(/ {2,}/).slice(0, 3).join(" | ")),
     ["NODE | TIME | OUTCOME", "node-2 | 00:00:01.000 | DENIED", "node-1 | 00:00:03.000 | DENIED"],
@@ -213,5 +213,15 @@ void test("of several agents who are followed one may go away without an end for
   await until("more came of the other", () => one.lines.filter((line) => line.startsWith("node-1 ")).length >= 3);
   end.abort();
   await following;
+  assert.deepEqual(one.warnings, ["the agent of node node-9 is asked no more: its rights were taken away"]);
   await assert.rejects(one.show({ doors: [ends], follow: true }), /its rights were taken away/);
+});
+
+void test("an interrupt is heard while an agent is silent", async (t) => {
+  const { show } = await agentThat(t, () => answer("a", []));
+  const silent: AgentDoor = { place: "the agent of node node-9", ask: () => new Promise(() => {}), close: () => {} };
+  const end = new AbortController();
+  const showing = show({ doors: [silent], follow: true, signal: end.signal });
+  end.abort();
+  assert.equal(await showing, true);
 });

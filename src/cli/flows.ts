@@ -2,6 +2,7 @@
 
 import { describe, Fault, isFault } from "../base/fault.ts";
 import { pause } from "../base/pause.ts";
+import { visible } from "../base/visible.ts";
 import { quote } from "../cni/quote.ts";
 import type { AgentDoor } from "./agents/door.ts";
 import { readAnswer } from "./answers.ts";
@@ -41,22 +42,51 @@ interface Heard {
 }
 
 /**
- * Prints what there is, and with `follow` what comes until `signal` aborts; JSON is one record a line. Where some of several agents do
- * not answer, that is a warning.
+ * Prints what there is, and with `follow` what comes until `signal` aborts, which is heard at once; JSON is one record a line. Gives false where
+ * some of several agents were not heard, or not to the end: which, and why, is warned of.
  * @throws Fault where no agent answers, or another node's than the one that is meant
  */
-export async function showFlows(options: FlowsOptions): Promise<void> {
-  const { doors, pod, follow, output, warn } = options;
+export async function showFlows(options: FlowsOptions): Promise<boolean> {
+  const { signal } = options;
+  const aborted = Promise.withResolvers<boolean>();
+  const abort = (): void => aborted.resolve(true);
+  signal.addEventListener("abort", abort, { once: true });
+  try {
+    const showing = show(options);
+    showing.catch(() => {}); // nobody waits for it any more once it is aborted
+    return await Promise.race([showing, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
+}
+
+async function show(options: FlowsOptions): Promise<boolean> {
+  const { doors, pod, follow, output, signal, warn } = options;
   if (pod !== undefined && !/^[^/]+\/[^/]+$/.test(pod))
     throw new Fault("unsupported-value", `--pod ${quote(pod)}: write NAMESPACE/NAME`);
   const heard = await askAll(options);
+  const areAllHeard = heard.length === doors.length;
+  if (signal.aborted) return areAllHeard;
   printAll(heard, options);
   if (output === "table")
     for (const { first } of heard) for (const line of leftOutLines(first)) warn(named(line, first, doors));
-  if (!follow) return;
-  const ends = await Promise.allSettled(heard.map((one) => followFrom(one, options)));
-  const failed = ends.filter((end) => end.status === "rejected");
-  if (failed.length > 0 && failed.length === ends.length) throw failed[0]?.reason;
+  if (!follow) return areAllHeard;
+  const ends = await Promise.all(heard.map((one) => followToEnd(one, options)));
+  const failures = ends.filter((end) => end !== undefined);
+  if (failures.length > 0 && failures.length === ends.length) throw failures[0];
+  return areAllHeard && failures.length === 0;
+}
+
+/** Follows one agent; gives why that ended, if it is not for the signal. @throws what is no Fault */
+async function followToEnd(heard: Heard, options: FlowsOptions): Promise<Fault | undefined> {
+  try {
+    await followFrom(heard, options);
+    return undefined;
+  } catch (error) {
+    if (!isFault(error)) throw error;
+    if (options.doors.length > 1) options.warn(`${heard.door.place} is asked no more: ${describe(error)}`);
+    return error;
+  }
 }
 
 /** The agents that answered. @throws the first failure where none did */
@@ -94,9 +124,7 @@ async function followFrom({ door, first }: Heard, options: FlowsOptions): Promis
       if (!isFault(error, "not-found", "io-failure", "kube-unreachable", "kube-busy")) throw error;
       if (awaySinceMs === undefined) warn(`${error.message}; waiting for it`);
       awaySinceMs ??= performance.now();
-      if (performance.now() - awaySinceMs <= awayMaxMs) continue;
-      if (doors.length > 1) warn(`${door.place} has been away for ${awayMaxMs / 1000} s and is asked no more`);
-      throw error;
+      if (performance.now() - awaySinceMs > awayMaxMs) throw error;
     }
   }
 }
@@ -111,7 +139,7 @@ async function ask(
   else if (follow) query.set("connections", "yes");
   if (pod !== undefined) query.set("pod", pod);
   const answer = readAnswer(flowsAnswer, await door.ask(`/flows?${query.toString()}`));
-  if ("none" in answer) throw new Fault("unsupported-value", `there is no flow log at ${door.place}: ${answer.none}`);
+  if ("none" in answer) throw new Fault("unsupported-value", `${door.place} has no flow log: ${answer.none}`);
   if (node !== undefined && node !== answer.node)
     throw new Fault(
       "unsupported-value",
@@ -130,7 +158,7 @@ function printAll(heard: readonly Heard[], { doors, output, follow, print }: Flo
   const records = heard.flatMap(({ first }) => ofNode(first)).toSorted((a, b) => a.atMs - b.atMs);
   if (output === "json") for (const record of records) print(JSON.stringify(record));
   else if (records.length > 0 || follow) print(flowsTable(records, doors.length > 1));
-  else print(nothingDenied(heard.map(({ first }) => first.node)));
+  else print(visible(nothingDenied(heard.map(({ first }) => first.node))));
 }
 
 function nothingDenied(nodes: readonly string[]): string {

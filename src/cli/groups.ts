@@ -1,6 +1,7 @@
 // `fairlead groups [NAME]`: security groups with members, rules and their hits, where they are enforced, and what they denied.
 
 import { Fault } from "../base/fault.ts";
+import { visible } from "../base/visible.ts";
 import { type AgentDoor, socketDoor } from "./agents/door.ts";
 import { agentDoors } from "./cluster/agent-doors.ts";
 import type { OpenCluster } from "./cluster/open.ts";
@@ -41,7 +42,7 @@ export async function showGroups(cluster: OpenCluster, options: GroupsOptions): 
   if (output === "json") return JSON.stringify({ groups: shown, asked: askedNodes(asked), notes }, null, 2);
   const [only] = shown;
   const text = name === undefined || only === undefined ? groupsText(shown) : groupText(only);
-  return [text, notes.join("\n")].filter((part) => part !== "").join("\n\n");
+  return [text, notes.map(visible).join("\n")].filter((part) => part !== "").join("\n\n");
 }
 
 /** The agents to ask about these groups. */

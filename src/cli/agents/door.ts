@@ -15,5 +15,5 @@ export interface AgentDoor {
 
 /** The agent that listens at this socket. */
 export function socketDoor(socket: string): AgentDoor {
-  return { place: socket, ask: (path) => askAgent(socket, path), close: () => {} };
+  return { place: `the agent at ${socket}`, ask: (path) => askAgent(socket, path), close: () => {} };
 }

@@ -10,8 +10,9 @@ import { Fault } from "../../base/fault.ts";
 import { namespaces } from "../../kube/policy-objects.ts";
 import { pods } from "../../kube/core-objects.ts";
 import { defineKind, meta } from "../../kube/schema.ts";
-import { createTalk, type Talk } from "../agents/questions.ts";
-import { agentDoors, doorsOfCluster, type OpenTalk } from "./agent-doors.ts";
+import { createTalk, type Talk } from "../agents/talk.ts";
+import { agentDoors, doorsOfCluster } from "./agent-doors.ts";
+import type { OpenTalk } from "./exec.ts";
 import type { OpenCluster } from "./open.ts";
 
 const namespace = "fairlead-system";

@@ -1,25 +1,14 @@
 // Agents asked from anywhere: a program in each agent's pod carries questions to its socket, through the API server (exec).
 
-import { PassThrough, Writable } from "node:stream";
-import { z } from "zod";
-import { describe, Fault } from "../../base/fault.ts";
-import { within } from "../../base/pause.ts";
+import { Fault } from "../../base/fault.ts";
 import { type Pod, pods } from "../../kube/core-objects.ts";
 import type { AgentDoor } from "../agents/door.ts";
-import { createTalk, type Talk } from "../agents/questions.ts";
-import { type ClientLibrary, loadLibrary } from "./library.ts";
+import { createExec, type OpenTalk } from "./exec.ts";
 import type { OpenCluster } from "./open.ts";
 
 /** As deploy/fairlead.yaml has them. */
 const where = { namespace: "fairlead-system", labelSelector: "app.kubernetes.io/component=agent" };
-const container = "agent";
-const command = ["fairlead", "ask"];
-
-/** From asking the API server until a program runs in the pod. */
-const openWaitMs = 15_000;
-
-/** How a program is started in a pod and talked to; the pod is one of an agent. @throws Fault as of `AgentDoor` */
-export type OpenTalk = (pod: string, place: string) => Promise<{ talk: Talk; close: () => void }>;
+const program = { namespace: where.namespace, container: "agent", command: ["fairlead", "ask"] };
 
 /**
  * A door to the agent of each node that has one, sorted by node; of `nodes` alone, if given. Nothing is opened before it is asked.
@@ -28,7 +17,7 @@ export type OpenTalk = (pod: string, place: string) => Promise<{ talk: Talk; clo
 export async function agentDoors(
   cluster: OpenCluster,
   nodes?: ReadonlySet<string>,
-  open: OpenTalk = (pod, place) => openExec(cluster, pod, place),
+  open: OpenTalk = createExec(cluster, program),
 ): Promise<Map<string, AgentDoor>> {
   const agents = (await agentPods(cluster)).filter(({ node }) => nodes === undefined || nodes.has(node));
   const names = [...new Set(agents.map(({ node }) => node))].toSorted();
@@ -99,83 +88,4 @@ function doorOf(cluster: OpenCluster, node: string, open: OpenTalk): AgentDoor {
     },
     close: () => void opened?.then(({ close }) => close()).catch(() => {}),
   };
-}
-
-/** Starts the program in the pod by the official library. */
-async function openExec(
-  { place: { kubeconfig, context } }: OpenCluster,
-  pod: string,
-  place: string,
-): ReturnType<OpenTalk> {
-  const library = await loadLibrary("agents of other nodes are asked by exec into their pods", "run this on the node");
-  const input = new PassThrough();
-  const talk = createTalk(place, (line) => void input.write(line));
-  const opening = new library.Exec(configOf(library, kubeconfig, context)).exec(
-    where.namespace,
-    pod,
-    container,
-    command,
-    textSink((text) => talk.heard(text)),
-    textSink((text) => talk.complained(text)),
-    input,
-    false,
-    ({ status, message }) => talk.ended(status === "Success" ? undefined : message),
-  );
-  try {
-    if (!(await within(openWaitMs, opening))) throw new Error(`nothing came within ${openWaitMs / 1000} s`);
-    const socket = await opening;
-    socket.addEventListener("close", () => talk.ended("the connection ended"));
-    return {
-      talk,
-      close: () => {
-        input.end();
-        socket.close();
-      },
-    };
-  } catch (cause) {
-    // It may still come.
-    void opening.then((socket) => socket.close()).catch(() => {});
-    throw notOpened(place, pod, cause);
-  }
-}
-
-function configOf(
-  { KubeConfig }: ClientLibrary,
-  file: string,
-  context: string,
-): InstanceType<ClientLibrary["KubeConfig"]> {
-  const config = new KubeConfig();
-  config.loadFromFile(file);
-  config.setCurrentContext(context);
-  const { clusters, users, contexts } = config;
-  // The library takes a server without TLS, as kubectl proxy is one, only where nothing is to be verified.
-  const open = clusters.map((one) => (one.server.startsWith("http:") ? { ...one, skipTLSVerify: true } : one));
-  config.loadFromOptions({ clusters: open, users, contexts, currentContext: context });
-  return config;
-}
-
-function notOpened(place: string, pod: string, cause: unknown): Fault {
-  // An event of the connection, if it is no error.
-  const said =
-    cause instanceof Error
-      ? describe(cause)
-      : z.object({ message: z.string() }).catch({ message: "it was refused" }).parse(cause).message;
-  if (/\b40[13]\b/.test(said)) {
-    return new Fault(
-      "kube-refused",
-      `${place} cannot be asked: the right to create pods/exec in namespace ${where.namespace} is missing`,
-    );
-  }
-  return new Fault("io-failure", `${place} cannot be asked by exec into pod ${where.namespace}/${pod}: ${said}`);
-}
-
-/** Hands on what is written to it as text, whole characters at a time. */
-function textSink(heard: (text: string) => void): Writable {
-  const decoder = new TextDecoder();
-  return new Writable({
-    write: (chunk: Buffer, _encoding, done) => {
-      heard(decoder.decode(chunk, { stream: true }));
-      done();
-    },
-  });
 }

@@ -11,7 +11,7 @@ import { loadLibrary } from "./library.ts";
 export const borrowedKeys: ReadonlySet<string> = new Set(["exec", "auth-provider"]);
 
 /** How long a program may take: it may send the person to a browser. */
-const programWaitMs = 180_000;
+export const programWaitMs = 180_000;
 
 /**
  * The address of a context whose user needs such a program. Only this function loads the library, and only people's tools call it:

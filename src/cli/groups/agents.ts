@@ -1,7 +1,7 @@
 // What the agents that can be asked have counted: denials by layer, hits by rule; and which nodes were not asked.
 
 import { z } from "zod";
-import { describe, isFault } from "../../base/fault.ts";
+import { describe, Fault, isFault } from "../../base/fault.ts";
 import type { AgentDoor } from "../agents/door.ts";
 import { readAnswer } from "../answers.ts";
 
@@ -28,30 +28,34 @@ export type Counted = z.output<typeof policyAnswer>;
 
 export interface Asked {
   counted: readonly Counted[];
-  /** Why an agent told nothing, for people. */
+  /** Why agents told nothing, for people. */
   silent: readonly string[];
 }
 
 /** Asks the agents behind these doors, and closes them; who does not answer is told of, and no error. */
 export async function askCounted(doors: readonly AgentDoor[]): Promise<Asked> {
-  const told: (Counted | string)[] = [];
-  for (let from = 0; from < doors.length; from += askedAtOnceMax) {
-    const some = doors.slice(from, from + askedAtOnceMax);
-    told.push(...(await Promise.all(some.map(askOne))));
+  const counted: Counted[] = [];
+  const silent = new Set<string>();
+  let isRefused = false;
+  for (let from = 0; from < doors.length && !isRefused; from += askedAtOnceMax) {
+    for (const one of await Promise.all(doors.slice(from, from + askedAtOnceMax).map(askOne))) {
+      if (!(one instanceof Fault)) counted.push(one);
+      else silent.add(describe(one));
+      // Who may not ask one may ask none of them.
+      isRefused ||= isFault(one, "kube-refused", "kube-unauthorized");
+    }
   }
-  return {
-    counted: told.filter((one) => typeof one !== "string"),
-    silent: told.filter((one) => typeof one === "string"),
-  };
+  return { counted, silent: [...silent] };
 }
 
-async function askOne(door: AgentDoor): Promise<Counted | string> {
+async function askOne(door: AgentDoor): Promise<Counted | Fault> {
   try {
     const answer = await door.ask("/policy");
-    return answer === null ? `the agent at ${door.place} keeps no policy` : readAnswer(policyAnswer, answer);
+    if (answer === null) return new Fault("not-found", `${door.place} keeps no policy`);
+    return readAnswer(policyAnswer, answer);
   } catch (error) {
     if (!isFault(error)) throw error;
-    return describe(error);
+    return error;
   } finally {
     door.close();
   }

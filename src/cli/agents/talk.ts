@@ -1,15 +1,10 @@
-// Questions to an agent as lines: a path a line in, its answer a line out. Both ends of `fairlead ask`, which runs in an agent's pod.
+// The other end of `fairlead ask`: questions to a program somewhere that reads lines and writes lines.
 
-import { createInterface } from "node:readline";
-import type { Readable } from "node:stream";
 import { z } from "zod";
-import { describe, Fault, isFault } from "../../base/fault.ts";
+import { Fault } from "../../base/fault.ts";
 import { within } from "../../base/pause.ts";
 import { readAnswer } from "../answers.ts";
-import type { AgentDoor } from "./door.ts";
 
-/** A question is a path with a few words. */
-const questionLenMax = 4096;
 /** Longest answer, in characters: as long as one on the socket, quoted. */
 const answerLenMax = 32 * 1024 * 1024;
 /** A program has to start in the pod, and the agent answers from memory. */
@@ -22,23 +17,6 @@ const lineSchema = z.union([
   z.object({ fault: z.object({ code: z.enum(["not-found", "io-failure"]), message: z.string() }) }),
 ]);
 type Line = z.output<typeof lineSchema>;
-
-/** Answers each line of `input` by what `door` says, one after the other, until there are no more. */
-export async function answerQuestions(door: AgentDoor, input: Readable, print: (text: string) => void): Promise<void> {
-  for await (const path of createInterface({ input })) print(JSON.stringify(await lineFor(door, path)));
-}
-
-async function lineFor(door: AgentDoor, path: string): Promise<Line> {
-  try {
-    if (!path.startsWith("/") || path.length > questionLenMax)
-      throw new Fault("io-failure", `a question is a path of at most ${questionLenMax} characters`);
-    return { answer: await door.ask(path) };
-  } catch (error) {
-    if (!isFault(error)) throw error;
-    const code = error.code === "not-found" ? error.code : "io-failure";
-    return { fault: { code, message: describe(error) } };
-  }
-}
 
 /** The other end: a program somewhere that reads lines and writes lines. */
 export interface Talk {

@@ -1,12 +1,16 @@
-// `fairlead ask`, both ends: questions as lines to an agent and back, and what becomes of those that are not answered.
+// `fairlead ask` and who talks with it: questions as lines to an agent and back, and what becomes of those that are not answered.
 
 import assert from "node:assert/strict";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { test, type TestContext } from "node:test";
 import { Fault } from "../../base/fault.ts";
 import { faultSaying } from "../../../test/kernel-stage.ts";
 import type { AgentDoor } from "./door.ts";
-import { answerQuestions, createTalk, type Talk } from "./questions.ts";
+import { answerQuestions, askersMax } from "./ask.ts";
+import { createTalk, type Talk } from "./talk.ts";
 
 /** A talk with a program that asks an agent which says this; what the program writes comes in pieces of `pieceLen`. */
 function talkWith(
@@ -17,10 +21,11 @@ function talkWith(
   const input = new PassThrough();
   const door: AgentDoor = { place: "a socket", ask: async (path) => says(path), close: () => {} };
   const talk = createTalk("the agent of node n1", (line) => void input.write(line));
-  const ended = answerQuestions(door, input, (text) => {
+  const print = (text: string): void => {
     const line = `${text}\n`;
     for (let from = 0; from < line.length; from += pieceLen) talk.heard(line.slice(from, from + pieceLen));
-  });
+  };
+  const ended = answerQuestions(door, { input, print });
   t.after(() => input.end());
   return { talk, ended };
 }
@@ -93,4 +98,25 @@ void test("what does not answer is waited for, and then never asked again", asyn
   // What it says now could be the answer to either.
   await assert.rejects(talk.ask("/b"), faultSaying("io-failure", /no answer within/));
   assert.deepEqual(sent, ["/a\n"]);
+});
+
+void test("as many as may ask in one pod do; one more is told so", async (t) => {
+  const proc = mkdtempSync(join(tmpdir(), "fairlead-ask-"));
+  t.after(() => rmSync(proc, { recursive: true }));
+  const door: AgentDoor = { place: "a socket", ask: async () => null, close: () => {} };
+  const run = (pid: number, ...words: string[]): void => {
+    mkdirSync(join(proc, String(pid)));
+    writeFileSync(join(proc, String(pid), "cmdline"), `${words.join("\0")}\0`);
+  };
+  const ask = async (): Promise<void> => {
+    const input = new PassThrough();
+    input.end();
+    await answerQuestions(door, { input, print: () => {}, proc });
+  };
+  run(1, "node", "--flag", "/opt/fairlead/src/main.ts", "agent", "--config", "ask");
+  mkdirSync(join(proc, "2")); // it ends while it is looked at
+  for (let pid = 10; pid < 10 + askersMax - 1; pid += 1) run(pid, "node", "/opt/fairlead/src/main.ts", "ask");
+  await ask();
+  run(99, "node", "/opt/fairlead/src/main.ts", "ask");
+  await assert.rejects(ask(), faultSaying("agent-busy", /4 others are asking this agent/));
 });
