@@ -34,6 +34,15 @@ export function usableAddresses(block: Cidr): Usable {
   return { first, last, count: last - first + 1n };
 }
 
+/** The few addresses of a block that no pod gets. */
+export function unusableOf(block: Cidr): Ip[] {
+  const { first, last } = usableAddresses(block);
+  const unusable: Ip[] = [];
+  for (let offset = 0n; offset < first; offset += 1n) unusable.push(addressAt(block, offset));
+  for (let offset = last + 1n; offset < cidrSize(block); offset += 1n) unusable.push(addressAt(block, offset));
+  return unusable;
+}
+
 /** True where `address` may be given to a pod from `block`. */
 export function isUsable(block: Cidr, address: Ip): boolean {
   if (!cidrContains(block, address)) return false;

@@ -6,9 +6,10 @@ import fc from "fast-check";
 import { present } from "../base/assert.ts";
 import { isFault } from "../base/fault.ts";
 import { testIp } from "../../test/store.contract.ts";
-import { type Cidr, cidrContains, parseCidr } from "../net/cidr.ts";
+import { createAddressTally } from "../net/address-tally.ts";
+import { type Cidr, cidrContains, cidrFamily, parseCidr } from "../net/cidr.ts";
 import type { Ip } from "../net/ip.ts";
-import { gatewayOf, isUsable, usableAddresses } from "./blocks.ts";
+import { gatewayOf, isUsable, unusableOf, usableAddresses, usableAt } from "./blocks.ts";
 import { chooseAddress, chooseAddresses, cooled, emptyBook, lease, nextCooledInMs, unlease, usage } from "./leases.ts";
 
 const cidr = (text: string): Cidr => present(parseCidr(text), text);
@@ -29,6 +30,8 @@ test("usable addresses of a block, and the one kept for a gateway", () => {
   for (const [text, count, kept, gateway] of cases) {
     assert.equal(usableAddresses(cidr(text)).count, count, text);
     assert.equal(gatewayOf(cidr(text)), gateway, text);
+    const unusable = unusableOf(cidr(text));
+    assert.deepEqual([...kept].sort(), [...unusable].sort(), text);
     for (const address of kept) assert.equal(isUsable(cidr(text), address as Ip), false, `${address} of ${text}`);
   }
 });
@@ -181,7 +184,7 @@ test("a wide IPv6 block is searched no longer than what is taken", () => {
 test("what is withheld is not given, cooled or never leased, and who asks hears why", () => {
   const book = emptyBook([cidr("10.4.1.8/30"), cidr("fd00:4:1::/64")]);
   const [one, two] = ["10.4.1.9" as Ip, "10.4.1.10" as Ip];
-  const withheld = new Set([one, two, "fd00:4:1::2" as Ip, "fd00:4:1::3" as Ip]);
+  const withheld = createAddressTally([one, two, "fd00:4:1::2" as Ip, "fd00:4:1::3" as Ip]);
   book.withheld = Object.assign(withheld, { why: "it is listed elsewhere" });
   unlease(book, one, 1000);
   const ask = (nowMs: number): Ip => chooseAddress(book, 4, nowMs);
@@ -207,9 +210,9 @@ test("what is withheld is not given, cooled or never leased, and who asks hears 
   );
   assert.throws(() => chooseAddresses(book, { addresses: [two], ranges: [] }, 1000), /10\.4\.1\.10 .* is withheld/);
   assert.equal(chooseAddress(book, 6, 0), "fd00:4:1::4", "the search goes on behind them");
-  book.withheld = new Set([one]);
+  book.withheld = createAddressTally([one]);
   assert.equal(ask(1000), two);
-  book.withheld = new Set();
+  book.withheld = createAddressTally();
   assert.deepEqual(cooled(book, 1000), [one]);
 });
 
@@ -221,14 +224,14 @@ test("what is withheld counts once, as what it is otherwise where it is that; wh
   unlease(book, cools, 1000);
   const counts = (nowMs: number): bigint[][] =>
     usage(book, nowMs).map(({ live, cooling, withheld, free }) => [...[live, cooling, withheld].map(BigInt), free]);
-  book.withheld = new Set([used, cools, "10.4.1.11" as Ip, "fd00:4:1::2" as Ip, ...elsewhere]);
+  book.withheld = createAddressTally([used, cools, "10.4.1.11" as Ip, "fd00:4:1::2" as Ip, ...elsewhere]);
   const free6 = 2n ** 64n - 2n;
   assert.deepEqual(counts(500), [
     [1n, 1n, 1n, 250n],
     [0n, 0n, 1n, free6 - 1n],
   ]);
   assert.deepEqual(counts(1000)[0], [1n, 0n, 2n, 250n]);
-  book.withheld = Object.assign(new Set<Ip>(), { isAny: true });
+  book.withheld = Object.assign(createAddressTally(), { isAny: true, has: () => true });
   assert.deepEqual(
     usage(book, 500).map(({ live, cooling, withheld, free }) => [live, cooling, withheld, free]),
     [
@@ -236,14 +239,63 @@ test("what is withheld counts once, as what it is otherwise where it is that; wh
       [0, 0, Number(free6), 0n],
     ],
   );
-  book.withheld = Object.assign(new Set(["10.4.1.11" as Ip]), { mayBeAsked: true });
+  assert.throws(() => chooseAddress(book, 4, 500), /1 in use, 1 cooling.*; each of 251 is withheld/);
+  book.withheld = Object.assign(createAddressTally(["10.4.1.11" as Ip]), { mayBeAsked: true });
   assert.deepEqual(counts(500)[0], [1n, 1n, 0n, 251n], "it is there for who asks");
+});
+
+test("counts are what a look at each address says, whatever is in use, cools, and is listed here and elsewhere", () => {
+  const nowMs = 1000;
+  const elsewhere = ["10.9.0.7", "fd00:9::7", "10.4.1.0", "10.4.1.1", "fd00:4:1::"].map(testIp);
+  const block = fc.constantFrom("10.4.1.0/28", "10.4.2.0/24", "fd00:4:1::/64", "fd00:4:2::/120", "fd00:4:3::/125");
+  const what = fc.constantFrom(
+    "leased",
+    "cools",
+    "cooled",
+    "listed",
+    "listed and leased",
+    "listed and cools",
+    "listed and cooled",
+  );
+  const entries = fc.array(fc.record({ where: fc.nat(), at: fc.bigInt(0n, 5n), what }), { maxLength: 40 });
+  fc.assert(
+    fc.property(fc.uniqueArray(block, { minLength: 1 }), entries, (texts, all) => {
+      const blocks = texts.map(cidr);
+      const book = emptyBook(blocks);
+      const listed = new Set(elsewhere);
+      for (const { where, at, what: state } of all) {
+        const chosen = present(blocks[where % blocks.length], "a block");
+        const address = usableAt(chosen, usableAddresses(chosen).first + at);
+        if (state.includes("listed")) listed.add(address);
+        if (book.leased.has(address) || book.cooling.has(address)) continue;
+        if (state.includes("leased")) lease(book, address);
+        if (state.includes("cool")) unlease(book, address, state.includes("cooled") ? nowMs : nowMs + 1);
+      }
+      book.withheld = createAddressTally(listed);
+      for (const { family, total, live, cooling, withheld, free } of usage(book, nowMs)) {
+        const own = blocks.filter((candidate) => cidrFamily(candidate) === family);
+        const seen = { live: 0, cooling: 0, withheld: 0 };
+        for (const address of new Set([...book.leased, ...book.cooling.keys(), ...listed])) {
+          if (!own.some((candidate) => isUsable(candidate, address))) continue;
+          const isHeld = listed.has(address) && (book.cooling.get(address) ?? 0) <= nowMs;
+          seen[book.leased.has(address) ? "live" : isHeld ? "withheld" : "cooling"] += 1;
+        }
+        assert.deepEqual({ live, cooling, withheld }, seen);
+        assert.equal(
+          total,
+          own.reduce((sum, candidate) => sum + usableAddresses(candidate).count, 0n),
+        );
+        assert.equal(free, total - BigInt(live + cooling + withheld));
+      }
+    }),
+    { numRuns: 500 },
+  );
 });
 
 test("what is withheld for who asks is given to who asks, and free again when it has cooled", () => {
   const book = emptyBook([cidr("10.4.1.8/30")]);
   const [one, two] = ["10.4.1.9" as Ip, "10.4.1.10" as Ip];
-  book.withheld = Object.assign(new Set([one]), { mayBeAsked: true });
+  book.withheld = Object.assign(createAddressTally([one]), { mayBeAsked: true });
   assert.equal(chooseAddress(book, 4, 0), two, "nobody gets it by chance");
   assert.deepEqual(chooseAddresses(book, { addresses: [one], ranges: [] }, 0), [one]);
   lease(book, one);

@@ -1,9 +1,10 @@
 // Choosing addresses: oldest block first, next-fit inside it, so that a released address rests longest before it is given again.
 
 import { Fault } from "../base/fault.ts";
+import { createAddressTally } from "../net/address-tally.ts";
 import { type Cidr, cidrContains, cidrFamily, offsetOf } from "../net/cidr.ts";
 import { type Ip, ipFamily } from "../net/ip.ts";
-import { isUsable, nextOffset, usableAddresses, usableAt } from "./blocks.ts";
+import { isUsable, nextOffset, unusableOf, usableAddresses, usableAt } from "./blocks.ts";
 import type { Blocks } from "./store.ts";
 
 /** The addresses of one node: pure state, owned by the pool that persists it. */
@@ -21,8 +22,8 @@ export interface LeaseBook {
 /** Addresses that are not given, whoever holds them or not. */
 export interface Withheld {
   has(address: Ip): boolean;
-  /** Each of them, but where it could be any address. */
-  keys(): Iterable<Ip>;
+  /** Those in these blocks, each once, but where it could be any address. It is asked for often: it must not look at all of them. */
+  within(blocks: Blocks): Iterable<Ip>;
   /** No more than these; it bounds a search. */
   readonly size: number;
   /** Nobody knows yet which ones they are. */
@@ -49,7 +50,7 @@ export interface FamilyUsage {
 
 /** A book with nothing leased, and nothing withheld. */
 export function emptyBook(blocks: Blocks): LeaseBook {
-  return { blocks, leased: new Set(), cooling: new Map(), cursors: new Map(), withheld: new Set() };
+  return { blocks, leased: new Set(), cooling: new Map(), cursors: new Map(), withheld: createAddressTally() };
 }
 
 /** Changes the blocks; leases and cooling addresses stay, and the search in a new block goes on behind what is leased of it. */
@@ -202,25 +203,27 @@ export function cooled(book: LeaseBook, nowMs: number): Ip[] {
 
 /** How far the blocks of each family are used. What is withheld for those who ask for it is theirs to have: it is free. */
 export function usage(book: LeaseBook, nowMs: number): FamilyUsage[] {
-  const count = (addresses: Iterable<Ip>, family: 4 | 6): number => {
+  return familiesOf(book.blocks).map((family) => usageOf(book, family, nowMs));
+}
+
+function usageOf(book: LeaseBook, family: 4 | 6, nowMs: number): FamilyUsage {
+  const count = (addresses: Iterable<Ip>): number => {
     let found = 0;
     for (const address of addresses) if (ipFamily(address) === family) found += 1;
     return found;
   };
-  return familiesOf(book.blocks).map((family) => {
-    const blocks = book.blocks.filter((block) => cidrFamily(block) === family);
-    const total = blocks.reduce((sum, block) => sum + usableAddresses(block).count, 0n);
-    const live = count(book.leased, family);
-    const why = whyOf(book.withheld);
-    if (book.withheld.isAny === true) {
-      const cooling = count(stillCooling(book, nowMs), family);
-      return { family, total, live, cooling, withheld: Number(max(0n, total - BigInt(live + cooling))), free: 0n, why };
-    }
-    const held = book.withheld.mayBeAsked === true ? [] : blocks.flatMap((block) => withheldIn(book, block, nowMs));
-    const withheld = held.length;
-    const cooling = count(book.cooling.keys(), family) - held.filter((address) => book.cooling.has(address)).length;
-    return { family, total, live, cooling, withheld, free: max(0n, total - BigInt(live + cooling + withheld)), why };
-  });
+  const blocks = book.blocks.filter((block) => cidrFamily(block) === family);
+  const total = blocks.reduce((sum, block) => sum + usableAddresses(block).count, 0n);
+  const live = count(book.leased);
+  const why = whyOf(book.withheld);
+  if (book.withheld.isAny === true) {
+    const cooling = count(stillCooling(book, nowMs));
+    return { family, total, live, cooling, withheld: Number(max(0n, total - BigInt(live + cooling))), free: 0n, why };
+  }
+  const held = book.withheld.mayBeAsked === true ? [] : onlyWithheld(book, family, nowMs);
+  const withheld = held.length;
+  const cooling = count(book.cooling.keys()) - held.filter((address) => book.cooling.has(address)).length;
+  return { family, total, live, cooling, withheld, free: max(0n, total - BigInt(live + cooling + withheld)), why };
 }
 
 function stillCooling(book: LeaseBook, nowMs: number): Ip[] {
@@ -245,31 +248,23 @@ export function nextCooledInMs(book: LeaseBook, family: 4 | 6, nowMs: number): n
 function poolEmpty(book: LeaseBook, family: 4 | 6, nowMs: number, where = ""): Fault {
   const blocks = book.blocks.filter((block) => cidrFamily(block) === family);
   if (blocks.length === 0) return new Fault("pool-empty", `this node has no IPv${family} block`);
-  const used = usage(book, nowMs).find((row) => row.family === family);
-  const withheld = blocks.reduce((sum, block) => sum + withheldIn(book, block, nowMs).length, 0);
+  const used = usageOf(book, family, nowMs);
+  const withheld = book.withheld.mayBeAsked === true ? onlyWithheld(book, family, nowMs).length : used.withheld;
   const nextMs = nextCooledInMs(book, family, nowMs);
   const next = nextMs === undefined ? "" : `, next free in ${Math.ceil(nextMs / 1000)} s`;
   const why = withheld === 0 ? "" : `; each of ${withheld} is ${whyOf(book.withheld)}`;
   return new Fault(
     "pool-empty",
-    `no free IPv${family} address on this node${where}: ${used?.live ?? 0} in use, ${used?.cooling ?? 0} cooling${next} (${blocks.join(", ")})${why}`,
-    { data: { family, live: used?.live, cooling: used?.cooling, withheld, nextFreeMs: nextMs } },
+    `no free IPv${family} address on this node${where}: ${used.live} in use, ${used.cooling} cooling${next} (${blocks.join(", ")})${why}`,
+    { data: { family, live: used.live, cooling: used.cooling, withheld, nextFreeMs: nextMs } },
   );
 }
 
-/** Those of a block that are only withheld, whether anybody has had them since the journal began or not. */
-function withheldIn(book: LeaseBook, block: Cidr, nowMs: number): Ip[] {
-  const { withheld } = book;
-  const isSmaller = usableAddresses(block).count <= BigInt(withheld.size);
-  const candidates = isSmaller ? usableOf(block) : withheld.keys();
-  const found: Ip[] = [];
-  for (const address of candidates) {
-    if (isOnlyWithheld(book, address, nowMs) && (isSmaller || isUsable(block, address))) found.push(address);
-  }
-  return found;
-}
-
-function* usableOf(block: Cidr): Generator<Ip> {
-  const { first, last } = usableAddresses(block);
-  for (let offset = first; offset <= last; offset += 1n) yield usableAt(block, offset);
+/** Those of a family that are only withheld, whether anybody has had them since the journal began or not. */
+function onlyWithheld(book: LeaseBook, family: 4 | 6, nowMs: number): Ip[] {
+  const { blocks, withheld } = book;
+  const unusable = new Set(blocks.flatMap(unusableOf));
+  return [...withheld.within(blocks)].filter(
+    (address) => ipFamily(address) === family && isOnlyWithheld(book, address, nowMs) && !unusable.has(address),
+  );
 }

@@ -14,6 +14,7 @@ import {
   cidrPrefix,
   cidrSize,
   cidrsOverlap,
+  containedIn,
   hostCidr,
   offsetOf,
   ownCidr,
@@ -133,6 +134,11 @@ void test("two networks overlap exactly where their numbers do", () => {
         cidrContains(a.cidr, cidrBase(b.cidr)),
         a.family === b.family && b.first >= a.first && b.first < a.end,
       );
+      for (const base of [a, b].map(({ cidr }) => cidrBase(cidr))) {
+        const isIn = (networks: Cidr[]): boolean => networks.some((network) => cidrContains(network, base));
+        for (const networks of [[], [a.cidr], [b.cidr, a.cidr]])
+          assert.equal(containedIn(networks)(base), isIn(networks));
+      }
     }),
     { numRuns: 3000 },
   );

@@ -102,6 +102,15 @@ export function cidrContains(cidr: Cidr, ip: Ip): boolean {
   return samePrefix(cidrBase(cidr), ip, cidrPrefix(cidr));
 }
 
+/** Tells of each address whether any of these networks contains it: for many addresses, since each network is read only once. */
+export function containedIn(cidrs: readonly Cidr[]): (ip: Ip) => boolean {
+  const networks = cidrs.map((cidr) => ({ base: ipBytes(cidrBase(cidr)), prefix: cidrPrefix(cidr) }));
+  return (ip) => {
+    const bytes = ipBytes(ip);
+    return networks.some(({ base, prefix }) => beginAlike(base, bytes, prefix));
+  };
+}
+
 /** True where the two share an address: then one contains the other. */
 export function cidrsOverlap(a: Cidr, b: Cidr): boolean {
   return samePrefix(cidrBase(a), cidrBase(b), Math.min(cidrPrefix(a), cidrPrefix(b)));
@@ -122,8 +131,11 @@ export function offsetOf(cidr: Cidr, ip: Ip): bigint {
 
 /** True where both are of one family and their first `prefix` bits are equal. */
 function samePrefix(a: Ip, b: Ip, prefix: number): boolean {
-  const left = ipBytes(a);
-  const right = ipBytes(b);
+  return beginAlike(ipBytes(a), ipBytes(b), prefix);
+}
+
+/** As `samePrefix`, of addresses in network byte order. */
+function beginAlike(left: Uint8Array, right: Uint8Array, prefix: number): boolean {
   if (left.length !== right.length) return false;
   const whole = prefix >>> 3;
   for (let at = 0; at < whole; at += 1) {

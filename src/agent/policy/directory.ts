@@ -6,6 +6,7 @@ import type { Log } from "../../base/log.ts";
 import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import type { Pod } from "../../kube/core-objects.ts";
 import { type FileObjects, objectFilesBelow, readObjectFiles } from "../../kube/files.ts";
+import { createAddressTally } from "../../net/address-tally.ts";
 import { type Ip, parseIp } from "../../net/ip.ts";
 import type { PolicyKeys } from "../../policy/keys.ts";
 import { allMembers, indexMembers } from "../../policy/members.ts";
@@ -49,13 +50,14 @@ interface Taken {
   /** Pods elsewhere; those of this node are members by their attachments. */
   memberships: Memberships;
   pods: ReadonlyMap<string, Pod>;
-  listed: ReadonlySet<Ip>;
+  listed: readonly Ip[];
 }
 
 /** Starts to follow; nothing is awaited. */
 export function followDirectory(options: DirectoryOptions): DirectorySource {
   const { directory, nodeName, keys, kept, log, signal, onPass, onChange } = options;
   let taken: Taken | undefined;
+  const listed = createAddressTally();
   let mark: string | undefined;
   let broken: string | undefined;
   const watching = createWatching(directory, log, signal, () => loop.trigger());
@@ -68,7 +70,10 @@ export function followDirectory(options: DirectoryOptions): DirectorySource {
     if (before === "" && (mark ?? saidBy(kept)) !== "") {
       throw new Fault("bad-config", `${directory} is empty now, which would open every pod; leave a file in it`);
     }
-    taken = takenOf(files, nodeName, keys);
+    const next = takenOf(files, nodeName, keys);
+    listed.add(next.listed);
+    listed.remove(taken?.listed ?? []);
+    taken = next;
     mark = before;
     onChange();
   };
@@ -110,13 +115,7 @@ export function followDirectory(options: DirectoryOptions): DirectorySource {
     objects: () => taken?.files.policy ?? nothing,
     read: () => taken?.read ?? empty,
     memberships: () => taken?.memberships ?? new Map(),
-    listed: {
-      has: (address) => taken?.listed.has(address) ?? false,
-      keys: () => (taken?.listed ?? new Set<Ip>()).keys(),
-      get size() {
-        return taken?.listed.size ?? 0;
-      },
-    },
+    listed,
     mayBeAsked: true,
     known: () => taken !== undefined,
     failing: () => broken !== undefined,
@@ -163,7 +162,7 @@ function takenOf(files: FileObjects, nodeName: string, keys: Pick<PolicyKeys, "a
     read,
     memberships: allMembers(index, read),
     pods: new Map(files.pods.map((pod) => [`${pod.metadata.namespace}/${pod.metadata.name}`, own(pod)])),
-    listed: new Set(addressed.flatMap(({ addresses }) => addresses)),
+    listed: addressed.flatMap(({ addresses }) => addresses),
   };
 }
 

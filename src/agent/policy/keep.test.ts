@@ -11,6 +11,7 @@ import { silentLog } from "../../base/log.ts";
 import { isWired, type Wired } from "../../ipam/store.ts";
 import { type Pod, pods } from "../../kube/core-objects.ts";
 import { type NetworkPolicy, networkPolicies } from "../../kube/policy-objects.ts";
+import { createAddressTally } from "../../net/address-tally.ts";
 import { defaultKeys } from "../../policy/keys.ts";
 import { createJudge } from "../../policy/judge.ts";
 import type { Model } from "../../policy/model.ts";
@@ -98,7 +99,7 @@ async function stand(nameOf?: NameOf): Promise<Stand> {
     objects: () => policyObjects([]),
     read: () => read,
     memberships: () => new Map(),
-    listed: new Map(),
+    listed: createAddressTally(),
     known: () => true,
     failing: () => false,
     missing: () => "",

@@ -2,6 +2,7 @@
 
 import type { CacheChange, Kind, KubeObject } from "../../kube/contract.ts";
 import { type MembershipSlice, membershipSlices } from "../../kube/policy-objects.ts";
+import { type AddressTally, createAddressTally } from "../../net/address-tally.ts";
 import type { Ip } from "../../net/ip.ts";
 import type { Member, MemberParts, MembershipKey, Memberships, NamedPort } from "../../policy/model.ts";
 import { isMembershipKey } from "../../policy/membership.ts";
@@ -28,7 +29,7 @@ export interface SliceBook {
   /** All of them, a slice a part. A membership that has not changed is the same array as before. */
   memberships: () => Memberships;
   /** Addresses that any of them lists, whether a rule names it or not. */
-  listed: Pick<ReadonlyMap<Ip, unknown>, "has" | "keys" | "size">;
+  listed: Pick<AddressTally, "has" | "within" | "size">;
 }
 
 /** An empty book. */
@@ -36,8 +37,7 @@ export function createSliceBook(): SliceBook {
   /** Members by slice, by membership. */
   const parts = new Map<string, Map<string, readonly Member[]>>();
   const whole = new Map<MembershipKey, MemberParts>();
-  /** In how many slices each address stands. */
-  const listed = new Map<Ip, number>();
+  const listed = createAddressTally();
   /** Memberships that have changed since they were put together. */
   const changed = new Set<string>();
 
@@ -45,19 +45,12 @@ export function createSliceBook(): SliceBook {
     const ofKey = parts.get(membership) ?? new Map<string, readonly Member[]>();
     ofKey.set(metadata.name, members);
     parts.set(membership, ofKey);
-    count(members, 1);
+    listed.add(addressesOf(members));
     changed.add(membership);
   };
   const take = ({ metadata, membership }: SlicePart): void => {
     parts.get(membership)?.delete(metadata.name);
     changed.add(membership);
-  };
-  const count = (members: readonly Member[], step: 1 | -1): void => {
-    for (const { address } of members) {
-      const slices = (listed.get(address) ?? 0) + step;
-      if (slices > 0) listed.set(address, slices);
-      else listed.delete(address);
-    }
   };
   const putTogether = (key: string): void => {
     const ofKey = parts.get(key) ?? new Map<string, readonly Member[]>();
@@ -69,10 +62,11 @@ export function createSliceBook(): SliceBook {
 
   return {
     apply: ({ before, after }) => {
-      if (before !== undefined) count(before.members, -1);
       // A slice can be made anew under its name for another membership.
       if (before !== undefined && (after === undefined || before.membership !== after.membership)) take(before);
       if (after !== undefined) put(after);
+      // Last, so that what stays has not been away.
+      if (before !== undefined) listed.remove(addressesOf(before.members));
     },
     memberships: () => {
       for (const key of changed) putTogether(key);
@@ -85,6 +79,8 @@ export function createSliceBook(): SliceBook {
 
 /** Most members have none. */
 const noPorts: readonly NamedPort[] = [];
+
+const addressesOf = (members: readonly Member[]): Ip[] => members.map(({ address }) => address);
 
 function membersIn(endpoints: MembershipSlice["endpoints"]): Member[] {
   return endpoints.flatMap(({ addresses, ports }) => {

@@ -1,6 +1,8 @@
 // Addresses that must not be given again yet: some membership still lists them, for the pod that had them.
 
 import type { Withheld } from "../../ipam/leases.ts";
+import { createAddressTally } from "../../net/address-tally.ts";
+import type { Cidr } from "../../net/cidr.ts";
 import type { Ip } from "../../net/ip.ts";
 import type { Memberships } from "../../policy/model.ts";
 import type { PolicySource } from "./sources.ts";
@@ -15,16 +17,14 @@ export function createWithheld(
   kept: { memberships: Memberships } | undefined,
 ): Withheld {
   const members = [...(kept?.memberships.values() ?? [])].flat(2);
-  const listedBefore = new Set<Ip>(members.map(({ address }) => address));
+  const listedBefore = createAddressTally(members.map(({ address }) => address));
   const isAny = (): boolean => !known() && kept === undefined;
   const wasListed = (address: Ip): boolean => !known() && listedBefore.has(address);
-  function* keys(): Generator<Ip> {
-    yield* listed.keys();
-    for (const address of known() ? [] : listedBefore) if (!listed.has(address)) yield address;
-  }
+  const within = (blocks: readonly Cidr[]): ReadonlySet<Ip> =>
+    known() ? listed.within(blocks) : listed.within(blocks).union(listedBefore.within(blocks));
   return {
     has: (address) => listed.has(address) || wasListed(address) || isAny(),
-    keys,
+    within,
     mayBeAsked,
     get isAny() {
       return isAny();
