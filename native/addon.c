@@ -143,6 +143,7 @@ NAPI_MODULE_INIT() {
   export_function(env, exports, "monitor", addon_monitor);
   export_function(env, exports, "writeSysctls", addon_write_sysctls);
   export_function(env, exports, "readSysctls", addon_read_sysctls);
+  export_function(env, exports, "tcxPrograms", addon_tcx_programs);
   export_function(env, exports, "listen", addon_listen);
   export_function(env, exports, "send", addon_send);
   export_function(env, exports, "takeOver", addon_take_over);

@@ -51,6 +51,9 @@ struct failure read_text(napi_env env, napi_value value, size_t len_max, char **
 /* An array of such strings; `*result` has `*count` entries, all to be freed with free_texts. */
 struct failure read_texts(napi_env env, napi_value value, size_t len_max, size_t *count, char ***result);
 void free_texts(size_t count, char **texts);
+/* An array of at most `count_max` integers from 1 on; `*result` is to be freed. */
+struct failure read_indexes(napi_env env, napi_value value, size_t count_max, size_t *count,
+                            uint32_t **result);
 struct failure read_bytes(napi_env env, napi_value value, size_t len_max, uint8_t **result, size_t *len);
 /* EINVAL for anything but a descriptor of ours, EBADF for a closed one. */
 struct failure read_handle(napi_env env, napi_value value, struct handle **handle);
@@ -65,6 +68,7 @@ napi_value addon_first_part(napi_env env, napi_callback_info info);
 napi_value addon_next_part(napi_env env, napi_callback_info info);
 napi_value addon_write_sysctls(napi_env env, napi_callback_info info);
 napi_value addon_read_sysctls(napi_env env, napi_callback_info info);
+napi_value addon_tcx_programs(napi_env env, napi_callback_info info);
 /* Lets go of a closed descriptor; of a namespace only once all calls made before are done: one may hold its
  * number. */
 void retire_descriptor(struct addon *addon, struct descriptor *descriptor);

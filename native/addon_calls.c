@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum call_kind { call_netlink, call_write_sysctls, call_read_sysctls };
+enum call_kind { call_netlink, call_write_sysctls, call_read_sysctls, call_tcx_programs };
 
 /* One promise under way. `job` is first: the lane knows no more of it. */
 struct call {
@@ -23,6 +23,8 @@ struct call {
   size_t count;
   char **keys;
   char **values;
+  uint32_t *links;
+  struct tcx_programs *programs;
   struct descriptor **retired; /* closed while this call was the last one queued: let go after it */
   size_t retired_count;
 };
@@ -42,6 +44,8 @@ static void free_call(struct call *call) {
   free(call->request);
   free_texts(call->count, call->keys);
   free_texts(call->count, call->values);
+  free(call->links);
+  free(call->programs);
   if (call->descriptor != NULL) descriptor_release(call->descriptor);
   for (size_t i = 0; i < call->retired_count; i += 1)
     descriptor_release(call->retired[i]);
@@ -64,6 +68,9 @@ static void run_call(struct job *job, const struct lane_tools *tools) {
   case call_read_sysctls:
     call->failure = sysctls_read(fd, call->count, call->keys, call->values);
     break;
+  case call_tcx_programs:
+    call->failure = tcx_query(fd, call->count, call->links, call->programs);
+    break;
   }
 }
 
@@ -72,6 +79,20 @@ static void finished(struct job *job, void *context) {
   struct worker *worker = context;
   if (napi_call_threadsafe_function(worker->deliver, job, napi_tsfn_nonblocking) != napi_ok)
     free_call((struct call *)job); /* the environment is going away: nobody waits for the promise */
+}
+
+/* Two numbers for each link: ingress, egress. */
+static napi_value counts_of(napi_env env, const struct call *call) {
+  napi_value result = NULL;
+  (void)napi_create_array_with_length(env, 2 * call->count, &result);
+  for (size_t i = 0; i < call->count; i += 1) {
+    napi_value ingress = NULL, egress = NULL;
+    (void)napi_create_uint32(env, call->programs[i].ingress, &ingress);
+    (void)napi_create_uint32(env, call->programs[i].egress, &egress);
+    (void)napi_set_element(env, result, (uint32_t)(2 * i), ingress);
+    (void)napi_set_element(env, result, (uint32_t)(2 * i + 1), egress);
+  }
+  return result;
 }
 
 static napi_value result_of(napi_env env, const struct call *call) {
@@ -84,6 +105,8 @@ static napi_value result_of(napi_env env, const struct call *call) {
       napi_value text = call->values[i] == NULL ? undefined(env) : make_text(env, call->values[i]);
       (void)napi_set_element(env, result, (uint32_t)i, text);
     }
+  } else if (call->kind == call_tcx_programs) {
+    result = counts_of(env, call);
   } else {
     result = undefined(env);
   }
@@ -286,4 +309,20 @@ napi_value addon_write_sysctls(napi_env env, napi_callback_info info) {
 
 napi_value addon_read_sysctls(napi_env env, napi_callback_info info) {
   return sysctl_call(env, info, call_read_sysctls);
+}
+
+napi_value addon_tcx_programs(napi_env env, napi_callback_info info) {
+  napi_value arguments[argument_count_max];
+  read_arguments(env, info, arguments);
+  struct call *call = calloc(1, sizeof *call);
+  struct failure failure = failed(ENOMEM, "call");
+  if (call != NULL) {
+    call->kind = call_tcx_programs;
+    failure = hold(env, arguments[0], descriptor_netns, call);
+    if (failure.code == 0)
+      failure = read_indexes(env, arguments[1], tcx_links_max, &call->count, &call->links);
+    if (failure.code == 0 && (call->programs = calloc(call->count + 1, sizeof *call->programs)) == NULL)
+      failure = failed(ENOMEM, "call");
+  }
+  return start_call(addon_of(env), 0, call, failure);
 }

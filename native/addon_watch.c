@@ -58,25 +58,6 @@ static void free_watch(napi_env env, void *data, void *hint) {
   free(data);
 }
 
-static struct failure read_groups(napi_env env, napi_value list, uint32_t groups[monitor_groups_max],
-                                  size_t *count) {
-  bool is_array = false;
-  uint32_t len = 0;
-  if (napi_is_array(env, list, &is_array) != napi_ok || !is_array ||
-      napi_get_array_length(env, list, &len) != napi_ok || len > monitor_groups_max)
-    return failed(EINVAL, "groups");
-  for (uint32_t i = 0; i < len; i += 1) {
-    napi_value element;
-    int64_t group;
-    if (napi_get_element(env, list, i, &element) != napi_ok ||
-        read_integer(env, element, 1, INT32_MAX, &group).code != 0)
-      return failed(EINVAL, "groups");
-    groups[i] = (uint32_t)group;
-  }
-  *count = len;
-  return succeeded();
-}
-
 static struct failure start_watch(napi_env env, struct handle *handle, napi_value object, napi_value function,
                                   size_t group_count, const uint32_t groups[]) {
   struct watch *watch = calloc(1, sizeof *watch);
@@ -107,11 +88,11 @@ napi_value addon_monitor(napi_env env, napi_callback_info info) {
   napi_value arguments[argument_count_max];
   read_arguments(env, info, arguments);
   struct handle *handle;
-  uint32_t groups[monitor_groups_max];
+  uint32_t *groups = NULL;
   size_t group_count = 0;
   napi_valuetype type = napi_undefined;
   struct failure failure = read_descriptor(env, arguments[0], descriptor_netlink, &handle);
-  if (failure.code == 0) failure = read_groups(env, arguments[1], groups, &group_count);
+  if (failure.code == 0) failure = read_indexes(env, arguments[1], monitor_groups_max, &group_count, &groups);
   if (failure.code == 0 && (napi_typeof(env, arguments[2], &type) != napi_ok || type != napi_function))
     failure = failed(EINVAL, "callback");
   /* Answers and events would be taken for each other. */
@@ -120,6 +101,7 @@ napi_value addon_monitor(napi_env env, napi_callback_info info) {
   if (failure.code == 0 && handle->addon->watch_count == watch_count_max)
     failure = failed(EAGAIN, "too many monitors");
   if (failure.code == 0) failure = start_watch(env, handle, arguments[0], arguments[2], group_count, groups);
+  free(groups);
   return value_or_throw(env, failure, undefined(env));
 }
 

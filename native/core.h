@@ -26,6 +26,7 @@ enum {
   sysctl_count_max = 1024,
   sysctl_key_len_max = 256,
   sysctl_value_len_max = 1 << 16,
+  tcx_links_max = 1 << 14,
   monitor_groups_max = 64,
   timeout_ms_max = 600000,
   backlog_max = 4096,
@@ -64,6 +65,14 @@ struct failure sysctls_write(int netns, size_t count, char *const keys[], char *
 /* Fills `values` with strings to free(), NULL for files that do not exist. One trailing line break is taken
  * off. */
 struct failure sysctls_read(int netns, size_t count, char *const keys[], char *values[]);
+/* How many eBPF programs are attached to a link by tcx. */
+struct tcx_programs {
+  uint32_t ingress;
+  uint32_t egress;
+};
+/* Counts those of each link, by its index. A link that is gone has none, nor has any where the kernel has no
+ * tcx (before Linux 6.6). EPERM or ENOSYS where this program may not ask; `programs` say nothing then. */
+struct failure tcx_query(int netns, size_t count, const uint32_t links[], struct tcx_programs programs[]);
 struct failure peer_cred(int fd, struct ucred *peer);
 
 /* --- program.c --- */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <linux/magic.h>
 #include <linux/netlink.h>
 #include <linux/nsfs.h>
@@ -12,12 +13,30 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
 #ifndef NETLINK_GET_STRICT_CHK
 #define NETLINK_GET_STRICT_CHK 12
 #endif
+
+/* enum bpf_attach_type, and what BPF_PROG_QUERY reads and writes of union bpf_attr, as of Linux 6.6: the
+ * headers may be older. Of a longer attribute than its own a kernel wants the rest to be 0. */
+enum { tcx_ingress = 46, tcx_egress = 47 };
+struct program_query {
+  uint32_t link;
+  uint32_t attach_type;
+  uint32_t query_flags;
+  uint32_t attach_flags;
+  uint64_t program_ids;
+  uint32_t count;
+  uint32_t reserved;
+  uint64_t program_attach_flags;
+  uint64_t link_ids;
+  uint64_t link_attach_flags;
+  uint64_t revision;
+};
 
 static int open_retrying(const char *path, int flags) {
   int fd;
@@ -212,6 +231,28 @@ struct failure sysctls_write(int netns, size_t count, char *const keys[], char *
 
 struct failure sysctls_read(int netns, size_t count, char *const keys[], char *values[]) {
   return sysctls_visit(netns, count, keys, NULL, values);
+}
+
+/* The kernel looks for the link in the namespace of the thread. With no room for ids it gives their count. */
+static struct failure tcx_count(uint32_t link, uint32_t attach_type, uint32_t *count) {
+  struct program_query query = {.link = link, .attach_type = attach_type};
+  bool answered = syscall(SYS_bpf, BPF_PROG_QUERY, &query, sizeof query) == 0;
+  *count = answered ? query.count : 0;
+  /* ENOENT is what some kernels say of a link that never had a program. */
+  return answered || errno == ENODEV || errno == ENOENT ? succeeded() : failed(errno, "bpf");
+}
+
+struct failure tcx_query(int netns, size_t count, const uint32_t links[], struct tcx_programs programs[]) {
+  memset(programs, 0, count * sizeof *programs);
+  struct failure failure = netns_enter(netns);
+  if (failure.code != 0) return failure;
+  for (size_t i = 0; failure.code == 0 && i < count; i += 1) {
+    failure = tcx_count(links[i], tcx_ingress, &programs[i].ingress);
+    if (failure.code == 0) failure = tcx_count(links[i], tcx_egress, &programs[i].egress);
+  }
+  netns_leave();
+  /* A kernel that has no tcx says so of the first link as of all. */
+  return failure.code == EINVAL ? succeeded() : failure;
 }
 
 struct failure peer_cred(int fd, struct ucred *peer) {

@@ -23,6 +23,8 @@ export interface KernelUnderTest {
   damagePolicy: (how: "rules flushed" | "table deleted") => void;
   /** Makes a chain on the node's forward hook, in a table of its own, beside one on another hook. */
   addForwardChain: (chain: ForwardChain) => void;
+  /** Attaches an eBPF program by tcx to a link of the node, by its name; gives what takes it off. */
+  attachTcx: (link: string, direction: "ingress" | "egress") => Promise<() => Promise<void>>;
   /** Lets more happen on the node than watchers can be told. */
   loseChanges: () => void;
   /** Has the node log a UDP packet as policy does, from its loopback to that address and port. */

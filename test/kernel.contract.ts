@@ -128,6 +128,24 @@ function testLinks(make: MakeKernel): void {
     assert.deepEqual((await pod.links()).at(-1), peer);
   });
 
+  void test("programs that tcx attached are seen on the links that are asked for, in either direction, until they are taken off", async (t) => {
+    const { under, node, pod, index } = await makePair(t, make);
+    await applyOk(node, [pairOp(pod, "fl1", "eth1")]);
+    const other = present(await node.link("fl1"), "fl1").index;
+    const gone = 1_000_000;
+    const seen = (...links: number[]): Promise<number[] | undefined> => node.tcxPrograms(links);
+    assert.deepEqual(await seen(), []);
+    assert.deepEqual(await seen(other, gone, index), []);
+    for (const direction of ["ingress", "egress"] as const) {
+      const takeOff = await under.attachTcx("fl0", direction);
+      assert.deepEqual(await seen(other, gone, index), [index], direction);
+      assert.deepEqual(await seen(other), [], "of others nothing is told");
+      assert.deepEqual(await pod.tcxPrograms([index]), [], "a link is that of its namespace");
+      await takeOff();
+      assert.deepEqual(await seen(other, gone, index), [], direction);
+    }
+  });
+
   void test("a link that is not there is undefined", async (t) => {
     const { kernel } = await make(t);
     assert.equal(await kernel.node.link("fl0"), undefined);

@@ -357,10 +357,15 @@ static void a_namespace_is_visited_and_left(const struct lane_tools *tools) {
     char *key[] = {(char *)wrong[i]};
     check(sysctls_read(netns, 1, key, found).code == EINVAL);
   }
+  uint32_t links[] = {1, INT32_MAX};
+  struct tcx_programs programs[2] = {{7, 7}, {7, 7}};
+  check(tcx_query(netns, 2, links, programs).code == 0);
+  check(programs[0].ingress == 0 && programs[0].egress == 0 && programs[1].ingress == 0);
   int fd;
   check(netlink_open(netns, 10000, &fd).code == EPROTONOSUPPORT);
   close(netns);
   check(netlink_open(-1, NETLINK_ROUTE, &fd).code == EBADF);
+  check(tcx_query(-1, 2, links, programs).code == EBADF);
   check(netns_open("/proc/self/ns/mnt", &fd).code == EINVAL);
   check(netns_open("/dev/null", &fd).code == EINVAL);
   check(netns_open("/", &fd).code == EINVAL);

@@ -68,6 +68,12 @@ export interface Addon {
   /** Reads such files, without the line break at their end; undefined for one that does not exist. */
   readSysctls(netns: Descriptor, keys: readonly string[]): Promise<(string | undefined)[]>;
   /**
+   * How many eBPF programs are attached to each link of `netns` by tcx: two numbers for each index, ingress and egress, in their order. A
+   * link that is gone has none, nor has any where the kernel has no tcx (before Linux 6.6). One call for all of them, at most 16,384, on the
+   * rtnetlink lane: some 2 us a link. Each of the two takes the kernel's lock of links (RTNL). Rejects: EPERM or ENOSYS where this program may not call bpf(2).
+   */
+  tcxPrograms(netns: Descriptor, links: readonly number[]): Promise<number[]>;
+  /**
    * Listens on a new unix socket at `path`, mode 0600 whatever the umask, and calls back with each caller: its connection,
    * who it is by SO_PEERCRED (pid 0 for a process that we cannot see), and what it had sent by then, at most 64 KiB. Callers
    * come in on the event loop itself, without a thread between. A listener keeps the process alive until it is closed; its

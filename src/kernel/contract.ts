@@ -160,8 +160,13 @@ export interface Netns {
   /** Rules that look up a table and that a Rule can say wholly. */
   rules(): Promise<Rule[]>;
   neighbours(): Promise<Neighbour[]>;
-  /** Indexes of links that have an eBPF program of traffic control (tc filter; not tcx), which can send packets past everything else. */
+  /** Indexes of links that have an eBPF program as a filter of traffic control (tc), which can send packets past everything else. */
   programs(): Promise<number[]>;
+  /**
+   * Of these links those that have such a program attached by tcx, which no list of filters shows; none where the kernel has no tcx (before
+   * Linux 6.6). Undefined where this program may not ask, as bpf(2) is kept from it. At most `tcxLinksMax` links are asked for.
+   */
+  tcxPrograms(links: readonly number[]): Promise<number[] | undefined>;
   /** Writes values under /proc/sys/net as this namespace sees it; keys such as "ipv6/conf/all/forwarding". The first that fails stops the rest. */
   writeSysctls(values: Readonly<Record<string, string>>): Promise<void>;
   /** Gives the values without their line break, undefined for a key that this kernel or namespace does not have. */
@@ -324,6 +329,9 @@ export const ownTables = { guard: "fairlead", policy: "fairlead-policy", masquer
 
 /** The thread that makes our own changes of nftables. */
 export const nftablesThread = "fl-nft";
+
+/** Links that can be asked for their programs at once. */
+export const tcxLinksMax = 16_384;
 
 /** Callbacks that watch one kernel at once. */
 export const watchersMax = 16;

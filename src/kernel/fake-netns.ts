@@ -82,6 +82,8 @@ export function createFakeNetns(namespace: FakeNamespace, deps: FakeNetnsDeps): 
     rules: () => read("reading rules", () => allRules(namespace)),
     neighbours: () => read("reading neighbours", () => allNeighbours(namespace)),
     programs: () => read("reading queues", () => []),
+    tcxPrograms: (links) =>
+      read("reading programs", () => links.filter((index) => (namespace.links.get(index)?.tcxPrograms ?? 0) > 0)),
     writeSysctls: async (values) => {
       mustBeOpen("writing sysctls");
       const end = begin("sysctl.write");

@@ -23,6 +23,8 @@ export interface FakeLink {
   multicast: boolean;
   /** Its own values under ipv4/conf and ipv6/conf where they differ from the defaults, such as "ipv6/disable_ipv6". */
   settings: Map<string, string>;
+  /** eBPF programs that are attached to it by tcx. */
+  tcxPrograms: number;
   /** It has had an IPv4 address: from then on it keeps its settings when "default" changes. */
   settled: boolean;
 }
@@ -115,6 +117,7 @@ export function addLink(
     ipv6Ready: false,
     multicast: false,
     settings,
+    tcxPrograms: 0,
     settled: false,
   };
   namespace.links.set(link.index, link);

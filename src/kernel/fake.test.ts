@@ -5,6 +5,7 @@ import { describe, test } from "node:test";
 import { testKernel } from "../../test/kernel.contract.ts";
 import { applyOk, codes, faultOf, hostMac, ip, pairOp } from "../../test/kernel-stage.ts";
 import { connection } from "../../test/conntrack-entries.ts";
+import { present } from "../base/assert.ts";
 import { Fault } from "../base/fault.ts";
 import type { KernelChange } from "./contract.ts";
 import { createFakeKernel } from "./fake.ts";
@@ -35,6 +36,10 @@ testKernel("fake kernel", async (t) => {
       const source = destination.includes(":") ? ip("::1") : ip("127.0.0.1");
       const head = { source, destination, protocol: 17, sourcePort: 40_000, destinationPort };
       kernel.logPacket({ what: "packet", outcome, outLink: 1, head });
+    },
+    attachTcx: async (name) => {
+      const takeOff = kernel.attachTcx(present(await kernel.node.link(name), name).index);
+      return async () => takeOff();
     },
     loseChanges: () => kernel.loseChanges(),
   };

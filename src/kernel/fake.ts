@@ -24,6 +24,8 @@ export interface FakeKernel extends Kernel {
   removeNetns(path: string): void;
   /** Makes an unremovable link that is down, as hardware is. Gives its index. */
   addDevice(netns: Netns, device: { name: string; mac: Mac; mtu: number }): number;
+  /** Another program attaches an eBPF program to a link of the node by tcx; the function that it gives takes it off. */
+  attachTcx(link: number): () => void;
   /** The next call of that name fails with `fault`; each failure is used once, in order. */
   failNext(call: FakeCall, fault: Fault, effect?: FakeEffect): void;
   /** What another program can do to the guard's table. */
@@ -144,6 +146,13 @@ export function createFakeKernel(): FakeKernel {
       const { index } = addLink(present(open.get(netns), "an open namespace"), { ...device, kind: "", group: 0 });
       watch.changed();
       return index;
+    },
+    attachTcx: (index) => {
+      const link = present(nodeNamespace.links.get(index), `link ${index}`);
+      link.tcxPrograms += 1;
+      return () => {
+        link.tcxPrograms -= 1;
+      };
     },
     failNext: (call, fault, effect = "nothing was done") => {
       if (failures.length >= failuresMax) throw new Fault("bug", `more than ${failuresMax} failures wait`);

@@ -24,6 +24,7 @@ const features = [
   "destroy-elements",
   "source-guard",
   "connection-tracking",
+  "tcx-programs",
 ];
 
 /** Names and addresses of the machine's own links, its nftables, and the children of this process. */
@@ -119,6 +120,26 @@ void test("with half the privileges each failure says so", () => {
   const veth = reports.find(({ feature }) => feature === "veth");
   assert.equal(veth?.ok, false);
   assert.match(veth?.message ?? "", /EPERM.*CAP_NET_ADMIN/);
+});
+
+/** Runs what it is given with bpf(2) refused by a filter of system calls, as a container's seccomp profile does. */
+const withoutBpf = (errno: "EPERM" | "ENOSYS"): string => `
+import ctypes, errno, os, platform, struct, sys
+call = {"x86_64": 321, "aarch64": 280}[platform.machine()]
+steps = [(0x20, 0, 0, 0), (0x15, 0, 1, call), (0x06, 0, 0, 0x00050000 | errno.${errno}), (0x06, 0, 0, 0x7fff0000)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
+program = ctypes.create_string_buffer(struct.pack("@HP", len(steps), ctypes.addressof(code)))
+if ctypes.CDLL(None).prctl(22, 2, program, 0, 0) != 0: sys.exit("no filter")
+os.execvp(sys.argv[1], sys.argv[1:])`;
+
+void test("where bpf(2) is refused, only the sight of what tcx attaches is missing, and what to do is said", () => {
+  for (const errno of ["EPERM", "ENOSYS"] as const) {
+    const reports = probeElsewhere(["python3", "-c", withoutBpf(errno)], "{ ipv6: true }");
+    assert.deepEqual(missing(reports), ["tcx-programs"]);
+    const sight = reports.find(({ ok }) => !ok);
+    assert.equal(sight?.needed, false);
+    assert.match(sight?.message ?? "", /by tcx.*bpf\(2\) is refused; allow bpf\(2\)/, errno);
+  }
 });
 
 void test("without the program that makes namespaces", () => {

@@ -33,7 +33,8 @@ export type FeatureName =
   | "concatenated-sets"
   | "destroy-elements"
   | "source-guard"
-  | "connection-tracking";
+  | "connection-tracking"
+  | "tcx-programs";
 
 export interface FeatureReport {
   feature: FeatureName;
@@ -68,8 +69,9 @@ const probeTable = "fairlead-probe";
 const probeSet = { name: "pairs", key: ["iifname", "ip saddr"] } as const;
 const probeKey = Buffer.alloc(20);
 
-/** An index that no link of a fresh namespace has. */
+/** An index that no link of a fresh namespace has; that of its loopback. */
 const noLink = 0x7fff_ffff;
+const loopback = 1;
 
 const features: Readonly<Record<TriedName, Feature>> = {
   veth: {
@@ -145,6 +147,14 @@ const features: Readonly<Record<TriedName, Feature>> = {
       if (verdict !== undefined && verdict.errno !== 0) throw verdictFault("listing connections", verdict);
     },
   },
+  "tcx-programs": {
+    what: "sight of eBPF programs that are attached to links by tcx (Linux 6.6; older ones have no tcx)",
+    cure: "allow bpf(2) in the agent's seccomp profile, or see with bpftool net what goes round policy",
+    needed: false,
+    attempt: async ({ first }) => {
+      if ((await first.tcxPrograms([loopback])) === undefined) throw new Error("bpf(2) is refused");
+    },
+  },
 };
 
 /** In the order in which they are tried: what comes later may need what came before. */
@@ -157,6 +167,7 @@ const triedNames = [
   "destroy-elements",
   "source-guard",
   "connection-tracking",
+  "tcx-programs",
 ] as const satisfies readonly TriedName[];
 
 /** Why each feature is missing; undefined where it is there. */

@@ -3,11 +3,13 @@
 import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
 import { type TestContext, test } from "node:test";
+import { present } from "../base/assert.ts";
 import { silentLog } from "../base/log.ts";
 import { openTracker } from "../../test/conntrack-entries.ts";
 import type { KernelUnderTest } from "../../test/kernel-stage.ts";
 import { testKernel } from "../../test/kernel.contract.ts";
 import { type TestNetns, makeNetns } from "../../test/netns.ts";
+import { attachTcx } from "../../test/tcx.ts";
 import { until } from "../../test/until.ts";
 import { openKernel } from "./kernel.ts";
 
@@ -53,6 +55,7 @@ async function make(t: TestContext): Promise<KernelUnderTest> {
       );
       run("bash", "-c", `echo hello >/dev/udp/${destination}/${port}`);
     },
+    attachTcx: (link, direction) => attachTcx(t, present(made.get(node), "the node"), link, direction),
     loseChanges: () => run("sh", "-c", manyRules), // this waits, and so does the event loop
   };
 }

@@ -98,6 +98,7 @@ function countCalls(addon: Addon): { addon: Addon; underWay: () => Record<Kernel
       nextPart: (lane, ...rest) => counted(lane, addon.nextPart(lane, ...rest)),
       writeSysctls: (...rest) => counted(routeLane, addon.writeSysctls(...rest)),
       readSysctls: (...rest) => counted(routeLane, addon.readSysctls(...rest)),
+      tcxPrograms: (...rest) => counted(routeLane, addon.tcxPrograms(...rest)),
     },
     underWay: () => ({ route: counts[0], nftables: counts[1], removal: counts[2] }),
   };

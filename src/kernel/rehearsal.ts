@@ -18,6 +18,7 @@ export function createRehearsalAddon(): Addon {
     monitor: () => {},
     writeSysctls: () => Promise.resolve(),
     readSysctls: (_netns, keys) => Promise.resolve(keys.map(() => undefined)),
+    tcxPrograms: (_netns, links) => Promise.resolve(links.flatMap(() => [0, 0])),
     listen: open,
     send: (_connection, bytes) => bytes.length,
     takeOver: () => -1,

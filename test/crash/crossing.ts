@@ -16,7 +16,8 @@ export const isReaper = (): boolean => new Error("whose").stack?.includes("/agen
 
 /** What cannot fail; of the rest, what is done when it returns fails without having been made. */
 const neverFails = new Set(["netnsId", "descriptorNumber", "takeOver", "close", "stop", "write"]);
-const isForLater = (name: string): boolean => /^(?:call|firstPart|nextPart|writeSysctls|readSysctls) /.test(name);
+const isForLater = (name: string): boolean =>
+  /^(?:call|firstPart|nextPart|writeSysctls|readSysctls|tcxPrograms) /.test(name);
 
 /** The error that the addon or SQLite gives where a call of that name fails; undefined where it cannot, or not after it was made. */
 export function failureOf(name: string, { when, errno = "ENOMEM" }: Pick<Fate, "when" | "errno">): Error | undefined {
@@ -43,6 +44,7 @@ export function crossAddon(addon: Addon, { now, soon }: Crossing): Addon {
     writeSysctls: (netns, keys, values) =>
       soon(`writeSysctls ${keys[0]}`, () => addon.writeSysctls(netns, keys, values)),
     readSysctls: (netns, keys) => soon(`readSysctls ${keys[0]}`, () => addon.readSysctls(netns, keys)),
+    tcxPrograms: (netns, links) => soon(`tcxPrograms ${links.length}`, () => addon.tcxPrograms(netns, links)),
     listen: (path, backlog, onCaller) => {
       const led: typeof onCaller = (...caller) => callers.run(true, () => onCaller(...caller));
       return now("listen", () => addon.listen(path, backlog, led));

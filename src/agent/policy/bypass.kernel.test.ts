@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { addPod, servingAgent } from "../../../test/policy-node.ts";
+import { attachTcx } from "../../../test/tcx.ts";
 
 void test("a program of traffic control on a pod's link, and rules before connection tracking, are told; those of others are not", async (t) => {
   const agent = await servingAgent(t);
@@ -22,11 +23,18 @@ void test("a program of traffic control on a pod's link, and rules before connec
   node.run("nft", "add table inet early; add chain inet early pre { type filter hook prerouting priority raw; }");
   node.run("nft", "add rule inet early pre ip daddr 169.254.20.10 notrack");
   node.run("nft", "add rule inet early pre ip daddr 10.4.1.77 counter");
+  await attachTcx(t, node, "eth0", "ingress");
   assert.deepEqual(await findings(), []);
   for (const direction of ["ingress", "egress"]) {
     node.run("tc", "filter", "add", "dev", link, direction, "bpf", "da", "bytecode", passAll);
     assert.match((await findings()).join(), new RegExp(`^eBPF programs \\(tc\\) are on pods' links.*: ${link}$`));
     node.run("tc", "filter", "del", "dev", link, direction);
+  }
+  for (const direction of ["ingress", "egress"] as const) {
+    const takeOff = await attachTcx(t, node, link, direction);
+    assert.match((await findings()).join(), new RegExp(`^eBPF programs \\(tcx\\) are on pods' links.*: ${link}$`));
+    await takeOff();
+    assert.deepEqual(await findings(), []);
   }
   for (const rule of ["ip daddr 10.4.1.2 notrack", "ip6 saddr fd00:10:4:1::2 notrack", "udp dport 53 notrack"]) {
     node.run("nft", "add chain inet early other; flush chain inet early other");

@@ -62,20 +62,25 @@ function listed(names: readonly string[]): string {
 const ownLinks = (pool: Pick<Pool, "all">): Set<number> =>
   new Set(pool.all().flatMap(({ attachment: { wire } }) => (wire === undefined ? [] : [wire.hostIndex])));
 
-/** All of it; two lists of the kernel, and one more for each link that has filters. */
+/** All of it: three lists of the kernel, one more for each link that has filters, and a call for what tcx attached to pods' links. */
 export async function lookForBypasses(kernel: Kernel, pool: Pick<Pool, "all" | "blocks">): Promise<Finding[]> {
   const own = ownLinks(pool);
-  const [links, withPrograms, rules] = await Promise.all([
+  const [links, withFilters, withTcx, rules] = await Promise.all([
     kernel.node.links(),
     kernel.node.programs(),
+    kernel.node.tcxPrograms([...own]),
     kernel.untrackedRules(),
   ]);
-  const found = new Set(withPrograms);
-  const withTc = links.filter(({ index }) => own.has(index) && found.has(index));
+  const ownAmong = (indexes: readonly number[]): Link[] => {
+    const found = new Set(indexes);
+    return links.filter(({ index }) => own.has(index) && found.has(index));
+  };
+  // Where tcx cannot be asked, the agent has said so as it started: a feature that is missing.
+  const attached = { tc: ownAmong(withFilters), tcx: ownAmong(withTcx ?? []) };
   const isPods = (address: Ip): boolean => pool.blocks().some((block) => cidrContains(block, address));
   return [
     ...bypassFindings(links, own),
-    ...(withTc.length === 0 ? [] : [programs("tc", withTc)]),
+    ...Object.entries(attached).flatMap(([kind, found]) => (found.length === 0 ? [] : [programs(kind, found)])),
     ...untrackedFindings(rules, isPods),
   ];
 }

@@ -2,7 +2,7 @@
 
 import { Fault, isFault } from "../../base/fault.ts";
 import type { Addon, Descriptor } from "../addon.ts";
-import type { Netns, Op, OpResult } from "../contract.ts";
+import { type Netns, type Op, type OpResult, tcxLinksMax } from "../contract.ts";
 import { readSysctls, writeSysctls } from "../sysctl.ts";
 import { addressMessage, decodeAddress, dumpAddressesRequest } from "./address.ts";
 import { type Batch, type Rename, batchBytes, batchPhrase, packBatches, packRename, readAnswers } from "./batch.ts";
@@ -111,6 +111,7 @@ function createNetns(descriptor: Descriptor, socket: Descriptor, { addon, open }
     rules: () => dump("reading rules", ruleMessage.new, dumpRulesRequest(), decodeRule),
     neighbours: () => dump("reading neighbours", neighbourMessage.new, dumpNeighboursRequest(), decodeNeighbour),
     programs: () => readPrograms(dump),
+    tcxPrograms: (links) => readTcxPrograms(addon, descriptor, links),
     writeSysctls: (values) => writeSysctls(addon, descriptor, values),
     readSysctls: (keys) => readSysctls(addon, descriptor, keys),
     close: () => {
@@ -137,6 +138,25 @@ async function readPrograms(dump: Session["dump"]): Promise<number[]> {
     if (programs.includes(true)) found.add(place.link);
   }
   return [...found];
+}
+
+/** What bpf(2) says where a filter of system calls, a lack of privileges or the kernel's configuration keeps it from us. */
+const keptFromUs = new Set(["EPERM", "EACCES", "ENOSYS"]);
+
+async function readTcxPrograms(
+  addon: Addon,
+  netns: Descriptor,
+  links: readonly number[],
+): Promise<number[] | undefined> {
+  const asked = links.slice(0, tcxLinksMax);
+  try {
+    const counts = await addon.tcxPrograms(netns, asked);
+    return asked.filter((_, at) => (counts[2 * at] ?? 0) + (counts[2 * at + 1] ?? 0) > 0);
+  } catch (cause) {
+    const fault = addonFault("reading programs attached by tcx", cause);
+    if (keptFromUs.has(String(fault.data["errno"]))) return undefined;
+    throw fault;
+  }
 }
 
 /** A link can go while its filters are asked for. */

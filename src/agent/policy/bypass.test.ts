@@ -1,0 +1,50 @@
+// Looking for ways round policy, on a node in memory: what is told while it is there, and what stands where the kernel may not be asked.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { startFakeNode } from "../../../test/model/fake-node.ts";
+import { present } from "../../base/assert.ts";
+import { silentLog } from "../../base/log.ts";
+import { isWired } from "../../ipam/store.ts";
+import type { Kernel } from "../../kernel/contract.ts";
+import { createBypassLook, lookForBypasses } from "./bypass.ts";
+
+void test("a program that tcx attached to a pod's link is told while it is there, by a pass too", async () => {
+  const node = await startFakeNode();
+  await node.add("db");
+  const { machine, core } = node;
+  const { kernel } = machine;
+  const { attachment } = present(core.pool.all()[0], "attachment");
+  assert.ok(isWired(attachment));
+  const { hostIndex, hostLink } = attachment.wire;
+  let nowMs = 0;
+  const look = createBypassLook({ kernel, pool: core.pool, log: silentLog(), clock: () => nowMs });
+  const told = async (): Promise<(string | undefined)[]> => {
+    nowMs += 60_000;
+    const [finding] = await lookForBypasses(kernel, core.pool);
+    return [finding?.says, await look([])];
+  };
+  kernel.attachTcx(1); // the loopback is no pod's
+  assert.deepEqual(await told(), [undefined, undefined]);
+  const takeOff = kernel.attachTcx(hostIndex);
+  const says = `eBPF programs (tcx) are on pods' links, and can send packets past what judges them: ${hostLink}`;
+  assert.deepEqual(await told(), [says, says]);
+  takeOff();
+  assert.deepEqual(await told(), [undefined, undefined]);
+});
+
+void test("where programs that tcx attaches may not be asked for, all else is told", async () => {
+  const node = await startFakeNode();
+  await node.add("db");
+  const { machine, core } = node;
+  const { attachment } = present(core.pool.all()[0], "attachment");
+  assert.ok(isWired(attachment));
+  const { hostIndex } = attachment.wire;
+  const kernel: Kernel = {
+    ...machine.kernel,
+    node: { ...machine.kernel.node, programs: async () => [hostIndex], tcxPrograms: async () => undefined },
+  };
+  const says = (await lookForBypasses(kernel, core.pool)).map((finding) => finding.says);
+  assert.equal(says.length, 1);
+  assert.match(says[0] ?? "", /^eBPF programs \(tc\) are on pods' links/);
+});
