@@ -250,7 +250,7 @@ export interface PolicyTable {
    */
   change(changes: { remove?: MemberChanges; add?: MemberChanges }): Promise<void>;
   /**
-   * Host links of pods whose packets to themselves pass (a service that leads back), and members that come along with them, all at
+   * Host links of pods whose packets to themselves pass unjudged (a service that leads back), and members that come along with them, all at
    * once. Faults as those of `change`.
    */
   admit(links: readonly string[], members?: MemberChanges): Promise<void>;

@@ -9,12 +9,14 @@ import { present } from "../../base/assert.ts";
 import { Fault } from "../../base/fault.ts";
 import { silentLog } from "../../base/log.ts";
 import { isWired, type Wired } from "../../ipam/store.ts";
+import type { Guard } from "../../kernel/contract.ts";
 import { type Pod, pods } from "../../kube/core-objects.ts";
 import { type NetworkPolicy, networkPolicies } from "../../kube/policy-objects.ts";
 import { defaultKeys } from "../../policy/keys.ts";
 import { createJudge } from "../../policy/judge.ts";
 import type { Model } from "../../policy/model.ts";
 import { readObjects, type ReadObjects } from "../../policy/read-objects.ts";
+import { sourceGuardAnnotation } from "../../policy/source-guard.ts";
 import type { Judging } from "../cluster/judging.ts";
 import { createGlass } from "./glass.ts";
 import { keepPolicy, type Policy } from "./keep.ts";
@@ -52,6 +54,10 @@ interface Stand {
   trusted: boolean[];
   /** What was counted as repaired. */
   repairs: string[];
+  /** The pod's word on the source guard, which its namespace lets it have. */
+  guard: (word: "on" | "off") => void;
+  /** What became of the pod's link: whether policy lets it reach itself, each time that a ruleset was ensured, and its guard. */
+  told: string[];
   group: () => Promise<number | undefined>;
 }
 
@@ -77,19 +83,13 @@ async function stand(nameOf?: NameOf): Promise<Stand> {
     return kernel.policy.change(changes);
   };
   const trusted: boolean[] = [];
+  const told: string[] = [];
   const ensure: typeof kernel.policy.ensure = (ruleset, trust) => {
     trusted.push(trust === "as left");
+    told.push(ruleset.links.has(attachment.wire.hostLink) ? "reaches itself" : "is judged");
     return kernel.policy.ensure(ruleset, trust);
   };
   let read: ReadObjects;
-  const policyObjects = (networkPolicies: readonly NetworkPolicy[]): ReturnType<PolicySource["objects"]> => ({
-    namespaces: [],
-    serviceAccounts: [],
-    networkPolicies,
-    groups: [],
-    bindings: [],
-    groupPolicies: [],
-  });
   const say = (...policies: readonly NetworkPolicy[]): void => {
     read = readObjects(policyObjects(policies));
   };
@@ -106,16 +106,22 @@ async function stand(nameOf?: NameOf): Promise<Stand> {
     heardOf: async () => {},
     done: Promise.resolve(),
   };
+  let guardWord = "on";
+  const guard = (word: "on" | "off"): void => void (guardWord = word);
   const narrowed: boolean[] = [];
   const models: Model[] = [];
   const judging: Judging[] = [];
   const repairs: string[] = [];
   const policy = keepPolicy({
-    kernel: { ...kernel, policy: { ...kernel.policy, change, ensure } },
+    kernel: {
+      ...kernel,
+      policy: { ...kernel.policy, change, ensure },
+      guard: telling(kernel.guard, told),
+    },
     pool,
     nodeName: "a",
     source,
-    findPod: ({ name }) => podNamed(name),
+    findPod: ({ name }) => podNamed(name, guardWord),
     findOwner: () => undefined,
     nameOf,
     kept: undefined,
@@ -137,13 +143,42 @@ async function stand(nameOf?: NameOf): Promise<Stand> {
   });
   const group = async (): Promise<number | undefined> =>
     (await machine.kernel.node.link(attachment.wire.hostIndex))?.group;
-  return { node, policy, say, narrowed, models, judging, attachment: named, admitted, trusted, repairs, group };
+  const heard = { narrowed, models, judging, admitted, trusted, repairs, told };
+  return { node, policy, say, guard, attachment: named, group, ...heard };
 }
 
+const policyObjects = (networkPolicies: readonly NetworkPolicy[]): ReturnType<PolicySource["objects"]> => ({
+  namespaces: [{ metadata: { name: "shop", annotations: { [sourceGuardAnnotation]: "per-pod" } } }],
+  serviceAccounts: [],
+  networkPolicies,
+  groups: [],
+  bindings: [],
+  groupPolicies: [],
+});
+
+/** The guard, which says when it lets links send from any address, and when no longer. */
+const telling = (guard: Guard, told: string[]): Guard => ({
+  ...guard,
+  admit: (entries) => {
+    told.push("guard off");
+    return guard.admit(entries);
+  },
+  withdraw: (entries) => {
+    told.push("guard on");
+    return guard.withdraw(entries);
+  },
+});
+
 /** The API server's object of a pod in shop that is labelled by its name. */
-const podNamed = (name: string): Pod =>
+const podNamed = (name: string, guard = "on"): Pod =>
   pods.parse({
-    metadata: { namespace: "shop", name, uid: name, labels: { app: name } },
+    metadata: {
+      namespace: "shop",
+      name,
+      uid: name,
+      labels: { app: name },
+      annotations: { [sourceGuardAnnotation]: guard },
+    },
     spec: { nodeName: "a" },
   });
 
@@ -343,4 +378,22 @@ void test("a pod that needs a pass has none that reads all that the kernel holds
   assert.deepEqual(trusted, [true]);
   await policy.sync();
   assert.equal(trusted.at(-1), true, "nor has the one of the loop, whose question was answered by then");
+});
+
+void test("a pod is judged on its way to itself before it leaves the guard, and until it is back; what it began until then is looked for", async () => {
+  const { policy, say, guard, narrowed, told } = await stand();
+  const pass = async (): Promise<string[]> => {
+    told.length = 0;
+    policy.changed("cluster");
+    await policy.sync();
+    return [...told];
+  };
+  say(closed);
+  assert.deepEqual(await pass(), ["reaches itself"]);
+  guard("off");
+  assert.deepEqual(await pass(), ["is judged", "guard off"]);
+  assert.deepEqual(await pass(), ["is judged"]);
+  guard("on");
+  assert.deepEqual(await pass(), ["is judged", "guard on", "reaches itself"]);
+  assert.deepEqual(narrowed, [true, true, false, false]);
 });
