@@ -240,6 +240,11 @@ export interface PolicyTable {
    */
   ensure(ruleset: PolicyRuleset, trust?: "as left"): Promise<boolean>;
   /**
+   * True where a call that believed in what this object had left found some of it missing, since this was asked last; nothing is
+   * asked of the kernel. Until the table is ensured again, packets may be judged by nobody.
+   */
+  wasMissed(): boolean;
+  /**
    * Where there is no table at all, loads one without any class, so that connections are known when policy comes; what is there, whoever
    * left it, stays as it is. True if it was loaded.
    */

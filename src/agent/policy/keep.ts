@@ -228,7 +228,7 @@ function reportNow(
 
 /**
  * Has the kernel hold `ruleset`. Where a look is due, what others did to what it was to hold before is looked for apart from what the pass
- * is for; gives whether there was any.
+ * is for. Gives whether there was any, or a table was missed that nobody had looked for.
  */
 async function hold(
   ruleset: PolicyRuleset,
@@ -236,9 +236,10 @@ async function hold(
   { kernel: { policy }, metrics }: Pick<PolicyDeps, "kernel" | "metrics">,
 ): Promise<boolean> {
   const isApart = look.isDue && look.isSettled && before !== undefined;
-  const wasDamaged = isApart && (await policy.ensure(before));
-  if (wasDamaged) metrics.repaired("policy", 1);
+  const wasFound = isApart && (await policy.ensure(before));
   await policy.ensure(ruleset, look.isDue && !isApart ? undefined : "as left");
+  const wasDamaged = policy.wasMissed() || wasFound; // an ADD may have missed it, too
+  if (wasDamaged) metrics.repaired("policy", 1);
   return wasDamaged;
 }
 
