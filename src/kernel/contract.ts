@@ -245,6 +245,11 @@ export interface PolicyTable {
    */
   ensure(ruleset: PolicyRuleset, trust?: "as left"): Promise<boolean>;
   /**
+   * True where a call that believed in what this object had left found some of it missing, since this was asked last; nothing is
+   * asked of the kernel. Until the table is ensured again, packets may be judged by nobody.
+   */
+  wasMissed(): boolean;
+  /**
    * Where there is no table at all, loads one without any class, so that connections are known when policy comes; what is there, whoever
    * left it, stays as it is. True if it was loaded.
    */
@@ -255,7 +260,7 @@ export interface PolicyTable {
    */
   change(changes: { remove?: MemberChanges; add?: MemberChanges }): Promise<void>;
   /**
-   * Host links of pods whose packets to themselves pass (a service that leads back), and members that come along with them, all at
+   * Host links of pods whose packets to themselves pass unjudged (a service that leads back), and members that come along with them, all at
    * once. Faults as those of `change`.
    */
   admit(links: readonly string[], members?: MemberChanges): Promise<void>;

@@ -28,6 +28,13 @@ export interface FakePolicyDeps {
 
 export function createFakePolicy({ begin, committed }: FakePolicyDeps): FakePolicy {
   let held: PolicyState | undefined;
+  /** It was left there, and somebody else took it. */
+  let isStolen = false;
+  let isMissed = false;
+  const miss = (): void => {
+    isMissed ||= isStolen;
+    isStolen = false;
+  };
   /** What the counters say that have counted anything. */
   const said = new Map<string, number>();
   const counts = createCounts();
@@ -53,6 +60,7 @@ export function createFakePolicy({ begin, committed }: FakePolicyDeps): FakePoli
     changes: readonly SetChange[],
   ): Promise<void> {
     const end = begin(call);
+    if (held === undefined) miss();
     if (held === undefined) throw new Fault("kernel-missing", `${call}: there is no policy table`);
     const steps = changeSteps(held, changes);
     held = changedState(held, changes);
@@ -62,9 +70,11 @@ export function createFakePolicy({ begin, committed }: FakePolicyDeps): FakePoli
 
   return {
     policy: {
-      ensure: async (ruleset) => {
+      ensure: async (ruleset, trust) => {
         const image = policyImage(ruleset);
         const end = begin("policy.ensure");
+        if (trust === "as left") miss();
+        isStolen = false;
         const steps = policySteps(held, image);
         for (const { dropsCounters } of steps) {
           if (dropsCounters === undefined) continue;
@@ -76,6 +86,11 @@ export function createFakePolicy({ begin, committed }: FakePolicyDeps): FakePoli
         for (const _step of steps) committed(nftablesThread);
         end();
         return steps.length > 0;
+      },
+      wasMissed: () => {
+        const was = isMissed;
+        isMissed = false;
+        return was;
       },
       prepare: async () => {
         const end = begin("policy.prepare");
@@ -120,6 +135,7 @@ export function createFakePolicy({ begin, committed }: FakePolicyDeps): FakePoli
     countLookups: (layer, packets) => void lookups.set(layer, packets),
     damage: (how) => {
       if (how === "table deleted") {
+        isStolen = held !== undefined;
         held = undefined;
         said.clear();
       } else if (held !== undefined) {

@@ -9,6 +9,7 @@ import type { Layer, Memberships, Model, PolicyObjects, PolicyPod, Subject } fro
 import type { Definitions } from "./packet-text.ts";
 import type { Problem } from "./problem.ts";
 import { type ReadObjects, readObjects } from "./read-objects.ts";
+import { isUnguarded } from "./source-guard.ts";
 
 /** The model, and for people: what memberships stand for, and what of the objects does not count and why. */
 export interface BuiltModel extends Model {
@@ -86,6 +87,7 @@ function modelOf(
         egress: egress.map(shared),
         ingress: ingress.map(shared),
         ...(breakGlass === undefined ? {} : { breakGlass }),
+        isUnguarded: isUnguarded(pod, read.perPodGuard),
       };
     });
   return {

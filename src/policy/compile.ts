@@ -20,7 +20,7 @@ export interface CompileInput {
   /** The pods with a link on this node, and the class that each link carries or is to carry (`createClasses`). */
   subjects: Iterable<Classed>;
   memberships: Memberships;
-  /** Host links of pods. */
+  /** As the ruleset has them. */
   links: ReadonlySet<string>;
   /** Egress groups judge what a pod sends to its own node, too. */
   groupsJudgeOwnNode: boolean;

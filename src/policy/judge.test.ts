@@ -136,6 +136,17 @@ test("what passes whatever is said, says why", () => {
   assert.equal(first?.says, "its own node, which is not judged");
 });
 
+test("what a pod outside the source guard sends itself is judged, since it could be anybody's", () => {
+  const objects = shopPolicy("policyTypes: [Egress, Ingress]");
+  const { model, packet } = policyWorld({ pods, objects });
+  const subjects = model.subjects.map((one) => ({ ...one, isUnguarded: one.pod.name === "db" }));
+  const judge = createJudge({ ...model, subjects });
+  const line = packet("shop/db > shop/db tcp 80");
+  assert.equal(judge.verdict(line).deniedBy?.layer, "egress of NetworkPolicy shop/p");
+  assert.equal(judge.explain(line).always, undefined);
+  assert.equal(judge.verdict(packet("shop/web > shop/web tcp 80")).passes, true);
+});
+
 test("a node's model knows its own pods alone, and others as members that it was told of", () => {
   const objects = objectsOf(dbGroup(`{ from: [${fromWeb}] }`) + shopPolicy("policyTypes: [Egress]", "out"));
   const cluster = policyWorld({ pods });

@@ -139,6 +139,8 @@ export interface Subject {
   ingress: readonly Layer[];
   /** Its layers deny nothing for so long. */
   breakGlass?: BreakGlass;
+  /** It may send from any address: what comes back to it need not be its own, so it is judged. Absent: it may not. */
+  isUnguarded?: boolean;
 }
 
 /** Everything that decides. A cluster's model knows all pods as subjects; that of an agent those of its node. */

@@ -40,7 +40,7 @@ export function createQuestions(model: Model): Questions {
     const source = subjects.get(packet.source);
     const target = subjects.get(packet.destination);
     if (source === undefined && target === undefined) return "no subjects";
-    if (source === target) return "itself";
+    if (source === target && source?.isUnguarded !== true) return "itself";
     if (target !== undefined && isNodeOf(packet.source, target)) return "from own node";
     const toNode = source !== undefined && isNodeOf(packet.destination, source);
     return [

@@ -15,7 +15,7 @@ export interface PolicyRuleset {
   layers: ReadonlyMap<string, LayerChains>;
   memberSets: ReadonlyMap<string, MemberSet>;
   blockSets: ReadonlyMap<string, BlockSet>;
-  /** Host links of pods: what such a link sends to itself through a service passes. */
+  /** Host links of pods that send from their own addresses only: what such a link sends to itself through a service passes. */
   links: ReadonlySet<string>;
   /** "closed": no link of a pod, of whatever class, gets credentials of the metadata address; absent: open. */
   metadata?: PolicyKeys["metadata"];

@@ -30,7 +30,7 @@ const kernels: Judging = (world) => {
   const passes = (packet: Packet): boolean => {
     const source = endAt(packet.source);
     const target = endAt(packet.destination);
-    if (source !== undefined && source.pod === target?.pod) return true; // by the pod's own link, and back
+    if (source !== undefined && source.pod === target?.pod && source.ask?.("self", packet) === true) return true; // by the pod's own link, and back
     if (isDiscovery(packet)) return true; // the base chain's
     if (source !== undefined) {
       const asked = source.isOwnNode(packet.destination) ? "toNode" : "egress";
@@ -42,7 +42,7 @@ const kernels: Judging = (world) => {
   return (packet) => ({ passes: passes(packet) });
 };
 
-type Ask = (asked: Asked, packet: Packet) => boolean;
+type Ask = (asked: Asked | "self", packet: Packet) => boolean;
 interface End {
   pod: PolicyPod;
   ask: Ask | undefined;
@@ -59,7 +59,7 @@ function kernelOfNode({ objects, pods, nodes, ...keys }: World, node: string): (
   const classOf = (subject: Subject): number => firstClass + classes.indexOf(classKey(subject));
   const input = {
     subjects: subjects.map((subject) => ({ subject, classNumber: classOf(subject) })),
-    links: new Set<string>(),
+    links: new Set(subjects.filter(({ isUnguarded }) => isUnguarded !== true).map(({ pod }) => pod.uid)), // called as its pod is
     groupsJudgeOwnNode,
     metadata,
   };
@@ -70,7 +70,8 @@ function kernelOfNode({ objects, pods, nodes, ...keys }: World, node: string): (
   return (pod) => {
     const subject = subjects.find(({ pod: { uid } }) => uid === pod.uid);
     assert.ok(subject, `${pod.name} is a subject`);
-    return (asked, packet) => rulesetPasses(ruleset, classOf(subject), asked, packet);
+    return (asked, packet) =>
+      asked === "self" ? ruleset.links.has(pod.uid) : rulesetPasses(ruleset, classOf(subject), asked, packet);
   };
 }
 

@@ -162,9 +162,16 @@ export const features: Readonly<Record<string, Rewrite>> = {
   "own node": (world) => ({ ...world, nodes: new Map() }),
   "credentials of the metadata address": (world) => ({ ...world, metadata: "open" }),
   "break-glass of a namespace": withObjects(({ namespaces }) => ({
-    namespaces: namespaces.map(({ metadata }) => ({ metadata: { ...metadata, annotations: {} } })),
+    namespaces: namespaces.map(({ metadata: { annotations = {}, ...metadata } }) => {
+      const { "fairlead.dev/break-glass": _, ...others } = annotations;
+      return { metadata: { ...metadata, annotations: others } };
+    }),
   })),
   "break-glass of a node": (world) => ({ ...world, nodeBreakGlass: new Map() }),
+  "pods outside the source guard": (world) => ({
+    ...world,
+    pods: world.pods.map((pod) => ({ ...pod, sourceGuard: "on" })),
+  }),
   "names from resolvers": (world) => ({ ...world, allowDns: null }),
   "groups judge the own node": (world) => ({ ...world, groupsJudgeOwnNode: !world.groupsJudgeOwnNode }),
 };

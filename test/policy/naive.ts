@@ -11,7 +11,7 @@ import { serviceOf, type World } from "./world.ts";
 export type Outcome =
   /** Its end of the packet is no pod. */
   | "nobody"
-  /** "A pod cannot block access to itself." */
+  /** "A pod cannot block access to itself", where it sends from its own addresses only. */
   | "itself"
   /** "Traffic to and from the node where a Pod is running is always allowed." */
   | "own node"
@@ -59,7 +59,7 @@ export function naiveReader(world: World, universe: Universe): (packet: Packet) 
       const pod = direction === "egress" ? source : target;
       const peer = direction === "egress" ? packet.destination : packet.source;
       if (pod === undefined) return "nobody";
-      if (source === target) return "itself";
+      if (source === target && !isOutsideGuard(world, pod)) return "itself";
       if (isDiscovery(packet)) return "neighbour discovery";
       const judgesOwnNode = world.groupsJudgeOwnNode && kind === "groups" && direction === "egress";
       if (isOwnNode(pod, peer) && !judgesOwnNode) return "own node";
@@ -77,6 +77,12 @@ export function naiveReader(world: World, universe: Universe): (packet: Packet) 
     };
     return { passes: !Object.values(outcomes).includes("denied"), judgements: outcomes };
   };
+}
+
+/** "leaves the guard by an annotation, which counts only while its namespace has one, too" */
+function isOutsideGuard({ objects }: World, { namespace, sourceGuard }: PolicyPod): boolean {
+  const of = objects.namespaces.find(({ metadata }) => metadata.name === namespace);
+  return sourceGuard === "off" && of?.metadata.annotations?.["fairlead.dev/source-guard"] === "per-pod";
 }
 
 /** "While it lasts, policy denies the pods of the namespace, or of the node, nothing": at most 24 hours, both times written. */

@@ -69,8 +69,12 @@ function podOf({ namespace, labels, account, node, families, ports }: PodSeed, i
       ip(family === 4 ? `10.4.${node + 1}.${index + 2}` : `fd00:10:4:${node + 1}::${host}`),
     ),
     ports,
+    sourceGuard: index % 2 === 0 ? "off" : "yes",
   };
 }
+
+/** What the namespaces say of the source guard. */
+const guards = ["per-pod", "off", "per-pod"];
 
 /** The third node has one family only. */
 const nodes: ReadonlyMap<string, readonly Ip[]> = new Map([
@@ -143,8 +147,11 @@ export const anyWorld: fc.Arbitrary<World> = fc
       namespaces: labels.map((own, index) => {
         const name = namespaceNames[index] ?? "";
         const text = namespaceGlass[index] ?? "";
-        const annotations = text === "" ? {} : { annotations: { "fairlead.dev/break-glass": text } };
-        return { metadata: { name, labels: { ...own, [metadataName]: name }, ...annotations } };
+        const annotations = {
+          "fairlead.dev/source-guard": guards[index] ?? "",
+          ...(text === "" ? {} : { "fairlead.dev/break-glass": text }),
+        };
+        return { metadata: { name, labels: { ...own, [metadataName]: name }, annotations } };
       }),
       serviceAccounts: namespaceNames.flatMap((namespace) =>
         accountNames.map((name) => ({ metadata: { namespace, name, labels: name === "robot" ? { duty: "a" } : {} } })),

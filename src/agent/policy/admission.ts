@@ -7,6 +7,7 @@ import { indexMembers } from "../../policy/members.ts";
 import type { Member, MemberParts, MembershipKey, Model } from "../../policy/model.ts";
 import { neededMemberships, type ReadObjects } from "../../policy/read-objects.ts";
 import type { MemberElement, MemberSet, PolicyRuleset } from "../../policy/ruleset.ts";
+import { ownLinks } from "./links.ts";
 import type { Judged } from "./subjects.ts";
 
 /** By what this node judges. */
@@ -53,8 +54,8 @@ export function isTaken({ model }: Standing, { key, attachment }: Judged): boole
 }
 
 /** By which it must reach itself. A pod that nothing judges is denied nothing. */
-function linksOf({ attachment, egress, ingress }: Judged): string[] {
-  return egress.length + ingress.length > 0 ? [attachment.wire.hostLink] : [];
+function linksOf(judged: Judged): string[] {
+  return judged.egress.length + judged.ingress.length > 0 ? ownLinks([judged]) : [];
 }
 
 /** Puts it into the sets that the kernel holds; false where that cannot be. `onFailure`: nobody knows whether it is in them. */

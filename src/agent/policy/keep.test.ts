@@ -2,151 +2,13 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { startFakeNode, type FakeNode } from "../../../test/model/fake-node.ts";
 import { hostMac } from "../../../test/kernel-stage.ts";
+import { closed, fromWeb, podNamed, stand } from "../../../test/policy-keeper.ts";
 import { testIp, testWired } from "../../../test/store.contract.ts";
 import { present } from "../../base/assert.ts";
 import { Fault } from "../../base/fault.ts";
-import { silentLog } from "../../base/log.ts";
-import { isWired, type Wired } from "../../ipam/store.ts";
-import { type Pod, pods } from "../../kube/core-objects.ts";
-import { type NetworkPolicy, networkPolicies } from "../../kube/policy-objects.ts";
-import { createAddressTally } from "../../net/address-tally.ts";
-import { defaultKeys } from "../../policy/keys.ts";
+import type { Wired } from "../../ipam/store.ts";
 import { createJudge } from "../../policy/judge.ts";
-import type { Model } from "../../policy/model.ts";
-import { readObjects, type ReadObjects } from "../../policy/read-objects.ts";
-import type { Judging } from "../cluster/judging.ts";
-import { createGlass } from "./glass.ts";
-import { keepPolicy, type Policy } from "./keep.ts";
-import type { NameOf } from "./pod-policy.ts";
-import type { PolicySource } from "./sources.ts";
-
-const closed: NetworkPolicy = networkPolicies.parse({
-  metadata: { namespace: "shop", name: "closed" },
-  spec: { podSelector: { matchLabels: { app: "db" } }, policyTypes: ["Ingress"] },
-});
-
-const fromWeb: NetworkPolicy = networkPolicies.parse({
-  metadata: { namespace: "shop", name: "from-web" },
-  spec: {
-    podSelector: { matchLabels: { app: "db" } },
-    ingress: [{ from: [{ podSelector: { matchLabels: { app: "web" } } }] }],
-  },
-});
-
-interface Stand {
-  node: FakeNode;
-  policy: Policy;
-  /** Makes the cluster say that these policies are there. */
-  say: (...policies: readonly NetworkPolicy[]) => void;
-  /** For each pass that ended well: whether connections are looked for. */
-  narrowed: boolean[];
-  /** What connections are judged by, in the order of time. */
-  models: Model[];
-  /** What the cluster was told. */
-  judging: Judging[];
-  attachment: Wired;
-  /** Addresses that were put into sets without a pass. */
-  admitted: string[];
-  /** Of each time that the kernel was to hold a ruleset: whether what it holds was believed to be what it was told. */
-  trusted: boolean[];
-  /** What was counted as repaired. */
-  repairs: string[];
-  group: () => Promise<number | undefined>;
-}
-
-/** A node with one attached pod, app=db in shop, which nothing judges yet; `nameOf` names it where its caller has not. */
-async function stand(nameOf?: NameOf): Promise<Stand> {
-  const node = await startFakeNode();
-  await node.add("db");
-  const { machine, core } = node;
-  const { attachment } = present(core.pool.all()[0], "attachment");
-  assert.ok(isWired(attachment));
-  const pod = { namespace: "shop", name: "db", uid: "db" };
-  const named: Wired = nameOf === undefined ? { ...attachment, pod } : attachment;
-  const held = { attachment: named, state: "ready", leaving: false } as const;
-  const pool = {
-    ...core.pool,
-    all: () => core.pool.all().map((one) => ({ ...held, leaving: one.leaving })),
-    find: () => ({ ...held, leaving: core.pool.all()[0]?.leaving ?? true }),
-  };
-  const admitted: string[] = [];
-  const { kernel } = machine;
-  const change: typeof kernel.policy.change = (changes) => {
-    for (const elements of changes.add?.values() ?? []) admitted.push(...elements.map(({ address }) => address));
-    return kernel.policy.change(changes);
-  };
-  const trusted: boolean[] = [];
-  const ensure: typeof kernel.policy.ensure = (ruleset, trust) => {
-    trusted.push(trust === "as left");
-    return kernel.policy.ensure(ruleset, trust);
-  };
-  let read: ReadObjects;
-  const policyObjects = (networkPolicies: readonly NetworkPolicy[]): ReturnType<PolicySource["objects"]> => ({
-    namespaces: [],
-    serviceAccounts: [],
-    networkPolicies,
-    groups: [],
-    bindings: [],
-    groupPolicies: [],
-  });
-  const say = (...policies: readonly NetworkPolicy[]): void => {
-    read = readObjects(policyObjects(policies));
-  };
-  say();
-  const source: PolicySource = {
-    objects: () => policyObjects([]),
-    read: () => read,
-    memberships: () => new Map(),
-    listed: createAddressTally(),
-    known: () => true,
-    failing: () => false,
-    missing: () => "",
-    caches: () => [],
-    heardOf: async () => {},
-    done: Promise.resolve(),
-  };
-  const narrowed: boolean[] = [];
-  const models: Model[] = [];
-  const judging: Judging[] = [];
-  const repairs: string[] = [];
-  const policy = keepPolicy({
-    kernel: { ...kernel, policy: { ...kernel.policy, change, ensure } },
-    pool,
-    nodeName: "a",
-    source,
-    findPod: ({ name }) => podNamed(name),
-    findOwner: () => undefined,
-    nameOf,
-    kept: undefined,
-    keys: defaultKeys,
-    glass: createGlass({ nodeName: "a", ofNode: () => undefined, now: () => 0 }),
-    nodeBreakGlass: () => undefined,
-    onBroken: () => {},
-    log: silentLog(),
-    metrics: { repaired: (what, count) => void repairs.push(`${what} ${count}`) },
-    signal: new AbortController().signal,
-    cutting: {
-      expect: () => {},
-      judgeBy: (model, isNarrower) => {
-        models.push(model);
-        narrowed.push(isNarrower);
-      },
-    },
-    judging: (now) => judging.push(now),
-  });
-  const group = async (): Promise<number | undefined> =>
-    (await machine.kernel.node.link(attachment.wire.hostIndex))?.group;
-  return { node, policy, say, narrowed, models, judging, attachment: named, admitted, trusted, repairs, group };
-}
-
-/** The API server's object of a pod in shop that is labelled by its name. */
-const podNamed = (name: string): Pod =>
-  pods.parse({
-    metadata: { namespace: "shop", name, uid: name, labels: { app: name } },
-    spec: { nodeName: "a" },
-  });
 
 const broken = new Fault("kernel-refused", "not now");
 
@@ -242,6 +104,25 @@ void test("what somebody did to the table is counted, whatever else the pass is 
   damage();
   await policy.sync();
   assert.deepEqual(repairs, ["policy 1", "policy 1"], "what a pass that failed has left is nobody's damage");
+});
+
+void test("a table that is missed by whoever trusts it is damage: counted once, and what began meanwhile is looked for", async () => {
+  const { node, policy, say, repairs, narrowed } = await stand();
+  say(fromWeb);
+  await policy.sync();
+  const after = async (pass: () => Promise<unknown>): Promise<unknown> => {
+    [narrowed.length, repairs.length] = [0, 0];
+    node.machine.kernel.damagePolicy("table deleted");
+    await pass();
+    policy.doubt(); // the kernel's word of it comes later
+    await policy.sync();
+    return [repairs, narrowed];
+  };
+  policy.changed("attachments");
+  assert.deepEqual(await after(policy.sync), [["policy 1"], [true, false]], "a pass for what came or went");
+  const web = testWired({ containerId: "web", pod: { namespace: "shop", name: "web", uid: "web" } });
+  const found = await after(async () => (await policy.enter(web, podNamed("web"))).listed);
+  assert.deepEqual(found, [["policy 1"], [false, true, false]], "an ADD without a pass, which then has one");
 });
 
 void test("a link that DEL has doomed while the kernel was told is not put back into a class", async () => {
@@ -344,4 +225,22 @@ void test("a pod that needs a pass has none that reads all that the kernel holds
   assert.deepEqual(trusted, [true]);
   await policy.sync();
   assert.equal(trusted.at(-1), true, "nor has the one of the loop, whose question was answered by then");
+});
+
+void test("a pod is judged on its way to itself before it leaves the guard, and until it is back; what it began until then is looked for", async () => {
+  const { policy, say, guard, narrowed, told } = await stand();
+  const pass = async (): Promise<string[]> => {
+    told.length = 0;
+    policy.changed("cluster");
+    await policy.sync();
+    return [...told];
+  };
+  say(closed);
+  assert.deepEqual(await pass(), ["reaches itself"]);
+  guard("off");
+  assert.deepEqual(await pass(), ["is judged", "guard off"]);
+  assert.deepEqual(await pass(), ["is judged"]);
+  guard("on");
+  assert.deepEqual(await pass(), ["is judged", "guard on", "reaches itself"]);
+  assert.deepEqual(narrowed, [true, true, false, false]);
 });

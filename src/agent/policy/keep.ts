@@ -27,7 +27,7 @@ import type { Cutting } from "./cut.ts";
 import { createDue, type Look } from "./due.ts";
 import { type Glass, glassFaults } from "./glass.ts";
 import type { KeptPolicy } from "./kept.ts";
-import { carriedBy, moveLinks, placedOn } from "./links.ts";
+import { carriedBy, moveLinks, ownLinks, placedOn } from "./links.ts";
 import { createMemberships, type OwnPods } from "./memberships.ts";
 import type { FindOwner, FindPod, NameOf, PodPolicy } from "./pod-policy.ts";
 import { policyReport, type PolicyReport } from "./report.ts";
@@ -122,23 +122,22 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     glass.noteEdges(objects);
     const judged = subjects.of(pool.all(), objects);
     const own = ownPods(judged, listed); // before anything is awaited: `listed` is as of now, and fits `told`
-    const [links, nodeAddresses] = await Promise.all([kernel.node.links(), kernel.node.addresses()]);
+    const { node } = kernel;
+    const [links, nodeAddresses, open] = await Promise.all([node.links(), node.addresses(), unguarded.open()]);
     const placed = placedOn(links, judged);
     const carried = carriedBy(links, pool);
     const assigned = classes.assign(judged, carried);
     const memberships = membershipsOf(told, own, objects);
-    const ruleset = compiler.compile({
-      subjects: assigned,
-      memberships,
-      links: new Set(judged.map(({ attachment }) => attachment.wire.hostLink)),
-      ...keys,
-    });
+    const selves = new Set(ownLinks(judged));
+    const ruleset = compiler.compile({ subjects: assigned, memberships, links: selves, ...keys });
+    // Links that are outside the guard until it follows, below.
+    const meanwhile = selves.isDisjointFrom(open) ? ruleset : { ...ruleset, links: selves.difference(open) };
     const nodes = new Map([[nodeName, nodeAddresses.map(({ address }) => address)]]);
     const model = { subjects: judged, nodes, memberships, ...keys };
     cutting.expect(model);
     // What links still carry stays until they are moved.
     const before = standing?.held;
-    const both = before === undefined ? ruleset : withCarried(before, ruleset, carried);
+    const both = before === undefined ? meanwhile : withCarried(before, meanwhile, carried);
     counting.know(judged, ruleset);
     const wasDamaged = await hold(both, { before, look }, deps);
     standing = { model, held: both };
@@ -151,7 +150,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     standing = { model, held: ruleset };
     counting.settle();
     const isCutDue = due.takeCut();
-    cutting.judgeBy(model, isCutDue || moved || wasDamaged || isNarrower(before, ruleset));
+    cutting.judgeBy(model, isCutDue || moved || wasDamaged || isNarrower(before, ruleset, judged));
     return links;
   }
 
@@ -229,7 +228,7 @@ function reportNow(
 
 /**
  * Has the kernel hold `ruleset`. Where a look is due, what others did to what it was to hold before is looked for apart from what the pass
- * is for; gives whether there was any.
+ * is for. Gives whether there was any, or a table was missed that nobody had looked for.
  */
 async function hold(
   ruleset: PolicyRuleset,
@@ -237,9 +236,10 @@ async function hold(
   { kernel: { policy }, metrics }: Pick<PolicyDeps, "kernel" | "metrics">,
 ): Promise<boolean> {
   const isApart = look.isDue && look.isSettled && before !== undefined;
-  const wasDamaged = isApart && (await policy.ensure(before));
-  if (wasDamaged) metrics.repaired("policy", 1);
+  const wasFound = isApart && (await policy.ensure(before));
   await policy.ensure(ruleset, look.isDue && !isApart ? undefined : "as left");
+  const wasDamaged = policy.wasMissed() || wasFound; // an ADD may have missed it, too
+  if (wasDamaged) metrics.repaired("policy", 1);
   return wasDamaged;
 }
 
@@ -291,8 +291,15 @@ export function startPolicy({ sync, dueMs }: Policy, signal: AbortSignal, onPass
 }
 
 /** Whether something may pass by `before` that does not by `after`, of pods that keep their class. */
-function isNarrower(before: PolicyRuleset | undefined, after: PolicyRuleset): boolean {
+function isNarrower(
+  before: PolicyRuleset | undefined,
+  after: PolicyRuleset,
+  judged: Iterable<Pick<Judged, "attachment" | "isUnguarded">>,
+): boolean {
   if (before === undefined) return true;
+  for (const { attachment, isUnguarded } of judged) {
+    if (isUnguarded && before.links.has(attachment.wire.hostLink)) return true;
+  }
   const classesDiffer = [...after.classes].some(([number, layers]) => {
     const held = before.classes.get(number);
     return held !== undefined && !isDeepStrictEqual(held, layers);

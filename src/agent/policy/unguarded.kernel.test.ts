@@ -5,10 +5,12 @@ import { spawn } from "node:child_process";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
 import type { ClusterAgent } from "../../../test/cluster-agent.ts";
-import { addPod, servingAgent, type TestPod } from "../../../test/policy-node.ts";
+import { runIn } from "../../../test/masq-stage.ts";
+import { addPod, reached, servingAgent, type TestPod } from "../../../test/policy-node.ts";
+import { openRaw, packet, protocols, udpDatagram } from "../../../test/raw-packets.ts";
 import { until } from "../../../test/until.ts";
 import { pods } from "../../kube/core-objects.ts";
-import { namespaces } from "../../kube/policy-objects.ts";
+import { namespaces, networkPolicies } from "../../kube/policy-objects.ts";
 import { sourceGuardAnnotation } from "../../policy/source-guard.ts";
 
 const annotated = (text: string | null): { type: "merge"; body: object } => ({
@@ -117,4 +119,65 @@ void test("a pod leaves the guard where pod and namespace say so, is back within
   assert.ok(tookMs < backWithinMs, `guarded again after ${tookMs} ms`);
   assert.deepEqual(both(vpn, web), [false, false]);
   assert.equal(await checks(agent, vpn), "");
+});
+
+const [ownPort, closedPort, openPort] = [40_000, 40_001, 40_002];
+
+/** Says of each datagram which port it came to, and by which family. */
+const listener = `
+import select, socket
+socks = [socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) for _ in range(2)]
+for sock, port in zip(socks, (${closedPort}, ${openPort})):
+    sock.bind(("::", port))
+print("ready", flush=True)
+while True:
+    for sock in select.select(socks, [], [])[0]:
+        _, (address, *_) = sock.recvfrom(64)
+        print(sock.getsockname()[1], 4 if address.startswith("::ffff:") else 6, flush=True)
+`;
+
+const openPortOnly = networkPolicies.parse({
+  metadata: { namespace: "default", name: "out" },
+  spec: {
+    podSelector: { matchLabels: { app: "vpn" } },
+    policyTypes: ["Egress"],
+    egress: [{ ports: [{ protocol: "UDP", port: openPort }] }],
+  },
+});
+
+void test("a pod outside the guard gets round no policy by what it sends itself from forged addresses; guarded again it reaches itself", async (t) => {
+  const agent = await servingAgent(t);
+  const { kube, node } = agent;
+  const vpn = await addPod(t, agent, "vpn", { app: "vpn" });
+  const web = await addPod(t, agent, "web", { app: "web" });
+  await kube.create(networkPolicies, openPortOnly);
+  await until("its egress is closed", () => !reached(vpn, web).some(Boolean));
+  const link = /dev (fl[0-9a-f]+)/.exec(node.run("ip", "route", "get", vpn.addresses[0] ?? ""))?.[1] ?? assert.fail();
+  // Of a set of links alone, nft prints no names.
+  const isOpen = (): boolean => node.run("nft", "list", "set", "inet", "fairlead", "any").includes("elements");
+  const reachesItself = (): boolean =>
+    node.run("nft", "list", "set", "inet", "fairlead-policy", "self").includes(`"${link}"`);
+  assert.deepEqual([isOpen(), reachesItself()], [false, true]);
+  await kube.patch(pods, { namespace: "default", name: "vpn" }, annotated("off"));
+  await kube.patch(namespaces, { name: "default" }, annotated("per-pod"));
+  await until("it may send from any address", isOpen);
+
+  const { hear } = await runIn(t, web.netns, listener);
+  const send = await openRaw(t, vpn.netns);
+  for (const [index, family] of [4, 6].entries()) {
+    const [own, its] = [vpn.addresses[index] ?? "", web.addresses[index] ?? ""];
+    const udp = (ends: { from: string; to: string }, source: number, target: number): Buffer =>
+      packet(ends, protocols.udp, udpDatagram(ends, source, target, 8));
+    // By its link all of them, whatever its own routes say of its own address.
+    await send(its, [
+      udp({ from: its, to: own }, closedPort, ownPort),
+      udp({ from: own, to: its }, ownPort, closedPort),
+      udp({ from: own, to: its }, ownPort, openPort),
+    ]);
+    assert.equal(await hear(), `${openPort} ${family}`, "an answer to what nobody asked");
+  }
+  assert.equal(reachesItself(), false);
+
+  await kube.patch(namespaces, { name: "default" }, annotated(null));
+  await until("it is guarded, and reaches itself", () => !isOpen() && reachesItself());
 });

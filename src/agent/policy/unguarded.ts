@@ -8,6 +8,8 @@ import { anySource } from "../plan.ts";
 import type { Judged } from "./subjects.ts";
 
 export interface Unguarded {
+  /** Links that the kernel may let send from any address now. */
+  open: () => Promise<ReadonlySet<string>>;
   /** Brings the kernel's entries for these pods to what is said of them; the loop of the guard does the rest, and repairs. */
   follow: (judged: readonly Judged[]) => Promise<void>;
   /** The same for a pod that is being attached: its link is not there yet. */
@@ -23,15 +25,16 @@ export function createUnguarded({ guard, log }: { guard: Guard; log: Log }): Ung
   let open: Set<string> | undefined;
 
   const openNow = async (): Promise<Set<string>> =>
-    new Set(((await guard.list()) ?? []).flatMap(({ link, address }) => (address === "any" ? [link] : [])));
+    (open ??= new Set(((await guard.list()) ?? []).flatMap(({ link, address }) => (address === "any" ? [link] : []))));
 
   return {
+    open: openNow,
     follow: async (judged) => {
       known = new Map(judged.map(({ key, isUnguarded }) => [key, isUnguarded]));
-      open ??= await openNow();
+      const held = await openNow();
       const links = new Map(judged.map((one) => [one.attachment.wire.hostLink, one]));
-      const close = [...open].filter((link) => links.get(link)?.isUnguarded !== true);
-      const add = [...links].filter(([link, one]) => one.isUnguarded && !open?.has(link)).map(([link]) => link);
+      const close = [...held].filter((link) => links.get(link)?.isUnguarded !== true);
+      const add = [...links].filter(([link, one]) => one.isUnguarded && !held.has(link)).map(([link]) => link);
       try {
         if (close.length > 0) await guard.withdraw(close.map(anySource));
         if (add.length > 0) await guard.admit(add.map(anySource));
@@ -40,8 +43,8 @@ export function createUnguarded({ guard, log }: { guard: Guard; log: Log }): Ung
         if (isFault(error, "kernel-missing")) return; // the guard's own loop loads it with what is said here
         throw error;
       }
-      for (const link of close) open.delete(link);
-      for (const link of add) open.add(link);
+      for (const link of close) held.delete(link);
+      for (const link of add) held.add(link);
       if (close.length > 0) log.warn({ links: close }, "pods send from their own addresses only again");
       if (add.length > 0) log.warn({ links: add }, "pods may send from any address: their source guard is off");
     },

@@ -178,8 +178,13 @@ void test("where others were here meanwhile, what was left is not believed for l
   await policy.ensure(fullRuleset);
   netns.run("nft", `delete element ${table} m_db4 { 10.4.1.3 }`);
   await policy.change({ remove: new Map([["m_db4", members("m_db4", 4, "10.4.1.3").parts.flat()]]) });
+  assert.deepEqual([policy.wasMissed(), policy.wasMissed()], [true, false], "an element, told once");
+  netns.run("nft", `delete table ${table}`);
+  assert.equal(await policy.ensure(fullRuleset, "as left"), true);
+  assert.equal(policy.wasMissed(), false, "nothing was believed");
   netns.run("nft", `delete table ${table}`);
   assert.equal(await policy.ensure(emptyRuleset, "as left"), true);
+  assert.equal(policy.wasMissed(), true, "the table");
   assert.equal(await policy.ensure(emptyRuleset), false);
 });
 

@@ -22,6 +22,7 @@ export function createPolicyTable(options: ChannelOptions): PolicyTable {
   const takeTurn = createTurns(whose);
   /** What this object left; undefined where it does not know. `generation`: the one in which nothing else had changed. */
   let left: { state: PolicyState; generation: number | undefined } | undefined;
+  let isMissed = false;
   const counting = createCounting(channel);
   /** What was made last: chains that are as in it look at sets that are as in it. */
   let made: PolicyImage | undefined;
@@ -48,6 +49,7 @@ export function createPolicyTable(options: ChannelOptions): PolicyTable {
       } catch (error) {
         if (!isFault(error, "kernel-missing") && !isFault(error, "kernel-exists")) throw error;
         left = undefined; // somebody else was here
+        isMissed = true;
       }
     }
     return work((await readPolicy(channel))?.state, false);
@@ -104,6 +106,11 @@ export function createPolicyTable(options: ChannelOptions): PolicyTable {
         counting.become(ruleset.layers);
         return hasChanged;
       });
+    },
+    wasMissed: () => {
+      const was = isMissed;
+      isMissed = false;
+      return was;
     },
     prepare: () =>
       takeTurn(async (isLastTry) => {
