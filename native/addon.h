@@ -51,8 +51,8 @@ struct failure read_text(napi_env env, napi_value value, size_t len_max, char **
 /* An array of such strings; `*result` has `*count` entries, all to be freed with free_texts. */
 struct failure read_texts(napi_env env, napi_value value, size_t len_max, size_t *count, char ***result);
 void free_texts(size_t count, char **texts);
-/* An array of at most `count_max` integers from 1 on; `*result` is to be freed. */
-struct failure read_indexes(napi_env env, napi_value value, size_t count_max, size_t *count,
+/* An array of at most `count_max` integers from 1 on, to be freed by the caller; a failure names `what`. */
+struct failure read_indexes(napi_env env, napi_value value, const char *what, size_t count_max, size_t *count,
                             uint32_t **result);
 struct failure read_bytes(napi_env env, napi_value value, size_t len_max, uint8_t **result, size_t *len);
 /* EINVAL for anything but a descriptor of ours, EBADF for a closed one. */

@@ -320,7 +320,7 @@ napi_value addon_tcx_programs(napi_env env, napi_callback_info info) {
     call->kind = call_tcx_programs;
     failure = hold(env, arguments[0], descriptor_netns, call);
     if (failure.code == 0)
-      failure = read_indexes(env, arguments[1], tcx_links_max, &call->count, &call->links);
+      failure = read_indexes(env, arguments[1], "links", tcx_links_max, &call->count, &call->links);
     if (failure.code == 0 && (call->programs = calloc(call->count + 1, sizeof *call->programs)) == NULL)
       failure = failed(ENOMEM, "call");
   }

@@ -98,25 +98,22 @@ struct failure read_texts(napi_env env, napi_value value, size_t len_max, size_t
   return succeeded();
 }
 
-struct failure read_indexes(napi_env env, napi_value value, size_t count_max, size_t *count,
+struct failure read_indexes(napi_env env, napi_value value, const char *what, size_t count_max, size_t *count,
                             uint32_t **result) {
   bool is_array = false;
   uint32_t len = 0;
   if (napi_is_array(env, value, &is_array) != napi_ok || !is_array ||
       napi_get_array_length(env, value, &len) != napi_ok || len > count_max)
-    return failed(EINVAL, "list");
+    return failed(EINVAL, what);
   uint32_t *indexes = calloc((size_t)len + 1, sizeof *indexes);
-  if (indexes == NULL) return failed(ENOMEM, "list");
+  if (indexes == NULL) return failed(ENOMEM, what);
   for (uint32_t i = 0; i < len; i += 1) {
     napi_value element;
-    int64_t index = 0;
-    struct failure failure = failed(EINVAL, "list");
-    if (napi_get_element(env, value, i, &element) == napi_ok)
-      failure = read_integer(env, element, 1, INT32_MAX, &index);
-    if (failure.code != 0) {
-      failure.index = i;
+    int64_t index;
+    if (napi_get_element(env, value, i, &element) != napi_ok ||
+        read_integer(env, element, 1, INT32_MAX, &index).code != 0) {
       free(indexes);
-      return failure;
+      return failed(EINVAL, what);
     }
     indexes[i] = (uint32_t)index;
   }

@@ -92,7 +92,8 @@ napi_value addon_monitor(napi_env env, napi_callback_info info) {
   size_t group_count = 0;
   napi_valuetype type = napi_undefined;
   struct failure failure = read_descriptor(env, arguments[0], descriptor_netlink, &handle);
-  if (failure.code == 0) failure = read_indexes(env, arguments[1], monitor_groups_max, &group_count, &groups);
+  if (failure.code == 0)
+    failure = read_indexes(env, arguments[1], "groups", monitor_groups_max, &group_count, &groups);
   if (failure.code == 0 && (napi_typeof(env, arguments[2], &type) != napi_ok || type != napi_function))
     failure = failed(EINVAL, "callback");
   /* Answers and events would be taken for each other. */
