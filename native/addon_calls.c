@@ -279,14 +279,21 @@ napi_value addon_next_part(napi_env env, napi_callback_info info) {
   return netlink_portion(env, info, portion_next);
 }
 
+/* Begins a call about a namespace, which is the first argument; `*call` is NULL where there is no memory. */
+static struct failure begin_in_netns(napi_env env, napi_callback_info info, enum call_kind kind,
+                                     napi_value arguments[argument_count_max], struct call **call) {
+  read_arguments(env, info, arguments);
+  *call = calloc(1, sizeof **call);
+  if (*call == NULL) return failed(ENOMEM, "call");
+  (*call)->kind = kind;
+  return hold(env, arguments[0], descriptor_netns, *call);
+}
+
 static napi_value sysctl_call(napi_env env, napi_callback_info info, enum call_kind kind) {
   napi_value arguments[argument_count_max];
-  read_arguments(env, info, arguments);
-  struct call *call = calloc(1, sizeof *call);
-  struct failure failure = failed(ENOMEM, "call");
+  struct call *call;
+  struct failure failure = begin_in_netns(env, info, kind, arguments, &call);
   if (call != NULL) {
-    call->kind = kind;
-    failure = hold(env, arguments[0], descriptor_netns, call);
     if (failure.code == 0)
       failure = read_texts(env, arguments[1], sysctl_key_len_max, &call->count, &call->keys);
     size_t value_count = call->count;
@@ -313,16 +320,11 @@ napi_value addon_read_sysctls(napi_env env, napi_callback_info info) {
 
 napi_value addon_tcx_programs(napi_env env, napi_callback_info info) {
   napi_value arguments[argument_count_max];
-  read_arguments(env, info, arguments);
-  struct call *call = calloc(1, sizeof *call);
-  struct failure failure = failed(ENOMEM, "call");
-  if (call != NULL) {
-    call->kind = call_tcx_programs;
-    failure = hold(env, arguments[0], descriptor_netns, call);
-    if (failure.code == 0)
-      failure = read_indexes(env, arguments[1], "links", tcx_links_max, &call->count, &call->links);
-    if (failure.code == 0 && (call->programs = calloc(call->count + 1, sizeof *call->programs)) == NULL)
-      failure = failed(ENOMEM, "call");
-  }
+  struct call *call;
+  struct failure failure = begin_in_netns(env, info, call_tcx_programs, arguments, &call);
+  if (failure.code == 0)
+    failure = read_indexes(env, arguments[1], "links", tcx_links_max, &call->count, &call->links);
+  if (failure.code == 0 && (call->programs = calloc(call->count + 1, sizeof *call->programs)) == NULL)
+    failure = failed(ENOMEM, "call");
   return start_call(addon_of(env), 0, call, failure);
 }

@@ -31,6 +31,8 @@ export interface ExecServer {
 }
 
 export interface ExecBehaviour {
+  /** How often the program that gives credentials fails before it gives any. */
+  credentialFailures?: number;
   /** What it answers in place of a connection; "nothing" at all. */
   refuses?: () => 401 | 403 | "nothing" | undefined;
   /** Told of each line that comes on stdin. */
@@ -40,7 +42,7 @@ export interface ExecBehaviour {
 /** Starts one; its kubeconfig gets a token from a program. */
 export async function startExecServer(
   t: TestContext,
-  { refuses = () => undefined, onLine }: ExecBehaviour,
+  { credentialFailures = 0, refuses = () => undefined, onLine }: ExecBehaviour,
 ): Promise<ExecServer> {
   const directory = mkdtempSync(join(tmpdir(), "fairlead-exec-"));
   const sockets = new Set<Duplex>();
@@ -64,7 +66,7 @@ export async function startExecServer(
   writeFileSync(runs, "");
   const { port } = server.address() as AddressInfo;
   const [url, kubeconfig] = [`http://127.0.0.1:${port}`, join(directory, "config")];
-  writeFileSync(kubeconfig, JSON.stringify(kubeconfigOf(url, runs)));
+  writeFileSync(kubeconfig, JSON.stringify(kubeconfigOf(url, { runs, failures: credentialFailures })));
   return {
     place: { server: url, context: "lab", kubeconfig },
     paths,
@@ -72,10 +74,10 @@ export async function startExecServer(
   };
 }
 
-function kubeconfigOf(server: string, runs: string): object {
+function kubeconfigOf(server: string, { runs, failures }: { runs: string; failures: number }): object {
   const [apiVersion, kind] = ["client.authentication.k8s.io/v1", "ExecCredential"];
   const credential = JSON.stringify({ apiVersion, kind, status: { token: "from-a-program" } });
-  const script = `printf x >>'${runs}'; printf '%s' '${credential}'`;
+  const script = `printf x >>'${runs}'; [ $(wc -c <'${runs}') -gt ${failures} ] && printf '%s' '${credential}'`;
   const exec = { apiVersion, command: "sh", args: ["-c", script], interactiveMode: "Never" };
   return {
     "current-context": "lab",

@@ -7,7 +7,7 @@ import { indexMembers } from "../../policy/members.ts";
 import type { Member, MemberParts, MembershipKey, Model } from "../../policy/model.ts";
 import { neededMemberships, type ReadObjects } from "../../policy/read-objects.ts";
 import type { MemberElement, MemberSet, PolicyRuleset } from "../../policy/ruleset.ts";
-import { ownLinks } from "./links.ts";
+import { selfLinks } from "./links.ts";
 import type { Judged } from "./subjects.ts";
 
 /** By what this node judges. */
@@ -55,7 +55,7 @@ export function isTaken({ model }: Standing, { key, attachment }: Judged): boole
 
 /** By which it must reach itself. A pod that nothing judges is denied nothing. */
 function linksOf(judged: Judged): string[] {
-  return judged.egress.length + judged.ingress.length > 0 ? ownLinks([judged]) : [];
+  return judged.egress.length + judged.ingress.length > 0 ? selfLinks([judged]) : [];
 }
 
 /** Puts it into the sets that the kernel holds; false where that cannot be. `onFailure`: nobody knows whether it is in them. */

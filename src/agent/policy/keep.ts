@@ -27,7 +27,7 @@ import type { Cutting } from "./cut.ts";
 import { createDue, type Look } from "./due.ts";
 import { type Glass, glassFaults } from "./glass.ts";
 import type { KeptPolicy } from "./kept.ts";
-import { carriedBy, moveLinks, ownLinks, placedOn } from "./links.ts";
+import { carriedBy, moveLinks, selfLinks, placedOn } from "./links.ts";
 import { createMemberships, type OwnPods } from "./memberships.ts";
 import type { FindOwner, FindPod, NameOf, PodPolicy } from "./pod-policy.ts";
 import { policyReport, type PolicyReport } from "./report.ts";
@@ -128,7 +128,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     const carried = carriedBy(links, pool);
     const assigned = classes.assign(judged, carried);
     const memberships = membershipsOf(told, own, objects);
-    const selves = new Set(ownLinks(judged));
+    const selves = new Set(selfLinks(judged));
     const ruleset = compiler.compile({ subjects: assigned, memberships, links: selves, ...keys });
     // Links that are outside the guard until it follows, below.
     const meanwhile = selves.isDisjointFrom(open) ? ruleset : { ...ruleset, links: selves.difference(open) };

@@ -23,7 +23,7 @@ export function carriedBy(links: readonly Link[], pool: Pool): Set<number> {
  * Links by which pods reach themselves whatever policy says. Of a pod outside the source guard, what comes back by its link can name
  * anybody as its source: whatever it let begin so, its own packets would answer.
  */
-export const ownLinks = (judged: readonly Judged[]): string[] =>
+export const selfLinks = (judged: readonly Judged[]): string[] =>
   judged.filter(({ isUnguarded }) => !isUnguarded).map(({ attachment }) => attachment.wire.hostLink);
 
 /** The node's links of judged pods, each with its pod. */

@@ -73,19 +73,20 @@ function doorOf(cluster: OpenCluster, node: string, open: OpenTalk): AgentDoor {
   return {
     place,
     ask: async (path) => {
-      opened ??= find();
+      const current = (opened ??= find());
       try {
-        const { talk } = await opened;
+        const { talk } = await current;
         return await talk.ask(path);
       } catch (error) {
-        const current = await opened.catch(() => undefined);
-        if (current === undefined || current.talk.isOver()) {
-          current?.close();
-          opened = undefined;
+        const started = await current.catch(() => undefined); // it is the error at hand
+        if (started === undefined || started.talk.isOver()) {
+          started?.close();
+          if (opened === current) opened = undefined;
         }
         throw error;
       }
     },
+    // Whoever asked has heard why it could not be opened.
     close: () => void opened?.then(({ close }) => close()).catch(() => {}),
   };
 }

@@ -2,36 +2,22 @@
 
 import type { RequestOptions } from "node:https";
 import { Fault } from "../../base/fault.ts";
-import { within } from "../../base/pause.ts";
 import type { KubeAddress } from "../../kube/address.ts";
 import type { ChosenContext } from "./kubeconfig-file.ts";
-import { loadLibrary } from "./library.ts";
+import { isPlain, openAccess } from "./library.ts";
 
 /** Keys of a kubeconfig's user that the library knows how to follow and our own reader does not. */
 export const borrowedKeys: ReadonlySet<string> = new Set(["exec", "auth-provider"]);
 
-/** How long a program may take: it may send the person to a browser. */
-export const programWaitMs = 180_000;
-
 /**
- * The address of a context whose user needs such a program. Only this function loads the library, and only people's tools call it:
- * nothing is loaded where a file has certificates or tokens.
+ * The address of a context whose user needs such a program. Only people's tools call this: nothing is loaded where a file has
+ * certificates or tokens.
  * @throws Fault "not-found" where the library is not installed, "kube-unauthorized" where the program gives nothing
  */
-export async function borrowedAddress({ file, context }: ChosenContext): Promise<KubeAddress> {
-  const library = await loadLibrary(`${file} gets its credentials from a program`, "give a token or certificate");
-  const config = new library.KubeConfig();
-  const given: RequestOptions = {};
-  try {
-    config.loadFromFile(file);
-    config.setCurrentContext(context);
-    const inTime = await within(programWaitMs, config.applyToHTTPSOptions(given));
-    if (!inTime) throw new Error(`nothing came within ${programWaitMs / 1000} s`);
-  } catch (cause) {
-    throw new Fault("kube-unauthorized", `the credentials of context ${context} in ${file} could not be fetched`, {
-      cause,
-    });
-  }
+export async function borrowedAddress(chosen: ChosenContext): Promise<KubeAddress> {
+  const { file, context } = chosen;
+  const what = `${file} gets its credentials from a program`;
+  const { config, credentials: given } = await openAccess(chosen, what, "give a token or certificate");
   const cluster = config.getCurrentCluster();
   if (cluster === null) throw new Fault("bad-config", `${file}: the cluster of context ${context} is not there`);
   const token = bearerOf(given);
@@ -43,7 +29,7 @@ export async function borrowedAddress({ file, context }: ChosenContext): Promise
     server: cluster.server,
     ...(ca === undefined ? {} : { ca: { text: ca } }),
     ...(cluster.tlsServerName === undefined ? {} : { serverName: cluster.tlsServerName }),
-    ...(cluster.skipTLSVerify ? { insecure: true } : {}),
+    ...(cluster.skipTLSVerify && !isPlain(cluster) ? { insecure: true } : {}),
     ...(token === undefined ? {} : { token: { text: token } }),
     ...(certificate === undefined || key === undefined
       ? {}

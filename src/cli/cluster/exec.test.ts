@@ -42,6 +42,16 @@ void test("credentials that are refused are fetched again for the next one; a ri
   close();
 });
 
+void test("credentials that could not be fetched are fetched again for the next one", async (t) => {
+  const { place, credentialRuns } = await startExecServer(t, { onLine: answers, credentialFailures: 1 });
+  const open = createExec({ place }, program);
+  await assert.rejects(open("one", "the agent of n1"), faultSaying("kube-unauthorized", /could not be fetched/));
+  const { talk, close } = await open("one", "the agent of n1");
+  assert.equal(await talk.ask("/a"), "/a");
+  assert.equal(credentialRuns(), 2);
+  close();
+});
+
 const nonsense: [what: string, onLine: ExecBehaviour["onLine"], says: RegExp][] = [
   ["an unknown stream", (_line, { write }) => write(9, "x"), /something came that is no answer of exec/],
   ["a status that is no JSON", (_line, { write }) => write(3, "x"), /something came that is no answer of exec/],
@@ -78,7 +88,7 @@ void test("what comes after the end of a program is nobody's", async (t) => {
 
 void test("a server that does not answer is given up, and keeps nothing alive", async (t) => {
   const { place } = await startExecServer(t, { onLine: answers, refuses: () => "nothing" });
-  const open = createExec({ place }, program, { openWaitMs: 200 });
+  const open = createExec({ place }, program, { openWaitMs: 200, closeWaitMs: 200 });
   await assert.rejects(
     open("one", "the agent of n1"),
     faultSaying("io-failure", /n1 cannot be asked by exec .* timed out/),

@@ -4,10 +4,8 @@ import type { RequestOptions } from "node:https";
 import { PassThrough, Writable } from "node:stream";
 import { z } from "zod";
 import { describe, Fault } from "../../base/fault.ts";
-import { within } from "../../base/pause.ts";
 import { createTalk, type Talk } from "../agents/talk.ts";
-import { programWaitMs } from "./borrowed.ts";
-import { type ClientLibrary, loadLibrary } from "./library.ts";
+import { type Access, openAccess } from "./library.ts";
 import type { OpenCluster } from "./open.ts";
 
 /** How long is waited: for the API server's answer, and for its word that a connection has ended. */
@@ -35,22 +33,16 @@ interface Connection {
   terminate(): void;
 }
 
-interface Access {
-  library: ClientLibrary;
-  config: InstanceType<ClientLibrary["KubeConfig"]>;
-}
-
 /** Gives the way into pods of this cluster. Credentials are fetched once, when they are first needed, and again where they are refused. */
 export function createExec(
   { place }: Pick<OpenCluster, "place">,
   program: PodProgram,
-  { openWaitMs, closeWaitMs }: Partial<typeof waits> = {},
+  { openWaitMs, closeWaitMs } = waits,
 ): OpenTalk {
-  const limits = { handshakeTimeout: openWaitMs ?? waits.openWaitMs, closeTimeout: closeWaitMs ?? waits.closeWaitMs };
+  const limits = { handshakeTimeout: openWaitMs, closeTimeout: closeWaitMs };
   let access: Promise<Access> | undefined;
   return async (pod, of) => {
-    access ??= openAccess(place, limits);
-    const current = access;
+    const current = (access ??= accessTo(place, limits));
     try {
       return await start(await current, { ...program, pod, place: of });
     } catch (cause) {
@@ -62,22 +54,14 @@ export function createExec(
   };
 }
 
-async function openAccess({ kubeconfig, context }: OpenCluster["place"], limits: object): Promise<Access> {
-  const library = await loadLibrary("agents of other nodes are asked by exec into their pods", "run this on the node");
-  const config = new library.KubeConfig();
-  config.loadFromFile(kubeconfig);
-  config.setCurrentContext(context);
-  const { clusters, users, contexts } = config;
-  // The library takes a server without TLS, as kubectl proxy is one, only where nothing is to be verified.
-  const open = clusters.map((one) => (one.server.startsWith("http:") ? { ...one, skipTLSVerify: true } : one));
-  config.loadFromOptions({ clusters: open, users, contexts, currentContext: context });
-  const given: RequestOptions = {};
-  if (!(await within(programWaitMs, config.applyToHTTPSOptions(given))))
-    throw new Fault("kube-unauthorized", `no credentials of context ${context} came in ${programWaitMs / 1000} s`);
+async function accessTo({ kubeconfig: file, context }: OpenCluster["place"], limits: object): Promise<Access> {
+  const what = "agents of other nodes are asked by exec into their pods";
+  const access = await openAccess({ file, context }, what, "run this on the node");
   // For each connection the library would ask for credentials, and wait without end for an answer.
   const applyToHTTPSOptions = async (options: RequestOptions): Promise<void> =>
-    void Object.assign(options, given, limits);
-  return { library, config: Object.assign(config, { applyToHTTPSOptions }) };
+    void Object.assign(options, access.credentials, limits);
+  Object.assign(access.config, { applyToHTTPSOptions });
+  return access;
 }
 
 async function start(

@@ -70,51 +70,53 @@ const news: Record<string, { happens: (tenants: Tenants) => Promise<unknown>; be
   },
 };
 
-for (const [what, { happens, behind }] of Object.entries(news)) {
-  for (const caches of behind) {
-    test(`${what}: a new leader whose ${caches.join(" and ")} are behind leaves the members in, and agrees once it has heard`, () =>
-      withTwo(async ({ world, tenants, former, next }) => {
-        next.freeze(true, ...caches);
-        await happens(tenants);
-        await former.catchUp();
-        await former.passOf("memberships");
-        await checkMemberships(world);
-        const before = await tenants.slices();
-        await next.catchUp();
-        for (const later of [0, 1_000, askEveryMs]) {
-          world.nowMs += later;
-          await next.passOf("memberships");
-          assert.deepEqual(await tenants.slices(), before);
-        }
-        next.freeze(false);
-        await next.passOf("memberships");
-        await checkMemberships(world);
-      }));
+type Two = Parameters<Parameters<typeof withTwo>[0]>[0];
+
+/** What happens is written by the leader of before; gives the slices then. */
+async function writtenBefore({ world, tenants, former }: Two, happens: (tenants: Tenants) => Promise<unknown>) {
+  await happens(tenants);
+  await former.catchUp();
+  await former.passOf("memberships");
+  await checkMemberships(world);
+  return tenants.slices();
+}
+
+/** Passes of the new leader, at once, a moment later, and when storage is asked again, leave the slices as they are. */
+async function leavesThem({ world, tenants, next }: Two, slices: unknown, when = "behind"): Promise<void> {
+  for (const later of [0, 1_000, askEveryMs]) {
+    world.nowMs += later;
+    await next.passOf("memberships");
+    assert.deepEqual(await tenants.slices(), slices, when);
   }
 }
 
 for (const [what, { happens, behind }] of Object.entries(news)) {
   for (const caches of behind) {
+    test(`${what}: a new leader whose ${caches.join(" and ")} are behind leaves the members in, and agrees once it has heard`, () =>
+      withTwo(async (two) => {
+        const { world, next } = two;
+        next.freeze(true, ...caches);
+        const before = await writtenBefore(two, happens);
+        await next.catchUp();
+        await leavesThem(two, before);
+        next.freeze(false);
+        await next.passOf("memberships");
+        await checkMemberships(world);
+      }));
     for (const heard of slicesHeard) {
       test(`${what}: a new leader whose ${caches.join(" and ")} are behind, and who hears of the slices ${heard}, leaves the members in`, () =>
-        withTwo(async ({ world, tenants, former, next }) => {
+        withTwo(async (two) => {
+          const { world, next } = two;
           await next.catchUp();
           next.freeze(true, "slices", ...caches);
-          await happens(tenants);
-          await former.catchUp();
-          await former.passOf("memberships");
-          await checkMemberships(world);
-          const before = await tenants.slices();
+          const before = await writtenBefore(two, happens);
           await next.catchUp();
           const order =
             heard === "before the others" ? (["slices", ...caches] as const) : ([...caches, "slices"] as const);
-          for (const cache of [undefined, ...order]) {
-            if (cache !== undefined) next.freeze(false, cache);
-            for (const later of [0, 1_000, askEveryMs]) {
-              world.nowMs += later;
-              await next.passOf("memberships");
-              assert.deepEqual(await tenants.slices(), before, `hearing of ${cache ?? "nothing"}`);
-            }
+          await leavesThem(two, before, "hearing of nothing");
+          for (const cache of order) {
+            next.freeze(false, cache);
+            await leavesThem(two, before, `hearing of ${cache}`);
           }
           await checkMemberships(world);
         }));
