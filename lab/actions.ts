@@ -70,13 +70,15 @@ export type Expectation =
   | { expect: "known pods" }
   /** The server refuses an object of the file. */
   | { expect: "failing apply"; file: string; words: string }
-  /** Between all pods, nodes and the machine outside: as `fairlead why` says now, or as it said when it was last asked. */
   /** Its status says so. */
   | { expect: "enforced group"; group: string; members: number; nodes: number }
+  /** Between all pods, nodes and the machine outside: as `fairlead why` says now, or as it said when it was last asked. */
   | { expect: "flows"; as: "why says" | "before" }
   | { expect: "held connection"; pair: NamedPair; is: "going on" }
   /** Its caller is told, within so long after the last step that changed something. */
   | { expect: "held connection"; pair: NamedPair; is: "reset"; withinMs: number }
+  /** `fairlead why` has these words in what it tells people of that flow by TCP; the demo shows it. */
+  | { expect: "explained flow"; pair: NamedPair; port: number; words: string }
   /** The agent of that node tells of the flow as denied, and by which object. */
   | { expect: "told denial"; node: string; pair: NamedPair; object: string }
   /** Nothing of any pod that ever ran there. */

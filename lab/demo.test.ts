@@ -49,6 +49,17 @@ void test("a failed step is a claim that does not hold, whether it proves someth
   assert.match(demoTable(report(1)), /^pod a on node-1 +NO\n\nNOT proved: 0 of 1 claims hold/m);
 });
 
+void test("what commands told stands between the table and the totals", () => {
+  const plain = report();
+  const steps = plain.steps.map((step, index) => (index === 2 ? { ...step, shown: "$ look\n\nall is well" } : step));
+  assert.deepEqual(
+    demoTable({ ...plain, steps })
+      .split("\n")
+      .slice(2, -1),
+    ["The second   looked                      yes", "", "$ look", "", "all is well", ""],
+  );
+});
+
 void test("what was left behind is told", () => {
   const text = demoTable({ ...report(), ok: false, left: ["namespace flab-x-wire"] });
   assert.match(text, /^NOT proved: 2 of 2 claims hold, .*; left behind: namespace flab-x-wire\.$/m);

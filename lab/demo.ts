@@ -11,7 +11,7 @@ interface Claim {
   holds: boolean;
 }
 
-/** The table of claims, then totals. */
+/** The table of claims, what commands told, then totals. */
 export function demoTable({ steps, probes, ms, ok, left }: ScenarioReport): string {
   const claims = collectClaims(steps);
   const rows = claims.map(({ text, how, probes, holds }) => [
@@ -25,6 +25,7 @@ export function demoTable({ steps, probes, ms, ok, left }: ScenarioReport): stri
   return [
     formatTable(["claim", "how it was tried", "probes", "holds"], rows),
     "",
+    ...steps.flatMap(({ shown }) => (shown === undefined ? [] : [shown, ""])),
     `${ok ? "Proved" : "NOT proved"}: ${proved}, ${probes} probes, ${(ms / 1000).toFixed(1)} s; ${tidy}.`,
   ].join("\n");
 }

@@ -13,7 +13,7 @@ import { globalAddresses, links, neighbours, nftAddresses, routes } from "./look
 import { type Attempt, attempt, type Endpoint, type Wish } from "./probing.ts";
 import { readSandboxes } from "./runtime.ts";
 import { lookAtTold } from "./told.ts";
-import { lookAtFlows } from "./truth-table.ts";
+import { explain, lookAtFlows } from "./truth-table.ts";
 import { all } from "./waiting.ts";
 
 export interface Verdict {
@@ -23,6 +23,8 @@ export interface Verdict {
   probes: number;
   /** What was done to find out, for people. */
   how: string;
+  /** A command and what it printed, where people should see that. */
+  shown?: string;
 }
 
 /** Product links on a node begin so. */
@@ -61,6 +63,8 @@ export async function look(cluster: Cluster, expectation: Expectation): Promise<
       return quiet(await enforcedGroup(cluster, expectation), "its status, as the API server has it");
     case "flows":
       return lookAtFlows(cluster, expectation.as);
+    case "explained flow":
+      return explainedFlow(cluster, expectation);
     case "told denial":
       return quiet(await toldDenial(cluster, expectation), "fairlead flows, as an operator on the node");
     case "held connection":
@@ -306,16 +310,26 @@ async function failingApply({ kubernetes }: Cluster, { file, words }: FailingApp
   return [`${file} was accepted`];
 }
 
+/** As Fairlead's own words are asked and tell: a pod by "namespace/name" first, then addresses. */
+function namesOf(cluster: Cluster, name: string): string[] {
+  const pod = cluster.pods.get(name);
+  const addresses = Object.values(cluster.endpoint(name).addresses);
+  return pod === undefined ? addresses : [`${pod.namespace}/${pod.name}`, ...addresses];
+}
+
+type ExplainedFlow = Extract<Expectation, { expect: "explained flow" }>;
+
+async function explainedFlow(cluster: Cluster, { pair, port, words }: ExplainedFlow): Promise<Verdict> {
+  const [from = "", to = ""] = [pair.from, pair.to].map((name) => namesOf(cluster, name)[0]);
+  const { command, text } = await explain(cluster, [from, to, `${port}/tcp`]);
+  return { ...quiet(text.includes(words) ? [] : [text], command), shown: `$ ${command}\n\n${text}` };
+}
+
 type ToldDenial = Extract<Expectation, { expect: "told denial" }>;
 
 function toldDenial(cluster: Cluster, { node, pair, object }: ToldDenial): Promise<string[]> {
   const { netns, directory } = cluster.node(node).layout;
-  const namesOf = (name: string): string[] => {
-    const pod = cluster.pods.get(name);
-    const addresses = Object.values(cluster.endpoint(name).addresses);
-    return pod === undefined ? addresses : [`${pod.namespace}/${pod.name}`, ...addresses];
-  };
-  const told = { from: namesOf(pair.from), to: namesOf(pair.to), object };
+  const told = { from: namesOf(cluster, pair.from), to: namesOf(cluster, pair.to), object };
   return lookAtTold(told, { env: cluster.lab.env, netns, directory });
 }
 

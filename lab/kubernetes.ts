@@ -107,6 +107,7 @@ export async function startKubernetes(
     createApi({ socket, serverName: "localhost", authority: authority.certificate, client: admin, kept });
   const api = connect(0);
   await applyCrds(api);
+  await tellConfiguration(api);
 
   const controllerConfig = `${directory}/controller.yaml`;
   writeFileSync(
@@ -212,6 +213,16 @@ async function applyCrds(api: Api): Promise<void> {
     if (!object.success) continue;
     await api.must("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", object.data);
   }
+}
+
+/** What of deploy/fairlead.yaml people's programs read: the agents' keys of policy, of which the lab's agents have none. */
+async function tellConfiguration(api: Api): Promise<void> {
+  const namespace = "fairlead-system";
+  await api.must("POST", "/api/v1/namespaces", { metadata: { name: namespace } });
+  await api.must("POST", `/api/v1/namespaces/${namespace}/configmaps`, {
+    metadata: { name: "fairlead-config" },
+    data: { "agent.yaml": "policy: {}\n" },
+  });
 }
 
 interface ControllerWishes {

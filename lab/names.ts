@@ -122,6 +122,9 @@ export function createNames(): Names {
       case "flows":
         needKubernetes();
         return policy.seeTable(expectation.as);
+      case "explained flow":
+        needKubernetes();
+        return namedIn(expectation.pair).forEach((name) => need(name, places));
       case "told denial":
         needKubernetes();
         need(expectation.node, ["node"]);

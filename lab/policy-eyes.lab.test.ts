@@ -64,6 +64,16 @@ const cases: EyesCase[] = [
     seen: /^v4: it is still open after 1000 ms/,
   },
   {
+    name: "an answer of fairlead why without the words",
+    steps: `${stage}\napply deny-all.yaml\nexpect fairlead why from web to db port 8080 says "does NOT pass"\nexpect fairlead why from web to outside port 80 says "no NetworkPolicy isolates pod shop/db"`,
+    seen: /^shop\/web -> 203\.\S+, tcp 80\n\nIPv4 /,
+  },
+  {
+    name: "a question that fairlead why cannot answer",
+    steps: `${stage}\nexpect fairlead why from web to db port 70000 says "x"`,
+    seen: /^fairlead why shop\/web shop\/db 70000\/tcp: exit 1: .*70000/,
+  },
+  {
     name: "an object that is accepted",
     steps: `${stage}\nexpect apply deny-all.yaml fails with "denied"`,
     seen: /^deny-all\.yaml was accepted$/,

@@ -56,6 +56,10 @@ void describe("forms", () => {
     ],
     ["every flow passes or not as fairlead why says", { expect: "flows", as: "why says" }],
     [
+      'fairlead why from a to outside port 80 says "no rule allows"',
+      { expect: "explained flow", pair: { from: "a", to: "outside" }, port: 80, words: "no rule allows" },
+    ],
+    [
       'node-2 tells that a to b was denied by "NetworkPolicy shop/closed"',
       { expect: "told denial", node: "node-2", pair, object: "NetworkPolicy shop/closed" },
     ],
@@ -115,6 +119,7 @@ void describe("refusals name file, line and cure", () => {
     ["expect the connection from b to a goes on", /no connection is held from b to a$/],
     ["expect the connection from a to b is reset within 0s", /a cut takes 1 to 120 s$/],
     ["expect every flow passes or not as before", /nothing was before/],
+    ['expect fairlead why from a to c port 80 says "no rule"', /there is no .* c at this point$/],
   ];
   for (const [text, message] of cases) {
     void test(text, () => assert.throws(() => lastAction(text), { name: "Fault", code: "lab-failed", message }));

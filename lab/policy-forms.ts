@@ -71,6 +71,15 @@ export const policyForms: readonly Form[] = [
     words: "every flow passes or not as before",
     read: () => ({ expect: "flows", as: "before" }),
   }),
+  expectation('fairlead why from A to B port NUMBER says "WORDS"', {
+    words: 'fairlead why from (?<from>NAME) to (?<to>NAME) port (?<port>\\d{1,5}) says "(?<words>[^"]+)"',
+    read: ({ from = "", to = "", port, words = "" }) => ({
+      expect: "explained flow",
+      pair: { from, to },
+      port: Number(port),
+      words,
+    }),
+  }),
   expectation('NODE tells that A to B was denied by "OBJECT"', {
     words: '(?<node>NAME) tells that (?<from>NAME) to (?<to>NAME) was denied by "(?<object>[^"]+)"',
     read: ({ node = "", from = "", to = "", object = "" }) => ({

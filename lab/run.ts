@@ -22,6 +22,8 @@ export interface StepReport {
   probes: number;
   /** What was done to find out, for people; "" for steps that only change something. */
   how: string;
+  /** A command and what it printed, where people should see that. */
+  shown?: string;
   /** What went wrong: what was seen, one line each. Absent where the step passed. */
   problems?: string[];
 }
@@ -147,10 +149,10 @@ async function runStep(step: Step, stage: Stage): Promise<StepReport> {
   } catch (error) {
     verdict = { ...nothingWrong, problems: [describe(error)] };
   }
-  const { probes, how } = verdict;
-  const more = verdict.problems.length - problemsMax;
-  const problems = [...verdict.problems.slice(0, problemsMax), ...(more > 0 ? [`and ${more} more`] : [])];
-  return { step, ms: performance.now() - startedMs, probes, how, ...(problems.length === 0 ? {} : { problems }) };
+  const { problems: found, ...seen } = verdict;
+  const more = found.length - problemsMax;
+  const problems = [...found.slice(0, problemsMax), ...(more > 0 ? [`and ${more} more`] : [])];
+  return { step, ms: performance.now() - startedMs, ...seen, ...(problems.length === 0 ? {} : { problems }) };
 }
 
 async function perform(action: Action, stage: Stage): Promise<Verdict> {

@@ -5,7 +5,7 @@ import { present } from "../src/base/assert.ts";
 import type { Cluster } from "./cluster.ts";
 import { type Expected, type Flow, type FlowEnd, flowKey, flowProblem, outcomeOf, planFlows } from "./flows.ts";
 import { attempt } from "./probing.ts";
-import { askWhy } from "./why.ts";
+import { askWhy, type Explanation, explainWhy, type WhyOptions } from "./why.ts";
 
 const fairlead = fileURLToPath(new URL("../bin/fairlead", import.meta.url));
 
@@ -54,8 +54,17 @@ export async function lookAtFlows(cluster: Cluster, as: "why says" | "before"): 
   };
 }
 
-function whySays({ lab, kubernetes, program = fairlead }: Cluster, flows: readonly Flow[]): Promise<Expected[]> {
-  return askWhy(flows, { env: lab.env, program, ...present(kubernetes, "Kubernetes").admin });
+function whySays(cluster: Cluster, flows: readonly Flow[]): Promise<Expected[]> {
+  return askWhy(flows, administrator(cluster));
+}
+
+/** What `fairlead why` tells people about one question, with the command as they would type it. @throws Fault "lab-failed" where it does not answer */
+export function explain(cluster: Cluster, question: readonly string[]): Promise<Explanation> {
+  return explainWhy(question, administrator(cluster));
+}
+
+function administrator({ lab, kubernetes, program = fairlead }: Cluster): WhyOptions {
+  return { env: lab.env, program, ...present(kubernetes, "Kubernetes").admin };
 }
 
 /** Pods on their node's network are their node. */

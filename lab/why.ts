@@ -2,7 +2,7 @@
 
 import { z } from "zod";
 import { Fault } from "../src/base/fault.ts";
-import { execOk } from "./exec.ts";
+import { exec, execOk, failureText } from "./exec.ts";
 import type { Expected, Flow } from "./flows.ts";
 import { readJson } from "./json.ts";
 
@@ -59,6 +59,29 @@ async function askSome(flows: readonly Flow[], options: WhyOptions): Promise<Exp
       throw new Fault("lab-failed", `fairlead why was asked ${questionOf(flow)} and answered for ${answer.protocol}`);
     return { passes: answer.passes, because: answer.passes ? "" : reasonOf(answer) };
   });
+}
+
+export interface Explanation {
+  /** As a person would type it. */
+  command: string;
+  text: string;
+}
+
+/** What the program tells people about one question (FROM TO TRAFFIC). @throws Fault "lab-failed" where it does not answer */
+export async function explainWhy(
+  question: readonly string[],
+  { env, program, kubeconfig, netns }: WhyOptions,
+): Promise<Explanation> {
+  const outcome = await exec(program, ["why", ...question, "--kubeconfig", kubeconfig], {
+    env,
+    netns,
+    timeoutMs: answersWithinMs,
+  });
+  const command = ["fairlead why", ...question].join(" ");
+  // 1 is the answer "it does not pass"; a question that cannot be answered says so on stderr.
+  if (outcome.stderr !== "" || outcome.code === undefined || outcome.code > 1)
+    throw new Fault("lab-failed", `${command}: ${failureText(outcome)}`);
+  return { command, text: outcome.stdout.trimEnd() };
 }
 
 /** By addresses: a name would stand for both families. */
