@@ -73,10 +73,12 @@ export function createApi({ socket, serverName, authority, client, kept = 0 }: A
 
   return {
     ask,
-    must: async (method, path, body, type) => {
-      const { status, body: answer } = await ask(method, path, body, type);
-      if (status >= 200 && status < 300) return answer;
-      throw new Fault("lab-failed", `${method} ${path} was answered with ${status}: ${JSON.stringify(answer)}`);
-    },
+    must: async (method, path, body, type) => accepted(await ask(method, path, body, type), `${method} ${path}`),
   };
+}
+
+/** The body of a success. @throws Fault "lab-failed" with the call and the server's words */
+export function accepted({ status, body }: Answer, call: string): unknown {
+  if (status >= 200 && status < 300) return body;
+  throw new Fault("lab-failed", `${call} was answered with ${status}: ${JSON.stringify(body)}`);
 }

@@ -5,11 +5,13 @@ import { fileURLToPath } from "node:url";
 import { parseAllDocuments } from "yaml";
 import { z } from "zod";
 import { Fault } from "../src/base/fault.ts";
-import type { Api } from "./api.ts";
+import { accepted, type Api } from "./api.ts";
 import { type LabelChanges, type Labels, namespaceDefault } from "./pod-object.ts";
 
 /** Objects in one file. */
 const objectsMax = 100;
+/** An object that others write too is read again so often before it counts as refused. */
+const replaceTriesMax = 10;
 
 const directory = fileURLToPath(new URL("scenarios/objects/", import.meta.url));
 
@@ -90,10 +92,16 @@ export function objectCalls(api: Api): ObjectCalls {
 async function applyObject(api: Api, object: NamedObject): Promise<void> {
   const collection = await collectionOf(api, object);
   const path = `${collection}/${object.metadata.name}`;
-  const { status, body } = await api.ask("GET", path);
-  if (status === 404) return void (await api.must("POST", collection, object));
-  const { resourceVersion } = versionSchema.parse(body).metadata;
-  await api.must("PUT", path, { ...object, metadata: { ...object.metadata, resourceVersion } });
+  for (let attempt = 1; ; attempt += 1) {
+    const { status, body } = await api.ask("GET", path);
+    if (status === 404) return void (await api.must("POST", collection, object));
+    const { resourceVersion } = versionSchema.parse(body).metadata;
+    const wanted = { ...object, metadata: { ...object.metadata, resourceVersion } };
+    const answer = await api.ask("PUT", path, wanted);
+    // The controller may have written the object's status between the two calls.
+    if (answer.status === 409 && attempt < replaceTriesMax) continue;
+    return void accepted(answer, `PUT ${path}`);
+  }
 }
 
 /** Where objects of this kind and namespace are, as the server's discovery tells. */
