@@ -108,9 +108,10 @@ void test("the demo proves every claim and leaves nothing", async () => {
   const claims = said()
     .split("\n")
     .filter((line) => line.endsWith(" yes"));
-  assert.equal(claims.length, 33);
+  assert.equal(claims.length, 34);
   assert.doesNotMatch(said(), / NO$/m);
-  for (const proved of ["10 of 10 claims hold, 230 probes", "9 of 9 claims hold, 186 probes", "14 of 14 claims hold"]) {
+  assert.match(said(), /^\$ fairlead why shop\/front shop\/api 8080\/tcp$[^]*DENIED +SecurityGroup api /m);
+  for (const proved of ["10 of 10 claims hold, 230 probes", "9 of 9 claims hold, 186 probes", "15 of 15 claims hold"]) {
     assert.ok(said().includes(`Proved: ${proved}, `), said());
   }
   assert.equal(said().split("nothing was left behind on this computer.").length - 1, 3);
