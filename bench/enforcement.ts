@@ -1,11 +1,10 @@
 // From what is written until packets follow: edits of a group, and new members, on nodes whose agents follow a cluster with a crowd in it.
 
-import { existsSync } from "node:fs";
 import type { Api } from "../lab/api.ts";
 import { type Cluster, startCluster } from "../lab/cluster.ts";
 import { agentUser, type Kubernetes } from "../lab/kubernetes.ts";
 import { planCluster, podNetns } from "../lab/layout.ts";
-import { netnsPath } from "../lab/netns.ts";
+import { isNetns } from "../lab/netns.ts";
 import { until } from "../lab/waiting.ts";
 import { present } from "../src/base/assert.ts";
 import { inOwnLab } from "./own-lab.ts";
@@ -153,7 +152,7 @@ async function measureMembers(
 }
 
 async function startAsSoonAs<T>(netns: string, start: () => Promise<T>): Promise<T> {
-  const look = async (): Promise<string | undefined> => (existsSync(netnsPath(netns)) ? undefined : "it is not there");
+  const look = async (): Promise<string | undefined> => (isNetns(netns) ? undefined : "it is not there");
   await until(look, { what: `namespace ${netns}`, withinMs: netnsWithinMs, everyMs: 2 });
   return start();
 }

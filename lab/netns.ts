@@ -1,8 +1,9 @@
 // Network namespaces of a lab: made under a recorded name, known again by their inode, removed only if they are still the same.
 
-import { statSync } from "node:fs";
+import { statfsSync, statSync } from "node:fs";
 import { Fault } from "../src/base/fault.ts";
 import { exec, execOk, failureText } from "./exec.ts";
+import { fileErrorCode } from "./json.ts";
 import type { Lab, Thing } from "./record.ts";
 
 /** Where `ip netns` keeps named namespaces (ip-netns(8)). */
@@ -17,6 +18,19 @@ export function netnsPath(name: string): string {
 export function netnsIdentity(name: string): string | undefined {
   const stat = statSync(netnsPath(name), { throwIfNoEntry: false });
   return stat === undefined ? undefined : `${stat.dev}:${stat.ino}`;
+}
+
+/** NSFS_MAGIC (linux/magic.h). */
+const namespaceFs = 0x6e736673;
+
+/** Whether a namespace can be entered by that name: `ip netns add` first makes a file, and a moment later mounts the namespace there. */
+export function isNetns(name: string): boolean {
+  try {
+    return statfsSync(netnsPath(name)).type === namespaceFs;
+  } catch (error) {
+    if (fileErrorCode(error) === "ENOENT") return false;
+    throw error;
+  }
 }
 
 /**
