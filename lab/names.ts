@@ -123,11 +123,9 @@ export function createNames(): Names {
         needKubernetes();
         return policy.seeTable(expectation.as);
       case "explained flow":
-        needKubernetes();
-        return namedIn(expectation.pair).forEach((name) => need(name, places));
       case "told denial":
         needKubernetes();
-        need(expectation.node, ["node"]);
+        if (expectation.expect === "told denial") need(expectation.node, ["node"]);
         return namedIn(expectation.pair).forEach((name) => need(name, places));
       case "held connection":
         return policy.needHeld(expectation.pair);

@@ -22,7 +22,7 @@ async function connected(t: TestContext, beforePut: (api: Api) => Promise<void>)
     if (method === "PUT") await beforePut(api);
     return wire.call(method, at, { ...(body === undefined ? {} : { body }), ...(type === undefined ? {} : { type }) });
   };
-  const api: Api = { ask, must: async (...call) => accepted(await ask(...call), call.slice(0, 2).join(" ")) };
+  const api: Api = { ask, must: async (...call) => accepted(await ask(...call), `${call[0]} ${call[1]}`) };
   await api.must("POST", "/api/v1/namespaces", { metadata: { name: "shop" } });
   return api;
 }
