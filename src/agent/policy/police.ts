@@ -2,7 +2,7 @@
 
 import { describe } from "../../base/fault.ts";
 import type { Log } from "../../base/log.ts";
-import { type Loop, type LoopPass, restOf, startLoop } from "../../base/loop.ts";
+import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import type { Metrics, Reading } from "../../base/metrics.ts";
 import type { Pool } from "../../ipam/pool.ts";
 import type { Kernel } from "../../kernel/contract.ts";
@@ -19,6 +19,7 @@ import { type AdmitByFiles, openPolicy, type PodPolicy } from "./pod-policy.ts";
 import type { PolicyReport } from "./report.ts";
 import { createWithheld } from "./withheld.ts";
 import type { FollowWord } from "./word.ts";
+import { createWriting, decidingRestMs } from "./writing.ts";
 
 export interface PolicingDeps {
   kernel: Kernel;
@@ -58,9 +59,6 @@ export interface Policing {
 
 /** What has come is in the kernel and known here by its ADD, and who gets the address of what went has a pass: others need not meet one. */
 const gatherMs = 100;
-
-/** The file holds every member: where they are many and come and go all the time, it takes a small share of processor and disk. */
-const writeRestMs = restOf({ times: 100, leastMs: 500, mostMs: 10_000 });
 
 /** Outside Kubernetes there is no policy; what an earlier agent had loaded is removed. */
 export async function withoutPolicing({ kernel }: Pick<PolicingDeps, "kernel">): Promise<Policing> {
@@ -104,11 +102,12 @@ export async function preparePolicing(deps: PolicingDeps, follow: FollowWord): P
   };
   const glass = createGlass({ nodeName, ofNode: word.nodeBreakGlass, now: deps.now });
   const policy = keepPolicy({ ...deps, ...word, kept, glass, cutting: { ...cutting, judgeBy } });
-  const write = createPolicyFile(file, node);
-  const writeDown = async (): Promise<void> => {
-    const keepable = policy.keepable();
-    if (keepable !== undefined) await write(keepable);
-  };
+  const writing = createWriting({
+    keepable: policy.keepable,
+    deciding: () => [source.read(), word.nodeBreakGlass()],
+    write: createPolicyFile(file, node),
+    clock: () => performance.now(),
+  });
   const ask = (what: Parameters<typeof policy.changed>[0] = "cluster"): void => {
     policy.changed(what);
     for (const name of ["keeping", "writing"] as const) loops.get(name)?.trigger();
@@ -116,11 +115,11 @@ export async function preparePolicing(deps: PolicingDeps, follow: FollowWord): P
   const gathered = createGathering(gatherMs, signal, () => ask("attachments"));
   const begin = (): Loop[] => {
     const keeping = startPolicy(policy, signal, onPass);
-    const slow = { minMs: writeRestMs, retryMs: 1_000, retryMaxMs: 30_000, maxMs: 60_000 };
+    const pace = { minMs: decidingRestMs, retryMs: 1_000, retryMaxMs: 30_000, maxMs: writing.dueMs };
     loops.set("keeping", keeping);
     loops.set("cutting", startCutting(cutting, signal, onPass));
     loops.set("flows", flows.start(signal, onPass));
-    loops.set("writing", startLoop({ name: "policy-file", ...slow, sync: writeDown, signal, onPass }));
+    loops.set("writing", startLoop({ name: "policy-file", ...pace, sync: writing.sync, signal, onPass }));
     pool.watch(() => {
       policy.changed("attachments");
       gathered();
@@ -147,9 +146,11 @@ export async function preparePolicing(deps: PolicingDeps, follow: FollowWord): P
     // What the last seconds brought, too.
     ended: async () => {
       await source.done;
-      await writeDown().catch((error: unknown) =>
-        log.error({ file, error: describe(error) }, "policy was not written down for the next agent"),
-      );
+      await writing
+        .all()
+        .catch((error: unknown) =>
+          log.error({ file, error: describe(error) }, "policy was not written down for the next agent"),
+        );
     },
   };
 }
