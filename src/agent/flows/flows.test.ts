@@ -181,6 +181,15 @@ void test("a packet that was judged by the policy before is explained by that; o
   assert.equal(late?.source.pod, "shop/web");
 });
 
+void test("a packet that is judged by the policy that is on its way into the kernel is explained by that", async (t) => {
+  const { kernel, flows, records } = await stand(t);
+  const open = policyWorld({ pods, nodes: { n1: ["172.30.0.11"] } }).model;
+  for (let times = 0; times < 2; times += 1) flows.judgeBy(open);
+  flows.expect(policyWorld({ pods, objects, nodes: { n1: ["172.30.0.11"] } }).model);
+  kernel.logPacket(packet(web, db, 22));
+  assert.deepEqual((await records(1))[0]?.objects, ["NetworkPolicy shop/db"]);
+});
+
 void test("what one pod tells is bounded, others are told; what is lost or unreadable is counted", async (t) => {
   const { kernel, ask, records, counted } = await stand(t);
   for (let n = 0; n < podBurst + 25; n += 1) kernel.logPacket(packet(web, db, 22));

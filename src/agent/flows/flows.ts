@@ -68,6 +68,8 @@ export interface FlowsAnswer {
 }
 
 export interface Flows {
+  /** What the kernel is about to judge by: packets are told of from then on that it has judged by this already. */
+  expect(model: Model): void;
   /** What the kernel judges by now. */
   judgeBy(model: Model): void;
   answer(question: FlowsQuestion): FlowsAnswer;
@@ -82,8 +84,8 @@ export function createFlows(deps: FlowsDeps): Flows {
   const clock = (): number => performance.now();
   const [denials, connections] = [createAllowance(clock), createAllowance(clock)];
   const counts = { lost: 0, unread: 0, lostEvents: 0 };
-  /** By the newest policy, and by the one before it: a packet can have been judged by that. Made when a packet asks. */
-  let [newest, before]: (() => Explainer)[] = [];
+  /** By the newest policy, by the one before it, and by the one to come: a packet can have been judged by these, too. Made when a packet asks. */
+  let [newest, before, coming]: (() => Explainer)[] = [];
   let podAddresses: readonly Ip[] = [];
   let failing: string | undefined = "the agent has just started";
   let stops: { packets?: () => void; connections?: () => void } = {};
@@ -93,7 +95,8 @@ export function createFlows(deps: FlowsDeps): Flows {
   let audited = { text: "", left: 0 };
 
   const endOf = (address: Ip): FlowRecord["source"] => newest?.().endOf(address) ?? { address };
-  const explain = (flow: Flow): Explained | undefined => newest?.().explain(flow) ?? before?.().explain(flow);
+  const explain = (flow: Flow): Explained | undefined =>
+    newest?.().explain(flow) ?? before?.().explain(flow) ?? coming?.().explain(flow);
 
   /** The record has it as soon as it is known. */
   async function addName(end: FlowRecord["source"]): Promise<void> {
@@ -175,7 +178,11 @@ export function createFlows(deps: FlowsDeps): Flows {
   }
 
   return {
+    expect: (model) => {
+      coming = once(() => createExplainer(model, definitions()));
+    },
     judgeBy: (model) => {
+      coming = undefined;
       before = newest;
       podAddresses = model.subjects.flatMap(({ pod }) => pod.addresses);
       newest = once(() => createExplainer(model, definitions()));

@@ -96,12 +96,18 @@ export async function preparePolicing(deps: PolicingDeps, follow: FollowWord): P
     otherPodAt: word.otherPodAt,
     onDenied: word.onDenied,
   });
-  const judgeBy: typeof cutting.judgeBy = (model, isNarrower) => {
-    flows.judgeBy(model);
-    cutting.judgeBy(model, isNarrower);
+  const told: Pick<typeof cutting, "expect" | "judgeBy"> = {
+    expect: (model) => {
+      flows.expect(model);
+      cutting.expect(model);
+    },
+    judgeBy: (model, isNarrower) => {
+      flows.judgeBy(model);
+      cutting.judgeBy(model, isNarrower);
+    },
   };
   const glass = createGlass({ nodeName, ofNode: word.nodeBreakGlass, now: deps.now });
-  const policy = keepPolicy({ ...deps, ...word, kept, glass, cutting: { ...cutting, judgeBy } });
+  const policy = keepPolicy({ ...deps, ...word, kept, glass, cutting: told });
   const writing = createWriting({
     keepable: policy.keepable,
     deciding: () => [source.read(), word.nodeBreakGlass()],
