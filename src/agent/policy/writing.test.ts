@@ -2,18 +2,12 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { objectsOf } from "../../../test/policy-world.ts";
 import type { KeptPolicy } from "./kept.ts";
 import { createWriting, decidingRestMs, type Writing } from "./writing.ts";
 
 const kept: KeptPolicy = {
-  objects: {
-    namespaces: [],
-    serviceAccounts: [],
-    networkPolicies: [],
-    groups: [],
-    bindings: [],
-    groupPolicies: [],
-  },
+  objects: objectsOf(""),
   memberships: new Map(),
   pods: new Map(),
   classes: { next: 101, numbers: {} },
