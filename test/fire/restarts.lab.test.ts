@@ -39,10 +39,14 @@ function nextProgram(t: TestContext): string {
 
 const network = z.object({ spec: z.object({ agentVersion: z.string() }) });
 
-/** What runs on a node by its own word to the cluster. */
-async function versionOn({ api }: FireLab, node: string): Promise<string> {
+/** Waits until a node itself says to the cluster that this version runs on it: it serves pods before it has said so. */
+async function untilVersion({ api }: FireLab, node: string, version: string): Promise<void> {
   const path = `/apis/fairlead.dev/v1alpha1/nodenetworks/${node}`;
-  return network.parse(await api.must("GET", path)).spec.agentVersion;
+  const other = async (): Promise<string | undefined> => {
+    const { agentVersion } = network.parse(await api.must("GET", path)).spec;
+    return agentVersion === version ? undefined : `it says ${agentVersion}`;
+  };
+  await until(other, { what: `${node} runs ${version}`, withinMs: 30_000 });
 }
 
 /** Policy as somebody writes it while traffic runs; `words` is all that was said. */
@@ -101,7 +105,7 @@ test("restart, kill, upgrade, failover and an outage under traffic: nothing allo
   const program = nextProgram(t);
   await all(nodes.map((node) => node.stopAgent()));
   await start(program);
-  for (const { layout } of nodes) assert.equal(await versionOn(lab, layout.name), nextVersion);
+  for (const { layout } of nodes) await untilVersion(lab, layout.name, nextVersion);
   // The leader dies; whoever comes after it begins with nothing, once the term of the dead one is over.
   await kubernetes.controller.kill();
   await kubernetes.controller.start();
