@@ -8,7 +8,7 @@ import type { Lab, Thing } from "./record.ts";
 import { until } from "./waiting.ts";
 
 /** A killed process leaves its cgroup a moment after it is gone. */
-const emptyWithinMs = 10_000;
+const emptyWithinMs = 30_000;
 /** Levels below a lab's cgroup: a kubelet and its runtime make five. */
 const depthMax = 12;
 

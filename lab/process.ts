@@ -77,7 +77,7 @@ export function processName(pid: number): string {
 /**
  * Ends processes: SIGTERM, up to `graceMs` for an orderly end, then SIGKILL; SIGKILL at once where `graceMs` is 0.
  * Those already gone are no error. Gives true where none had to be killed.
- * @throws Fault "lab-failed" where one survives even SIGKILL for 5 s (a task stuck in the kernel).
+ * @throws Fault "lab-failed" where one survives even SIGKILL for 30 s (a task stuck in the kernel).
  */
 export async function endProcesses(ids: readonly ProcessId[], graceMs: number): Promise<boolean> {
   const stillRunning = async (): Promise<string | undefined> => {
@@ -96,7 +96,7 @@ export async function endProcesses(ids: readonly ProcessId[], graceMs: number): 
       return true;
   }
   for (const id of ids) signalProcess(id, "SIGKILL");
-  await until(stillRunning, { what: "end of killed processes", withinMs: 5_000 });
+  await until(stillRunning, { what: "end of killed processes", withinMs: 30_000 });
   return false;
 }
 

@@ -30,6 +30,21 @@ void test("waiting ends when it is interrupted, and when asking itself fails", a
   );
 });
 
+void test("where asking may fail, a failure is one more answer that is wrong", async () => {
+  let asked = 0;
+  const ask = async (): Promise<string | undefined> => {
+    if ((asked += 1) < 3) throw new Error("cannot look");
+    return undefined;
+  };
+  await until(ask, { what: "it", withinMs: 10_000, everyMs: 1, mayFail: true });
+  assert.equal(asked, 3);
+  const never = () => Promise.reject(new Error("cannot look"));
+  await assert.rejects(until(never, { what: "it", withinMs: 30, everyMs: 10, mayFail: true }), {
+    code: "lab-failed",
+    message: "it: not within 0.03 s: Error: cannot look",
+  });
+});
+
 void test("all: the first failure is thrown only after everything has settled", async () => {
   let settled = false;
   const slow = new Promise<number>((resolve) => {

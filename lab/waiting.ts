@@ -8,6 +8,8 @@ export interface UntilOptions {
   withinMs: number;
   /** Pause between two questions. */
   everyMs?: number;
+  /** Asking may fail for a while, as by way of an API server on a busy computer: what it throws is then what is still wrong. */
+  mayFail?: boolean;
   signal?: AbortSignal;
 }
 
@@ -16,15 +18,18 @@ const everyDefaultMs = 20;
 /**
  * Calls `ask` until it gives undefined ("as it should be"); a string is what is still wrong.
  * Asks at least once, and once more at the end of the time.
- * @throws Fault "lab-failed" with the last answer where the time is up, or where `signal` aborts.
+ * @throws Fault "lab-failed" with the last answer where the time is up, or where `signal` aborts; what `ask` throws, unless it may fail
  */
 export async function until(ask: () => Promise<string | undefined>, options: UntilOptions): Promise<void> {
-  const { what, withinMs, everyMs = everyDefaultMs, signal } = options;
+  const { what, withinMs, everyMs = everyDefaultMs, mayFail = false, signal } = options;
   const endMs = performance.now() + withinMs;
   let last = false;
   for (;;) {
     if (signal?.aborted === true) throw new Fault("lab-failed", `${what}: interrupted`);
-    const wrong = await ask();
+    const wrong = await ask().catch((error: unknown) => {
+      if (!mayFail) throw error;
+      return String(error);
+    });
     if (wrong === undefined) return;
     if (last) throw new Fault("lab-failed", `${what}: not within ${withinMs / 1000} s: ${wrong}`);
     const leftMs = endMs - performance.now();

@@ -140,10 +140,15 @@ async function served(wire: Wire, t: TestContext) {
 export function testCustomKinds(name: string, wire: () => Wire): void {
   test(`${name}: a kind is there with its names, and gone with its definition`, async (t) => {
     const { kind, path, create } = await served(wire(), t);
-    const found = await wire().call("GET", "/apis/contract.fairlead.dev/v1");
-    const entry = ((found.body["resources"] ?? []) as Obj[]).find(
-      (each) => each["kind"] === kind && !textOf(each, "name").includes("/"),
-    );
+    let entry: Obj | undefined;
+    // A server lists a kind a moment after it has begun to serve it.
+    await until("the kind is listed", async () => {
+      const found = await wire().call("GET", "/apis/contract.fairlead.dev/v1");
+      entry = ((found.body["resources"] ?? []) as Obj[]).find(
+        (each) => each["kind"] === kind && !textOf(each, "name").includes("/"),
+      );
+      return entry !== undefined;
+    });
     assert.deepEqual(
       [entry?.["namespaced"], entry?.["singularName"], entry?.["shortNames"]],
       [false, kind.toLowerCase(), [`sh${kind.toLowerCase()}s`]],

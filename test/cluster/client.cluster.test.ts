@@ -119,7 +119,8 @@ void describe("our client on the real API server", needsUpstream("kubernetes"), 
     await start("kube-apiserver");
     await untilReady();
     await make("f3");
-    await until("it goes on", () => told.length === 5);
+    // It waits up to 30 s before it asks a server again that has refused it while starting.
+    await until("it goes on", () => told.length === 5, 60_000);
     assert.deepEqual(told.slice(4), ["+f3"]);
   });
 });

@@ -22,7 +22,7 @@ import { upstreamPath } from "./upstream.ts";
 /** From its start until an API server says that it is ready: 4 s on two idle cores. */
 const readyWithinMs = 60_000;
 const askWithinMs = 2_000;
-const kubectlWithinMs = 60_000;
+const kubectlWithinMs = 120_000;
 
 export interface KubectlOptions {
   /** What it reads on stdin: manifests for `apply -f -`. */

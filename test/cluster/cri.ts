@@ -59,7 +59,12 @@ export function watchNetwork(node: ClusterNode): NetworkWatch {
     if (!ready) notReady.push(`${new Date().toISOString()} ${message}`);
     return "it is not stopped";
   };
-  const ended = until(ask, { what: `watch on containerd of ${node.name}`, withinMs: watchMaxMs, everyMs }).then(
+  const ended = until(ask, {
+    what: `watch on containerd of ${node.name}`,
+    withinMs: watchMaxMs,
+    everyMs,
+    mayFail: true,
+  }).then(
     () => undefined,
     (error: unknown) => error,
   );

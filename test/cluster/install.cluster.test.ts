@@ -255,15 +255,23 @@ describe("the installation on a real API server", needsUpstream("kubernetes"), (
     const account = `--serviceaccount=${namespace}:fairlead-agent`;
     await plane().kubectl(["create", ...binding, "--clusterrole=cluster-admin", account]);
     try {
+      const ofAnother: Row = [
+        "agent of node-1",
+        "PATCH",
+        `${api}/nodenetworks/node-2`,
+        { spec: { agentVersion: "x" } },
+        403,
+        /not of node-2/,
+      ];
+      // The server itself hears of the right a moment later, and refuses by its absence until then.
+      await until("the right counts", () =>
+        expectRows([ofAnother]).then(
+          () => true,
+          () => false,
+        ),
+      );
       await expectRows([
-        [
-          "agent of node-1",
-          "PATCH",
-          `${api}/nodenetworks/node-2`,
-          { spec: { agentVersion: "x" } },
-          403,
-          /not of node-2/,
-        ],
+        ofAnother,
         ["agent of node-1", "DELETE", `${api}/nodenetworks/node-2`, undefined, 403, /not of node-2/],
         [
           "agent of node-1",

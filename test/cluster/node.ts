@@ -26,9 +26,9 @@ import { upstreamPath } from "./upstream.ts";
 
 const machineScript = fileURLToPath(new URL("machine.sh", import.meta.url));
 
-const machineWithinMs = 10_000;
+const machineWithinMs = 60_000;
 /** From the start of containerd until it answers: under a second. */
-const runtimeWithinMs = 20_000;
+const runtimeWithinMs = 60_000;
 /** An import unpacks some hundred MB at most. */
 const importWithinMs = 120_000;
 

@@ -21,7 +21,7 @@ const statusSocket = "/run/fairlead/status.sock";
 /** Settles when every agent, or controller, of the present template is Ready. */
 export async function untilRolledOut({ kubectl }: KubernetesCluster, workload: string): Promise<void> {
   const args = ["--namespace", system, "rollout", "status", workload, `--timeout=${rolledOutWithinS}s`];
-  await kubectl(args, { timeoutMs: rolledOutWithinS * 1000 });
+  await kubectl(args, { timeoutMs: (rolledOutWithinS + 10) * 1000 });
 }
 
 const podsSchema = z.object({

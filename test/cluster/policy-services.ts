@@ -9,7 +9,6 @@ import { serviceRanges } from "./plan.ts";
 import type { Part } from "./suite.ts";
 
 /** From a change of endpoints until every node's proxy follows. */
-const followWithinMs = 20_000;
 
 async function serviceUrls(scene: Scene, name: string): Promise<string[]> {
   const addresses = (await scene.field(`service/${name}`, "{.spec.clusterIPs[*]}")).split(" ");
@@ -31,7 +30,7 @@ export const policyServiceTests: Part = (cluster) => {
     // Asked several times, so that both backends are.
     const urls = (await serviceUrls(scene, "web")).flatMap((one) => Array.from({ length: 6 }, () => one));
     const [friend, stranger] = [inPod(scene, "friend"), inPod(scene, "stranger")];
-    await untilReach("without policy", urls, { open: [friend, stranger] }, followWithinMs);
+    await untilReach("without policy", urls, { open: [friend, stranger] });
     await scene.apply(networkPolicy("web", { ...selecting("web"), ingress: [{ from: [selecting("friend")] }] }));
     await untilReach("ingress of the servers", urls, { open: [friend], closed: [stranger] });
     const services = Object.values(serviceRanges).map((cidr) => ({ ipBlock: { cidr } }));
@@ -52,7 +51,7 @@ export const policyServiceTests: Part = (cluster) => {
     await scene.untilReady(2);
     const urls = await serviceUrls(scene, "alone");
     const [alone, other] = [inPod(scene, "alone"), inPod(scene, "other")];
-    await untilReach("without policy", urls, { open: [alone, other] }, followWithinMs);
+    await untilReach("without policy", urls, { open: [alone, other] });
     await scene.apply(networkPolicy("deny", { ...selecting("alone"), policyTypes: ["Ingress", "Egress"] }));
     await untilReach("under default deny", urls, { open: [alone], closed: [other] });
   });
@@ -74,7 +73,7 @@ export const policyServiceTests: Part = (cluster) => {
       const from = [{ ipBlock: { cidr: `172.30.0.${last}/32` } }, { ipBlock: { cidr: `fd00:30::${last}/128` } }];
       return networkPolicy("web", { ...selecting("web"), ingress: [{ from }] });
     };
-    await untilReach("without policy", urls, { open: [outside] }, followWithinMs);
+    await untilReach("without policy", urls, { open: [outside] });
     // Another machine, and the node through which it comes.
     for (const last of [101, 11]) {
       await scene.apply(allow(last));

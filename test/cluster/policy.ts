@@ -19,7 +19,7 @@ import { makeScene, type Scene } from "./scene.ts";
 import type { Part } from "./suite.ts";
 
 /** Resolvers answer in milliseconds; pods that begin before CoreDNS runs have to ask again. */
-const lookedUpWithinMs = 20_000;
+const lookedUpWithinMs = 60_000;
 const namespaceLabel = "kubernetes.io/metadata.name";
 /** The name of a port that no pod has. */
 const strangePort = "other";

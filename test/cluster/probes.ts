@@ -32,7 +32,7 @@ export const probeTests: Part = (cluster) => {
       pod(`bad-${name}`, { labels: { app: "bad" }, container: { readinessProbe: { ...probe, ...timing } } }),
     );
     const restless = pod("restless", {
-      container: { livenessProbe: { ...failing.http, ...timing, initialDelaySeconds: 2 } },
+      container: { livenessProbe: { ...failing.http, ...timing, initialDelaySeconds: 8 } },
     });
     await scene.apply(...good, ...bad, restless);
     await scene.untilReady(good.length, "good");
@@ -43,9 +43,13 @@ export const probeTests: Part = (cluster) => {
       return (seen?.restarts ?? 0) > 0 ? undefined : "no restart";
     };
     await until(restarted, { what: "restart by liveness", withinMs: noticedWithinMs, everyMs: 250 });
-    const running = (await scene.pods("bad")).filter(({ phase }) => phase === "Running");
+    const running = async (): Promise<string | undefined> => {
+      const phases = (await scene.pods("bad")).map(({ phase }) => phase);
+      return phases.every((phase) => phase === "Running") ? undefined : phases.join(" ");
+    };
+    await until(running, { what: "pods that run and are never Ready", withinMs: noticedWithinMs, everyMs: 250 });
     assert.deepEqual(
-      running.map(({ ready }) => ready),
+      (await scene.pods("bad")).map(({ ready }) => ready),
       [false, false, false],
       "none of the failing probes passes",
     );

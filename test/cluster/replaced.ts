@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
 import { readJson } from "../../lab/json.ts";
 import { until } from "../../lab/waiting.ts";
@@ -74,6 +75,7 @@ function guardBlocks(cluster: KubernetesCluster): { stop(): Promise<{ looks: num
   const shared: string[] = [];
   const look = async (): Promise<string | undefined> => {
     if (stopped) return undefined;
+    // A look that fails is no look; `looks` tells how many there were.
     const all = await claims(cluster);
     looks += 1;
     for (const [index, one] of all.entries()) {
@@ -84,7 +86,12 @@ function guardBlocks(cluster: KubernetesCluster): { stop(): Promise<{ looks: num
     }
     return "it is not stopped";
   };
-  const ended = until(look, { what: "guard of blocks", withinMs: guardMaxMs, everyMs: guardEveryMs }).then(
+  const ended = until(look, {
+    what: "guard of blocks",
+    withinMs: guardMaxMs,
+    everyMs: guardEveryMs,
+    mayFail: true,
+  }).then(
     () => undefined,
     (error: unknown) => error,
   );
@@ -134,17 +141,28 @@ export const replacedTests: Part = (cluster) => {
       return network === `${after} ${after}` ? undefined : `it is of ${JSON.stringify(network)}, not of ${after}`;
     };
     await until(followed, { what: `NodeNetwork ${node.name}`, withinMs: followedWithinMs, everyMs: 250 });
-    assert.match(await node.run("ls", ["/var/lib/fairlead"]), /^fairlead\.db\.foreign-/m, "the old node's state");
+    const aside = async (): Promise<string | undefined> => {
+      const files = await node.run("ls", ["/var/lib/fairlead"]);
+      return /^fairlead\.db\.foreign-/m.test(files) ? undefined : files.replaceAll("\n", " ");
+    };
+    await until(aside, { what: "the old node's state set aside", withinMs: followedWithinMs, everyMs: 250 });
     await scene.apply(pod("back", { node: node.name }));
     await scene.untilReady(1, "back");
     const pods = await scene.untilReady(2);
     for (const family of cluster().options.families) {
       const urls = pods.map(({ addresses }) => url(present(addresses[family], "address"), serverPort, "/hostname"));
       for (const from of ["client", "back"]) {
-        assert.deepEqual(
-          await askFromPod(scene, from, urls),
-          pods.map(({ name }) => name),
-        );
+        // The other node's agent hears of the new block a moment later.
+        const reached = async (): Promise<string | undefined> => {
+          const seen = await askFromPod(scene, from, urls);
+          return isDeepStrictEqual(
+            seen,
+            pods.map(({ name }) => name),
+          )
+            ? undefined
+            : seen.join(" ");
+        };
+        await until(reached, { what: `all from ${from}`, withinMs: followedWithinMs, everyMs: 250, mayFail: true });
       }
     }
     await untilAgreed(cluster());

@@ -62,7 +62,7 @@ export async function makeScene(cluster: KubernetesCluster, t: TestContext, name
   const namespace = `t-${name}`;
   await cluster.kubectl(["create", "namespace", namespace]);
   t.after(() => cluster.kubectl(["delete", "namespace", namespace, "--wait=false"]));
-  await cluster.kubectl(["wait", "--for=create", "serviceaccount/default", "-n", namespace, "--timeout=30s"]);
+  await cluster.kubectl(["wait", "--for=create", "serviceaccount/default", "-n", namespace, "--timeout=50s"]);
 
   const kubectl: Scene["kubectl"] = (args, options = {}) => cluster.kubectl(["-n", namespace, ...args], options);
 

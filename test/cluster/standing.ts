@@ -57,7 +57,7 @@ function untilNotReady(cluster: KubernetesCluster, node: ClusterNode, reason: Re
     const right = !ready && reason.test(message) && status === "False" && seen.includes(message);
     return right ? undefined : `containerd: ${ready} ${message}; kubelet: ${status} ${seen}`;
   };
-  return until(told, { what: `NotReady ${node.name}`, withinMs: toldWithinMs, everyMs: 500 });
+  return until(told, { what: `NotReady ${node.name}`, withinMs: toldWithinMs, everyMs: 500, mayFail: true });
 }
 
 /** How often the node's kubelet has found its runtime's network not ready: it looks every 5 s. */

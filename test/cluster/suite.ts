@@ -18,8 +18,8 @@ export type Part = (cluster: () => KubernetesCluster) => void;
 
 /** A full node, and what the cluster itself and tests before it have there. */
 const podsMax = crowdCount + 20;
-const startWithinMs = 180_000;
-const endWithinMs = 60_000;
+const startWithinMs = 400_000;
+const endWithinMs = 180_000;
 
 /** Defines the tests of `parts`, in their order, on one cluster. Where this machine cannot have it they are one skipped test that says why. */
 export function onCluster(title: string, options: KubernetesOptions, parts: readonly Part[]): void {

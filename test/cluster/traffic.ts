@@ -80,10 +80,10 @@ async function settle(scene: Scene): Promise<number> {
  * has no answer it says so when it sends the next one.
  */
 async function endPing(scene: Scene, name: string): Promise<{ sent: number; received: number }> {
-  // The pod ends with its first process, and `kill` at times before it is done; whether it was obeyed, the count tells.
-  await scene.run(name, "kill", ["-INT", "1"]).catch(() => "");
   let text = "";
   const counted = async (): Promise<string | undefined> => {
+    // The pod ends with its first process, and `kill` at times before it is done; whether it was obeyed, the count tells.
+    await scene.run(name, "kill", ["-INT", "1"]).catch(() => "");
     text = await scene.kubectl(["logs", name]);
     return text.includes("packets transmitted") ? undefined : `it says ${JSON.stringify(text)}`;
   };

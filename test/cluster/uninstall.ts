@@ -11,7 +11,7 @@ import type { Part } from "./suite.ts";
 
 const uninstallManifest = fileURLToPath(new URL("../../deploy/uninstall.yaml", import.meta.url));
 const withinS = 120;
-const timeout = { timeoutMs: withinS * 1000 };
+const timeout = { timeoutMs: (withinS + 10) * 1000 };
 
 /** Kinds outside of namespaces that an installation makes. */
 const clusterKinds =
@@ -41,7 +41,18 @@ async function seenOn(node: ClusterNode): Promise<typeof bareNode | object> {
   const links = await lines(node, "ls", "/sys/class/net");
   const tables = (await lines(node, "nft", "list", "tables")).filter((table) => !kubernetesTables.test(table));
   const folders = ["/etc", "/opt", "/run", "/var/lib"];
-  const found = await lines(node, "find", ...folders, "-xdev", "-ipath", "*fairlead*", "!", "-type", "d");
+  const found = await lines(
+    node,
+    "find",
+    ...folders,
+    "-ignore_readdir_race",
+    "-xdev",
+    "-ipath",
+    "*fairlead*",
+    "!",
+    "-type",
+    "d",
+  );
   const files = found.filter((file) => !file.startsWith("/run/fairlead-lab/"));
   return {
     links,

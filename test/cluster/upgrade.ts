@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
 import { exec } from "../../lab/exec.ts";
 import { readJson } from "../../lab/json.ts";
@@ -22,6 +23,9 @@ import { startTraffic } from "./traffic.ts";
 
 const fairlead = fileURLToPath(new URL("../../bin/fairlead", import.meta.url));
 const steppedWithinMs = 120_000;
+const toldWithinMs = 60_000;
+/** The tool itself waits up to 35 s for agents and the API server. */
+const askedWithinMs = 60_000;
 
 const statusSchema = z.object({
   versions: z.array(z.object({ version: z.string(), agents: z.number(), controllers: z.number() })),
@@ -38,7 +42,7 @@ interface Versions {
 /** What `fairlead status` tells a person of the versions at work; it ends with 1 where anything is bad, and with more where it cannot tell. */
 async function versionsAtWork({ lab, plane, plan }: KubernetesCluster): Promise<Versions> {
   const args = ["status", "--cluster", `--kubeconfig=${plane.kubeconfig}`, "--output=json"];
-  const outcome = await exec(fairlead, args, { env: lab.env, netns: plan.control.netns });
+  const outcome = await exec(fairlead, args, { env: lab.env, netns: plan.control.netns, timeoutMs: askedWithinMs });
   if (outcome.code !== 0 && outcome.code !== 1) throw new Fault("lab-failed", outcome.stderr);
   const { versions, findings } = readJson(statusSchema, outcome.stdout, "fairlead status");
   return {
@@ -59,7 +63,16 @@ async function untilOutOfStep(cluster: KubernetesCluster, versions: readonly str
     told ||= skew !== undefined && versions.every((version) => skew.includes(version));
     return halfWay && told ? undefined : `half way: ${halfWay}, told: ${told}; now ${lines.join("; ")}`;
   };
-  await until(look, { what: "a roll-out half way", withinMs: steppedWithinMs, everyMs: 50 });
+  await until(look, { what: "a roll-out half way", withinMs: steppedWithinMs, everyMs: 50, mayFail: true });
+}
+
+/** Settles when the tool tells exactly this: a pod is Ready a little before its agent has told the cluster its version. */
+async function untilAtWork(cluster: KubernetesCluster, wanted: Versions): Promise<void> {
+  const look = async (): Promise<string | undefined> => {
+    const seen = await versionsAtWork(cluster);
+    return isDeepStrictEqual(seen, wanted) ? undefined : JSON.stringify(seen);
+  };
+  await until(look, { what: wanted.lines.join(", "), withinMs: toldWithinMs, everyMs: 500, mayFail: true });
 }
 
 export const upgradeTests: Part = (cluster) => {
@@ -76,13 +89,13 @@ export const upgradeTests: Part = (cluster) => {
       lines: [`${version}: ${nodes.length} agents, 2 controllers`],
       skew: undefined,
     });
-    assert.deepEqual(await versionsAtWork(cluster()), only(now.version));
+    await untilAtWork(cluster(), only(now.version));
 
     const text = manifestText({ allocateNodeCidrs: options.allocateNodeCidrs, plan });
     await kubectl(["apply", "--filename=-"], { input: text.replaceAll(now.name, next.name) });
     await untilOutOfStep(cluster(), [now.version, next.version]);
     for (const workload of [agents, controllers]) await untilRolledOut(cluster(), workload);
-    assert.deepEqual(await versionsAtWork(cluster()), only(next.version));
+    await untilAtWork(cluster(), only(next.version));
     for (const node of nodes) assert.match(await askAgent(node, "/status"), new RegExp(`"version":"${next.version}"`));
     await scene.apply(...nodes.map(({ name }) => pod(`up-${name}`, { node: name, labels: { app: "up" } })));
     await scene.untilReady(nodes.length, "up");
@@ -90,11 +103,13 @@ export const upgradeTests: Part = (cluster) => {
     await kubectl(["--namespace", system, "rollout", "undo", agents]);
     await untilOutOfStep(cluster(), [now.version, next.version]);
     await untilRolledOut(cluster(), agents);
-    const mixed = `${now.version} ${nodes.length} agents, ${next.version} 2 controllers`;
-    assert.equal((await versionsAtWork(cluster())).skew, `several are at work: ${mixed}`);
+    await untilAtWork(cluster(), {
+      lines: [`${now.version}: ${nodes.length} agents, 0 controllers`, `${next.version}: 0 agents, 2 controllers`],
+      skew: `several are at work: ${now.version} ${nodes.length} agents, ${next.version} 2 controllers`,
+    });
     await kubectl(["--namespace", system, "rollout", "undo", controllers]);
     await untilRolledOut(cluster(), controllers);
-    assert.deepEqual(await versionsAtWork(cluster()), only(now.version));
+    await untilAtWork(cluster(), only(now.version));
     await scene.apply(...nodes.map(({ name }) => pod(`back-${name}`, { node: name, labels: { app: "back" } })));
     await scene.untilReady(nodes.length, "back");
     t.diagnostic(`${await traffic.settle()} echo requests, none lost`);

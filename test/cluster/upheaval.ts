@@ -46,7 +46,7 @@ export async function withoutServer(cluster: KubernetesCluster, work: () => Prom
 /** Moves all pods off a node but those of daemons; it takes no more until it is uncordoned. */
 export async function drain({ kubectl }: KubernetesCluster, name: string): Promise<void> {
   const options = ["--ignore-daemonsets", "--delete-emptydir-data", "--force", `--timeout=${drainWithinMs / 1000}s`];
-  await kubectl(["drain", name, ...options], { timeoutMs: drainWithinMs });
+  await kubectl(["drain", name, ...options], { timeoutMs: drainWithinMs + 10_000 });
 }
 
 export const upheavalTests: Part = (cluster) => {

@@ -80,7 +80,7 @@ export const workloadTests: Part = (cluster) => {
     const job = { completions, parallelism: completions / 2, backoffLimit: 0, template };
     await scene.apply({ apiVersion: "batch/v1", kind: "Job", metadata: { name: "work" }, spec: job });
     await scene.kubectl(["wait", "--for=condition=complete", "job/work", `--timeout=${finishedWithinMs / 1000}s`], {
-      timeoutMs: finishedWithinMs,
+      timeoutMs: finishedWithinMs + 10_000,
     });
     const pods = await scene.pods("work");
     assert.deepEqual(
