@@ -82,7 +82,7 @@ export async function causeEach(t: TestContext, damages: readonly Damage[], duri
     } else await mend?.(place);
     assert.equal((await agent.cni("DEL", { containerId: `c${index}`, netns: place.pod.path })).exitCode, 0);
   }
-  bystander.pod.run("ping", "-c1", "-W1", "172.30.0.11");
+  bystander.pod.run("ping", "-c1", "-W5", "172.30.0.11");
 }
 
 /** Waits until the audit says just that. */

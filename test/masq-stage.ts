@@ -57,7 +57,7 @@ family = socket.AF_INET6 if ":" in address else socket.AF_INET
 for source in range(first, first + count):
     sock = socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.settimeout(2)
+    sock.settimeout(10)
     sock.bind(("", source))
     sock.connect((address, port))
     sock.send(b".")
@@ -248,7 +248,7 @@ export function seenFrom(from: TestNetns, kind: "tcp" | "udp", address: string, 
 
 /** One echo request, which must be answered. */
 export function ping(from: TestNetns, address: string): void {
-  from.run("ping", "-n", "-c", "1", "-W", "2", address);
+  from.run("ping", "-n", "-c", "1", "-W", "5", address);
 }
 
 /** Sends the first packet of an SCTP association. */

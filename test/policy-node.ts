@@ -75,20 +75,14 @@ export const echoServer = `require("node:net").createServer((one) => one.on("err
 export const echoClient = ({ addresses }: TestPod): string => `
   const socket = require("node:net").connect(${echoPort}, "${addresses[0]}", () => { open = true; setInterval(() => socket.write("."), 50); });
   let open = false;
-  setTimeout(() => open || process.exit(${noConnection}), 1000);
+  setTimeout(() => open || process.exit(${noConnection}), 3000);
   socket.on("data", (data) => process.stdout.write(data));
   socket.on("error", () => process.exit(open ? ${wasReset} : ${noConnection}));`;
 
-/** Runs a script in the pod until the test ends, or until it is ended after `timeout` ms. */
-export function inPod(
-  t: TestContext,
-  { netns }: TestPod,
-  script: string,
-  bounds: { timeout?: number } = {},
-): ChildProcessByStdio<null, Readable, null> {
+/** Runs a script in the pod, until the test ends at the latest. */
+export function inPod(t: TestContext, { netns }: TestPod, script: string): ChildProcessByStdio<null, Readable, null> {
   const child = spawn("ip", ["netns", "exec", netns.name, process.execPath, "-e", script], {
     stdio: ["ignore", "pipe", "inherit"],
-    ...bounds,
   });
   t.after(() => child.kill("SIGKILL"));
   return child;

@@ -47,8 +47,8 @@ test("ADD gives a working address of each family, CHECK agrees, DEL leaves nothi
   assert.deepEqual([eth0?.address, eth0?.mtu], [result.interfaces[1]?.mac, 1500]);
   assert.match(pod.run("ip", "link", "show", "lo"), /,UP/);
   // At once: no address is tentative, no neighbour has to be found.
-  for (const target of ["172.30.0.11", "fd00:30::11"]) pod.run("ping", "-c1", "-W1", target);
-  for (const target of ["10.4.1.2", "fd00:10:4:1::2"]) agent.node.run("ping", "-c1", "-W1", target);
+  for (const target of ["172.30.0.11", "fd00:30::11"]) pod.run("ping", "-c1", "-W5", target);
+  for (const target of ["10.4.1.2", "fd00:10:4:1::2"]) agent.node.run("ping", "-c1", "-W5", target);
   assert.doesNotMatch(pod.run("ip", "address"), /tentative/);
 
   assert.deepEqual(await agent.cni("CHECK", { netns: pod.path, ...prevResult(result) }), {
@@ -74,7 +74,7 @@ for (const [family, blocks, count] of [
     assert.equal(ips.length, count);
     const other = family === "IPv4 alone" ? "-6" : "-4";
     assert.equal(pod.run("ip", other, "route", "show", "default"), "");
-    pod.run("ping", "-c1", "-W1", family === "IPv4 alone" ? "172.30.0.11" : "fd00:30::11");
+    pod.run("ping", "-c1", "-W5", family === "IPv4 alone" ? "172.30.0.11" : "fd00:30::11");
   });
 }
 
@@ -87,7 +87,7 @@ test("a namespace that starts with IPv6 off gets it on", async (t) => {
     "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6",
   );
   await agent.add({ netns: pod.path });
-  pod.run("ping", "-c1", "-W1", "fd00:30::11");
+  pod.run("ping", "-c1", "-W5", "fd00:30::11");
 });
 
 test("a pod's link has the MTU that is configured, at both ends", async (t) => {
@@ -112,7 +112,7 @@ test("address, hardware address and dns that the runtime asks for are honoured",
   assert.equal(result.interfaces[1]?.mac, mac);
   assert.match(pod.run("ip", "link", "show", "eth0"), new RegExp(mac));
   assert.deepEqual(result.dns, { nameservers: ["10.0.0.10"] });
-  pod.run("ping", "-c1", "-W1", "172.30.0.11");
+  pod.run("ping", "-c1", "-W5", "172.30.0.11");
 });
 
 test("a second ADD of the same interface is refused and the first goes on working", async (t) => {
@@ -122,7 +122,7 @@ test("a second ADD of the same interface is refused and the first goes on workin
   const { exitCode, stdout } = await agent.cni("ADD", { netns: pod.path });
   assert.equal(exitCode, 1);
   assert.equal(asError(stdout).code, 100);
-  pod.run("ping", "-c1", "-W1", "172.30.0.11");
+  pod.run("ping", "-c1", "-W5", "172.30.0.11");
 });
 
 test("the same container can be attached again at once after its DEL, however often", async (t) => {
@@ -130,7 +130,7 @@ test("the same container can be attached again at once after its DEL, however of
   const pod = makeNetns(t);
   for (let round = 0; round < 20; round += 1) {
     await agent.add({ netns: pod.path });
-    pod.run("ping", "-c1", "-W1", "172.30.0.11");
+    pod.run("ping", "-c1", "-W5", "172.30.0.11");
     assert.equal((await agent.cni("DEL", { netns: pod.path })).exitCode, 0);
   }
   await reaped(agent);
@@ -154,11 +154,11 @@ test("two interfaces of one container have addresses of their own; DEL of one le
   const first = await agent.add({ netns: pod.path });
   const second = await agent.add({ netns: pod.path, ifname: "eth1" });
   assert.notEqual(first.ips[0]?.address, second.ips[0]?.address);
-  for (const ifname of ["eth0", "eth1"]) pod.run("ping", "-c1", "-W1", "-I", ifname, "172.30.0.11");
+  for (const ifname of ["eth0", "eth1"]) pod.run("ping", "-c1", "-W5", "-I", ifname, "172.30.0.11");
   const { exitCode, stdout } = await agent.cni("CHECK", { netns: pod.path, ifname: "eth1", ...prevResult(second) });
   assert.equal(exitCode, 0, stdout);
   assert.equal((await agent.cni("DEL", { netns: pod.path })).exitCode, 0);
-  for (const target of ["172.30.0.11", "fd00:30::11"]) pod.run("ping", "-c1", "-W1", target);
+  for (const target of ["172.30.0.11", "fd00:30::11"]) pod.run("ping", "-c1", "-W5", target);
 });
 
 test("the node's own namespace and paths that are none are refused, and nothing changes", async (t) => {
@@ -208,7 +208,7 @@ test("a late DEL of an old sandbox leaves the namespace's new owner alone", asyn
   t.after(() => rmSync(old.path));
   await agent.add({ containerId: "new", netns: old.path });
   assert.equal((await agent.cni("DEL", { containerId: "old", netns: old.path })).exitCode, 0);
-  next.run("ping", "-c1", "-W1", "172.30.0.11");
+  next.run("ping", "-c1", "-W5", "172.30.0.11");
 });
 
 interface Attached {
@@ -299,7 +299,7 @@ test("an agent that is down: ADD fails with 11, DEL is written down and applied 
   const pod = makeNetns(t);
   await agent.add({ netns: pod.path });
   await agent.stop();
-  pod.run("ping", "-c1", "-W1", "172.30.0.11"); // pods need no agent
+  pod.run("ping", "-c1", "-W5", "172.30.0.11"); // pods need no agent
   const refused = await agent.cni("ADD", { containerId: "c2", netns: pod.path });
   assert.equal(asError(refused.stdout).code, 11);
   assert.match(asError(refused.stdout).msg, /agent/);
@@ -334,7 +334,7 @@ test("a forged source address does not leave the pod", async (t) => {
   pod.run("ip", "-6", "address", "add", "fd00:10:4:1::77/128", "dev", "eth0", "nodad");
   assert.throws(() => pod.run("ping", "-c1", "-W1", "-I", "10.4.1.77", "172.30.0.11"));
   assert.throws(() => pod.run("ping", "-c1", "-W1", "-I", "fd00:10:4:1::77", "fd00:30::11"));
-  pod.run("ping", "-c1", "-W1", "-I", "10.4.1.2", "172.30.0.11");
+  pod.run("ping", "-c1", "-W5", "-I", "10.4.1.2", "172.30.0.11");
   agent.audit.expectDamage(/(?:10\.4\.1\.77\/32|fd00:10:4:1::77\/128)/, "the pod gave itself these addresses");
   assert.match(agent.node.run("nft", "list", "counter", "inet", "fairlead", "spoof"), /packets [1-9]/);
 });
@@ -363,5 +363,5 @@ test("GC keeps what is listed and, without a list, everything", async (t) => {
   assert.deepEqual(await agent.cni("GC", { config }), { exitCode: 0, stdout: "", stderr: "" });
   await reaped(agent);
   assert.equal(ours(agent).links.length, 1);
-  kept.run("ping", "-c1", "-W1", "172.30.0.11");
+  kept.run("ping", "-c1", "-W5", "172.30.0.11");
 });

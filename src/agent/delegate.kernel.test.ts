@@ -86,7 +86,7 @@ test("the plugin's addresses, routes and dns become the pod's; every verb reache
   ]);
   assert.deepEqual(result["dns"], { nameservers: ["192.168.9.1"] });
   assert.match(pod.run("ip", "route"), /10\.99\.0\.0\/16 via 192\.168\.9\.1 dev eth0 .*src 192\.168\.9\.5/);
-  for (const address of ["192.168.9.5", "fd00:9::5"]) agent.node.run("ping", "-c1", "-W1", address);
+  for (const address of ["192.168.9.5", "fd00:9::5"]) agent.node.run("ping", "-c1", "-W5", address);
   assert.deepEqual(calls(), [`ADD c1 eth0 ${pod.path} /nowhere:${bin}`]);
   assert.deepEqual(stdin("ADD"), {
     cniVersion: "1.1.0",

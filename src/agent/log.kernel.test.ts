@@ -39,6 +39,8 @@ test("one attachment has one name in the log, from the plugin's call to the end 
   agent.node.run("ip", "route", "delete", "10.4.1.2");
   await until("the route is repaired", () => said().includes("repaired"));
   assert.equal((await agent.cni("DEL", { netns: pod.path })).exitCode, 0);
-  await until("the link is removed", () => said().includes("links removed"));
-  assert.deepEqual(said(), ["ADD done", "repaired", "DEL done", "links removed"]);
+  await until("both ends are told", () => said().length >= 4);
+  assert.deepEqual(said().slice(0, 2), ["ADD done", "repaired"]);
+  // The removal has a thread of its own, and may be done before the answer is.
+  assert.deepEqual(said().slice(2).sort(), ["DEL done", "links removed"]);
 });

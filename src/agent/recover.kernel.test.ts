@@ -40,7 +40,7 @@ test("a link that the journal does not know is removed, a known one stays", asyn
   await until("the unknown link is gone", async () => !(await linkNames(agent)).includes(stranger));
   assert.equal((await linkNames(agent)).length, 2);
   agent.audit.expectDamage(/^link flat /, "a link of somebody else, which the agent has to leave");
-  pod.run("ping", "-c1", "-W1", "172.30.0.11");
+  pod.run("ping", "-c1", "-W5", "172.30.0.11");
 });
 
 test("with a lost state file living pods are read back from their links: address, guard, CHECK and DEL are as before", async (t) => {
@@ -51,7 +51,7 @@ test("with a lost state file living pods are read back from their links: address
   await agent.stop();
   rmSync(agent.config.paths.state, { recursive: true });
   await agent.start();
-  pod.run("ping", "-c1", "-W1", "172.30.0.11");
+  pod.run("ping", "-c1", "-W5", "172.30.0.11");
   const check = await agent.cni("CHECK", { ...call, config: { prevResult: result } });
   assert.equal(check.exitCode, 0, check.stdout);
   const { ips } = await agent.add({ containerId: "c2", netns: other.path });
@@ -78,7 +78,7 @@ test("a damaged state file is set aside, and so is another node's", async (t) =>
   edit(agent, (store) => store.setFacts({ node: "another" }));
   await agent.start();
   assert.ok(asideNow(/foreign/).length >= 1);
-  pod.run("ping", "-c1", "-W1", "172.30.0.11");
+  pod.run("ping", "-c1", "-W5", "172.30.0.11");
   for (const name of asideNow(/damaged|foreign/)) rmSync(join(state, name));
 });
 
@@ -162,6 +162,6 @@ test("link indexes go on behind those of the last run", async (t) => {
     .filter(({ name }) => name.startsWith("fl"))
     .map(({ index }) => index);
   assert.equal(new Set(indexes).size, 2);
-  first.run("ping", "-c1", "-W1", "172.30.0.11");
-  second.run("ping", "-c1", "-W1", "172.30.0.11");
+  first.run("ping", "-c1", "-W5", "172.30.0.11");
+  second.run("ping", "-c1", "-W5", "172.30.0.11");
 });

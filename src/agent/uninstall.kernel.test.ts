@@ -99,7 +99,7 @@ test("while a pod is attached nothing is changed, and the pod is named", async (
   });
   assert.deepEqual(ofOurs(agent), before);
   await agent.start();
-  pod.run("ping", "-c1", "-W1", "172.30.0.11");
+  pod.run("ping", "-c1", "-W5", "172.30.0.11");
 });
 
 test("a DEL that is under way writes its release down, and that goes too", async (t) => {
@@ -107,7 +107,7 @@ test("a DEL that is under way writes its release down, and that goes too", async
   await agent.add({ netns: makeNetns(t).path });
   await agent.stop();
   const underWay = agent.cni("DEL", { env: { FAIRLEAD_CONNECT_MS: "400" } });
-  await uninstall({ force: true, callMs: 1500 });
+  await uninstall({ force: true, callMs: 3000 });
   assert.equal((await underWay).exitCode, 0);
   assert.deepEqual(ofOurs(agent), []);
 });

@@ -20,7 +20,7 @@ test("a second interface answers at its own addresses, CHECK knows its rules, an
   const addresses = result.ips.map(({ address }) => address.replace(/\/.*/, ""));
   const rules = (): string => pod.run("ip", "rule") + pod.run("ip", "-6", "rule");
   for (const address of addresses) {
-    agent.node.run("ping", "-c1", "-W1", address);
+    agent.node.run("ping", "-c1", "-W5", address);
     assert.match(rules(), new RegExp(`from ${address} lookup \\d+ proto 142`));
   }
   assert.equal((await agent.cni("CHECK", { ...second, ...prevResult(result) })).exitCode, 0);
@@ -32,7 +32,7 @@ test("a second interface answers at its own addresses, CHECK knows its rules, an
   assert.match(messageOf(stdout), new RegExp(`: the rule from ${v4}/32 to table ${table} is missing in the pod$`));
   assert.equal((await agent.cni("DEL", second)).exitCode, 0);
   assert.doesNotMatch(rules(), /142/);
-  for (const target of ["172.30.0.11", "fd00:30::11"]) pod.run("ping", "-c1", "-W1", target);
+  for (const target of ["172.30.0.11", "fd00:30::11"]) pod.run("ping", "-c1", "-W5", target);
 });
 
 test("a second interface that cannot be made leaves no rule in the pod", async (t) => {

@@ -312,7 +312,7 @@ test("a monitor whose events wait too long says that some were lost, where they 
   const directory = mkdtempSync(join(tmpdir(), "fltest-addon-"));
   t.after(() => rmSync(directory, { recursive: true }));
   netns.run("ip", "link", "set", "lo", "up"); // a link that is down changes its alias without an event
-  const batch = Array.from({ length: 1300 }, (_, n) => `link set lo alias event-${n}-\n`);
+  const batch = Array.from({ length: 10_000 }, (_, n) => `link set lo alias event-${n}-\n`);
   writeFileSync(join(directory, "batch"), batch.join(""));
   const events: (string | undefined)[] = [];
   const { promise: lost, resolve } = Promise.withResolvers<void>();

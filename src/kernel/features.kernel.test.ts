@@ -30,10 +30,16 @@ const features = [
 /** Names and addresses of the machine's own links, its nftables, and the children of this process. */
 function machine(): unknown {
   const run = (program: string, ...args: string[]) => execFileSync(program, args, { encoding: "utf8" });
-  const children = readdirSync("/proc/self/task").flatMap((task) =>
-    readFileSync(`/proc/self/task/${task}/children`, "utf8"),
-  );
-  return [run("ip", "-j", "address"), run("ip", "-j", "route"), run("nft", "-j", "list", "tables"), children];
+  // A thread may end while it is looked at; what has no children is the same with and without it.
+  const children = readdirSync("/proc/self/task").flatMap((task) => {
+    try {
+      return readFileSync(`/proc/self/task/${task}/children`, "utf8").match(/\d+/g) ?? [];
+    } catch {
+      return [];
+    }
+  });
+  const addresses = run("ip", "-j", "address").replaceAll(/"(valid|preferred)_life_time":\d+/g, "");
+  return [addresses, run("ip", "-j", "route"), run("nft", "-j", "list", "tables"), children];
 }
 
 /** An addon whose netfilter lane refuses every message of the type, as a kernel without it does. */

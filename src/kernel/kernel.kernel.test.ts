@@ -1,7 +1,7 @@
 // The real kernel under the kernel contract, in namespaces of its own; and that closing it leaves no thread.
 
 import assert from "node:assert/strict";
-import { readFileSync, readdirSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { type TestContext, test } from "node:test";
 import { present } from "../base/assert.ts";
 import { silentLog } from "../base/log.ts";
@@ -10,11 +10,12 @@ import type { KernelUnderTest } from "../../test/kernel-stage.ts";
 import { testKernel } from "../../test/kernel.contract.ts";
 import { type TestNetns, makeNetns } from "../../test/netns.ts";
 import { attachTcx } from "../../test/tcx.ts";
+import { threadNames } from "../../test/threads.ts";
 import { until } from "../../test/until.ts";
 import { openKernel } from "./kernel.ts";
 
 /** More events than may wait for the event loop (1,024). */
-const manyRules = "for n in $(seq 1500); do echo rule add priority $((1000 + n)) lookup 200; done | ip -batch -";
+const manyRules = "for n in $(seq 4000); do echo rule add priority $((1000 + n)) lookup 200; done | ip -batch -";
 
 async function make(t: TestContext): Promise<KernelUnderTest> {
   const made = new Map<string, TestNetns>();
@@ -62,11 +63,7 @@ async function make(t: TestContext): Promise<KernelUnderTest> {
 
 testKernel("real kernel", make);
 
-/** Names of this process's threads that are the addon's. */
-function ownThreads(): string[] {
-  const names = readdirSync("/proc/self/task").map((id) => readFileSync(`/proc/self/task/${id}/comm`, "utf8").trim());
-  return names.filter((name) => name.startsWith("fl-"));
-}
+const ownThreads = (): string[] => threadNames().filter((name) => name.startsWith("fl-"));
 
 void test("a call counts for its thread until it has ended", async (t) => {
   const { kernel } = await make(t);

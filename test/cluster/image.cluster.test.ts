@@ -149,7 +149,7 @@ describe("the container image", () => {
     const paths = at(place);
     const added = await runShim({ paths }, "ADD", { netns: pod.path });
     assert.equal(added.exitCode, 0, added.stdout);
-    pod.run("ping", "-c1", "-W1", "172.30.0.11");
+    pod.run("ping", "-c1", "-W5", "172.30.0.11");
     assert.equal(
       node.run("cat", "/proc/sys/net/ipv4/ip_forward").trim(),
       "1",

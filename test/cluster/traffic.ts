@@ -28,7 +28,7 @@ export async function startTraffic(scene: Scene): Promise<Traffic> {
   const addressOf = (family: 4 | 6): string => present(target?.addresses[family], "address of target");
   const pingers = ["node-1", "node-2"].flatMap((node) =>
     families.map((family) => {
-      const command = ["ping", "-q", "-O", "-i", String(1 / pingsPerS), "-W", "2", addressOf(family)];
+      const command = ["ping", "-q", "-O", "-i", String(1 / pingsPerS), "-W", "5", addressOf(family)];
       return pod(`ping-${node}-v${family}`, {
         node,
         command,

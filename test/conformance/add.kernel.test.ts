@@ -44,7 +44,7 @@ test("5.2 lo is up in the pod and carries both families", async (t) => {
   const pod = node.pod(t);
   await node.add(pod);
   assert.ok(linkIn(pod.ns, "lo").flags.includes("UP"));
-  for (const address of ["127.0.0.1", "::1"]) pod.ns.run("ping", "-c1", "-W1", address);
+  for (const address of ["127.0.0.1", "::1"]) pod.ns.run("ping", "-c1", "-W5", address);
 });
 
 test("5.3 an interface of that name that exists is an error, and stays as it is", async (t) => {

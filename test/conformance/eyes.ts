@@ -154,7 +154,7 @@ export function pings(ns: TestNetns, target: string, from?: string): boolean {
   const source = from === undefined ? [] : ["-I", from];
   return [["-c1"], ["-c2", "-i0.2"]].some((count) => {
     try {
-      ns.run("ping", ...count, "-W1", ...source, target);
+      ns.run("ping", ...count, "-W5", ...source, target);
       return true;
     } catch {
       return false;

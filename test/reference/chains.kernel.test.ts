@@ -103,7 +103,7 @@ for (const chain of chains) {
 /** One pod from ADD to a repeated DEL; gives what is there afterwards. */
 async function comeAndGo({ runtime, snapshot, agent }: Stage, { options }: Chain, pod: TestNetns): Promise<Snapshot> {
   const { ips } = await runtime.add("chain", pod, options);
-  for (const target of ["172.30.0.11", "fd00:30::11"]) pod.run("ping", "-c1", "-W1", target);
+  for (const target of ["172.30.0.11", "fd00:30::11"]) pod.run("ping", "-c1", "-W5", target);
   await runtime.ok("check", "chain", pod, options);
   await runtime.ok("status", "chain", pod);
   await agent.stop();

@@ -209,7 +209,7 @@ test(
       ips.map(({ interface: on }) => on),
       [0, 0, 2, 2],
     );
-    pod.run("ping", "-c1", "-W1", "127.0.0.1");
+    pod.run("ping", "-c1", "-W5", "127.0.0.1");
     for (const family of families) pod.run("ping", "-c1", "-W2", outsideAddresses[family]);
     await runtime.ok("check", "looped", pod);
     await runtime.ok("del", "looped", pod);

@@ -117,7 +117,7 @@ async function moveWire(node: TestNetns, outside: TestNetns): Promise<void> {
   ip("-6", "route", "add", "default", "via", nodeAddresses[6]);
   for (const family of [4, 6] as const) {
     await until(`the machine outside reaches the node over IPv${family}`, () =>
-      succeeds(() => outside.run("ping", "-c1", "-W1", nodeAddresses[family])),
+      succeeds(() => outside.run("ping", "-c1", "-W5", nodeAddresses[family])),
     );
   }
 }

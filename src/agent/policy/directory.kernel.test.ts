@@ -119,7 +119,7 @@ async function connects(from: StandalonePod, all: readonly StandalonePod[]): Pro
       ),
     );
   const client = `for (const [what, host, port] of ${JSON.stringify(tries)}) {
-    const socket = require("node:net").connect({ host, port, timeout: 700 });
+    const socket = require("node:net").connect({ host, port, timeout: 1500 });
     socket.on("connect", () => { console.log(what); socket.destroy(); }).on("timeout", () => socket.destroy()).on("error", () => {});
   }`;
   const child = spawn("ip", ["netns", "exec", from.netns.name, process.execPath, "-e", client], {

@@ -33,7 +33,7 @@ const faultsOf = async (agent: ClusterAgent): Promise<string[]> =>
 
 void test("of a namespace: its pods are open while it lasts, everybody is told, and it ends by itself", async (t) => {
   const { agent, web, db } = await closedPods(t);
-  await agent.kube.patch(namespaces, { name: "default" }, annotated(forMs(10_000)));
+  await agent.kube.patch(namespaces, { name: "default" }, annotated(forMs(15_000)));
   await until("it is open", () => reached(web, db).every(Boolean));
   await until("the cluster is told", async () =>
     /break-glass: policy denies pods nothing by break-glass of Namespace default until /.test(
@@ -51,7 +51,7 @@ void test("of a namespace: its pods are open while it lasts, everybody is told, 
 
 void test("of the node: it ends without the API server, and does not begin again in the next agent", async (t) => {
   const { agent, web, db } = await closedPods(t);
-  await agent.kube.patch(nodes, { name: ownNode }, annotated(forMs(10_000)));
+  await agent.kube.patch(nodes, { name: ownNode }, annotated(forMs(15_000)));
   await until("it is open", () => reached(web, db).every(Boolean));
   await agent.stop();
   await agent.api.close();

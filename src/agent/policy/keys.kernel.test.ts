@@ -20,8 +20,9 @@ const server = (port: number): string => `
   });`;
 /** Longest wait for an answer: one that comes does so within a few milliseconds. */
 const answeredWithinMs = 1_000;
-/** Ends with 0 where it is answered, and else not by itself. */
+/** Ends with 0 where it is answered in time, which runs from when the program has begun. */
 const client = (protocol: "tcp" | "udp", address: string, port: number): string => `
+  setTimeout(() => process.exit(2), ${answeredWithinMs});
   if ("${protocol}" === "tcp") {
     const socket = require("node:net").connect(${port}, "${address}", () => process.exit(0));
     socket.on("error", () => process.exit(1));
@@ -40,7 +41,7 @@ async function answered(t: TestContext, from: TestPod, to: TestPod, port: number
   const told: string[] = [];
   for (const protocol of ["tcp", "udp"] as const) {
     for (const address of to.addresses) {
-      const asking = inPod(t, from, client(protocol, address, port), { timeout: answeredWithinMs });
+      const asking = inPod(t, from, client(protocol, address, port));
       const [code] = (await once(asking, "exit")) as [number | null];
       if (code === 0) told.push(`${protocol} over IPv${address.includes(":") ? 6 : 4}`);
     }

@@ -17,7 +17,7 @@ const annotated = (text: string | null): { type: "merge"; body: object } => ({
   type: "merge",
   body: { metadata: { annotations: { [sourceGuardAnnotation]: text } } },
 });
-const backWithinMs = 1_000;
+const backWithinMs = 5_000;
 
 /** An address of another machine, that the pod sends from as well: the node routes answers to it. */
 const foreign = "198.51.100.7";

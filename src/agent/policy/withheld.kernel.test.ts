@@ -33,9 +33,13 @@ async function exhausted(t: TestContext): Promise<Exhausted> {
   const { key, peer } = groupMembership("m");
   const listed = { metadata: { name: slice }, membership: key, peer, endpoints: [{ addresses: gone.addresses }] };
   await agent.kube.create(membershipSlices, membershipSlices.parse(listed));
-  // One that starts hears of it before it gives an address.
+  // One that starts hears of it before it gives an address; what it has heard is kept once it judges by it.
   await agent.stop();
   await agent.start().serving;
+  await until("it judges by the cluster's word", async () => {
+    const { policy } = (await agent.ask("/status")) as { policy?: { by: string } };
+    return policy?.by === "cluster";
+  });
   await agent.cni("DEL", { containerId: gone.name, netns: gone.netns.path });
   agent.clock.aheadMs += 2 * coolDefaultMs;
   return { agent, gone };
@@ -85,7 +89,9 @@ void test("an address that a slice lists is told as withheld by an agent whose j
   await agent.stop();
   lose(agent, ...stateFile);
   await agent.start().serving;
-  assert.match(JSON.stringify(await agent.ask("/check")), /IPv4: 1 in use, 0 cooling, 1 withheld, 0 free/);
+  await until("it is told", async () =>
+    /IPv4: 1 in use, 0 cooling, 1 withheld, 0 free/.test(JSON.stringify(await agent.ask("/check"))),
+  );
   const refused = await tryToAdd(t, agent, "next");
   assert.ok(isWithheld(refused), refused.stdout);
 });

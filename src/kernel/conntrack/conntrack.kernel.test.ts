@@ -94,7 +94,7 @@ void test("real flows: masqueraded, to a service, by UDP and ICMP, of both famil
   for (const [from, targets, port] of probes) {
     for (const target of [targets[4], targets[6]]) {
       sendUdp(from, target, port);
-      from.run("ping", "-n", "-c", "1", "-W", "2", target);
+      from.run("ping", "-n", "-c", "1", "-W", "5", target);
     }
   }
   sendUdp(beyond, "192.0.2.1", 4003); // to the node itself: nothing of the pod's

@@ -294,7 +294,7 @@ while not select.select([sys.stdin], [], [], 0)[0]:
     number += 1
     for to, expected in ((outside, node), (kept, pod)):
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        sock.settimeout(2)
+        sock.settimeout(10)
         sock.connect((to, ${port}))
         sock.send(b".")
         if sock.recv(99).decode().split()[0] != expected:

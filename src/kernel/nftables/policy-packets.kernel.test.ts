@@ -327,7 +327,7 @@ import socket, sys
 sock = socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)
 print("ready", flush=True)
 while sys.stdin.readline():
-    sock.settimeout(1)
+    sock.settimeout(5)
     try:
         sock.send(b"hello")
         print("yes" if sock.recv(64) else "end", flush=True)
