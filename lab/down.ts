@@ -35,7 +35,7 @@ export interface Removal {
 }
 
 /** Agents get this long to stop in order; everything else ends at once. */
-const agentGraceMs = 3_000;
+const agentGraceMs = 10_000;
 
 /** A process may have started another just before it was ended. */
 const roundsMax = 5;

@@ -11,10 +11,10 @@ import type { Lab } from "./record.ts";
 import { all, until } from "./waiting.ts";
 
 const heldMax = 32;
-const openWithinMs = 10_000;
+const openWithinMs = 30_000;
 /** As many exchanges more show that a connection lives. */
 const echoesShown = 5;
-const echoesWithinMs = 5_000;
+const echoesWithinMs = 15_000;
 
 export interface HeldConnections {
   /** Opens one in each family that both ends have; settles when a byte has come back over each. */

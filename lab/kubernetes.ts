@@ -28,8 +28,8 @@ export const podRanges = { 4: "10.4.0.0/16", 6: "fd00:10:4::/48" } as const;
 /** A group that may do everything. */
 const administrators = "system:masters";
 const apiPort = 6443;
-const readyWithinMs = 20_000;
-const placedWithinMs = 20_000;
+const readyWithinMs = 60_000;
+const placedWithinMs = 60_000;
 const stopWithinMs = 10_000;
 
 const crds = fileURLToPath(new URL("../deploy/crds.yaml", import.meta.url));

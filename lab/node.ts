@@ -14,7 +14,7 @@ import { until } from "./waiting.ts";
 const fairlead = fileURLToPath(new URL("../bin/fairlead", import.meta.url));
 
 /** From the start of an agent until it serves. */
-const serveWithinMs = 20_000;
+const serveWithinMs = 60_000;
 /** What an agent gets to stop in order; Kubernetes gives 30 s. */
 const stopWithinMs = 10_000;
 

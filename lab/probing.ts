@@ -75,7 +75,7 @@ export interface Attempt extends Wish {
 
 /** The program that lives in pods. */
 export const probeProgram = fileURLToPath(new URL("probe.ts", import.meta.url));
-const serverReadyWithinMs = 10_000;
+const serverReadyWithinMs = 60_000;
 /** Beyond its probes' own bounds, time for a server to answer. */
 const answerExtraMs = 30_000;
 /** Silent tries last several times as long as the slowest of the others (lab/probe-tries.ts). */

@@ -257,9 +257,18 @@ async function hold(
     probes += verdict.probes;
     return verdict.problems[0];
   };
+  // While something settles, a look may fail altogether; the next one counts.
+  const again = async (): Promise<string | undefined> => {
+    try {
+      return await ask();
+    } catch (error) {
+      verdict = { ...nothingWrong, problems: [describe(error)] };
+      return verdict.problems[0];
+    }
+  };
   if (withinMs === 0) await ask();
   else {
-    const waiting = until(ask, { what: "expectation", withinMs, everyMs: 100, signal });
+    const waiting = until(again, { what: "expectation", withinMs, everyMs: 100, signal });
     await waiting.catch((error: unknown) => {
       if (verdict.problems.length === 0) throw error; // it was not the expectation that failed
     });

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { all, until } from "./waiting.ts";
+import { all, allOf, until } from "./waiting.ts";
 
 void test("waiting ends as soon as nothing is wrong", async () => {
   let asked = 0;
@@ -56,4 +56,20 @@ void test("all: the first failure is thrown only after everything has settled", 
   await assert.rejects(all([slow, Promise.reject(new Error("first")), Promise.reject(new Error("second"))]), /first/);
   assert.ok(settled);
   assert.deepEqual(await all([slow, Promise.resolve("two")]), [1, "two"]);
+});
+
+void test("all of a list: in its order, so many at the same time, and everything ends before a failure is thrown", async () => {
+  let [now, most] = [0, 0];
+  const work = async (item: number): Promise<number> => {
+    most = Math.max(most, (now += 1));
+    for (let turn = 0; turn < item; turn += 1) await new Promise(setImmediate);
+    now -= 1;
+    if (item === 9) throw new Error("nine");
+    return item * 2;
+  };
+  assert.deepEqual(await allOf([5, 1, 3, 0, 2], 2, work), [10, 2, 6, 0, 4]);
+  assert.equal(most, 2);
+  assert.deepEqual(await allOf([], 2, work), []);
+  await assert.rejects(allOf([9, 20, 1], 2, work), /nine/);
+  assert.equal(now, 0);
 });

@@ -52,3 +52,14 @@ export async function all<T extends readonly unknown[] | []>(
   await Promise.allSettled(promises);
   return Promise.all(promises);
 }
+
+/** Does `work` for each of `items`, for `atOnceMax` of them at the same time; results in their order, or the first failure once all workers have ended. */
+export async function allOf<T, R>(items: readonly T[], atOnceMax: number, work: (item: T) => Promise<R>): Promise<R[]> {
+  const results = Array.from<R>({ length: items.length });
+  const waiting = items.entries();
+  const worker = async (): Promise<void> => {
+    for (const [index, item] of waiting) results[index] = await work(item);
+  };
+  await all(Array.from({ length: Math.min(atOnceMax, items.length) }, worker));
+  return results;
+}

@@ -38,7 +38,7 @@ async function begin(t: TestContext, things: number): Promise<Run> {
       if ((record?.things ?? []).length < things) return `${record?.things.length ?? 0} things`;
       return processesWithToken(wardenToken(record?.token ?? "")).length === 1 ? undefined : "no warden";
     },
-    { what: `${things} things in ${lab}`, withinMs: 20_000 },
+    { what: `${things} things in ${lab}`, withinMs: 60_000 },
   );
   return { maker, lab, token: present(readRecord(lab), "record").token };
 }
@@ -63,7 +63,7 @@ for (const [when, things] of moments) {
       ...leftovers(lab, labEnvironment(token)),
       ...leftovers(lab, wardenEnvironment(token)),
     ];
-    await until(async () => left()[0], { what: "end of the lab", withinMs: 20_000 });
+    await until(async () => left()[0], { what: "end of the lab", withinMs: 60_000 });
   });
 }
 
@@ -77,7 +77,7 @@ void test("a maker killed together with its warden: who runs next takes the lab 
   process.kill(present(warden, "warden").pid, "SIGKILL");
   await until(async () => processesWithToken(wardenToken(token)).map(({ pid }) => `${pid} lives`)[0], {
     what: "end of the warden",
-    withinMs: 5000,
+    withinMs: 30_000,
   });
   assert.equal(await removeOrphan(lab), true);
   assert.deepEqual(leftovers(lab, labEnvironment(token)), []);

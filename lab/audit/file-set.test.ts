@@ -48,6 +48,23 @@ const files: Case[] = [
     ],
   ],
   [
+    "temporary files of an agent that was killed, and others",
+    ({ node, seen }) => {
+      node.agent = "killed";
+      delete seen.agent;
+      const half = ".fairlead-cni.0123456789ab";
+      seen.files.push(
+        file(`/a/bin/${half}`, 0o600),
+        file(`/a/run/${half}`, 0o600),
+        file("/a/bin/.x.0123456789ab", 0o600),
+      );
+    },
+    [
+      "file /a/run/.fairlead-cni.0123456789ab is there, and nobody needs it",
+      "file /a/bin/.x.0123456789ab is there, and nobody needs it",
+    ],
+  ],
+  [
     "a file of somebody else",
     ({ node, seen }) => {
       node.foreignFiles = ["/a/conf/99-loopback.conf"];

@@ -65,11 +65,21 @@ function fileDifferences({ path, kind, mode, there }: WantedFile, held: SeenFile
 /** What nobody named: release files for an agent that is to come are all that may be there. */
 function strayDifferences({ paths, agent }: AuditedNode, file: SeenFile): Difference[] {
   const { path, kind, mode, releases } = file;
+  if (agent === "killed" && isUnfinished(paths, file)) return []; // the next agent removes it
   if (!isReleaseFile(paths, file)) return [differs(`${kind} ${path} is there, and nobody needs it`)];
   if (mode !== 0o600) return [differs(`release file ${path} has mode ${octal(mode)}, not 0600`)];
   if (releases === undefined) return [{ what: `release file ${path} cannot be read`, mayPass: agent === "runs" }];
   if (agent !== "runs") return [];
   return [{ what: `release file ${path} for ${releases} is not applied`, mayPass: true }];
+}
+
+/** What an agent was about to rename over a file of its own. */
+function isUnfinished({ state, cniBin, cniConf }: AgentPaths, { path, kind }: SeenFile): boolean {
+  return (
+    kind === "file" &&
+    [state, cniBin, cniConf].includes(dirname(path)) &&
+    /^\.(?:policy\.json|fairlead-cni|10-fairlead\.conflist)\.[0-9a-f]{12}$/.test(basename(path))
+  );
 }
 
 function isReleaseFile(paths: AgentPaths, { path, kind }: SeenFile): boolean {

@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { describe } from "../../src/base/fault.ts";
 import { uptimeMs } from "../../src/base/uptime.ts";
 import { exec, execOk } from "../exec.ts";
-import { all } from "../waiting.ts";
+import { all, allOf } from "../waiting.ts";
 import { type AgentView, askAgent } from "./agent-view.ts";
 import { lookAtFiles, type SeenFile } from "./files.ts";
 import type { AuditedNode } from "./node.ts";
@@ -78,15 +78,8 @@ async function lookAtPods(node: AuditedNode, env: Environment): Promise<Lists> {
   const told = [journal, agent].flatMap((list) => (typeof list === "object" ? list.attachments : []));
   const living = [...(node.known ?? []), ...told.map((one) => one.living)];
   const paths = new Set(living.flatMap(({ link }) => (typeof link === "object" ? link.netnsPath : [])));
-  const waiting = [...paths];
-  const pods = new Map<string, SeenPod | undefined>();
-  const worker = async (): Promise<void> => {
-    for (let path = waiting.shift(); path !== undefined; path = waiting.shift()) {
-      pods.set(path, await lookAtPod(path, env));
-    }
-  };
-  await all(Array.from({ length: Math.min(podsAtOnceMax, waiting.length) }, worker));
-  return [journal, agent, pods];
+  const pods = await allOf([...paths], podsAtOnceMax, async (path) => [path, await lookAtPod(path, env)] as const);
+  return [journal, agent, new Map(pods)];
 }
 
 /** A pod's namespace can go while it is looked at. */

@@ -65,6 +65,21 @@ test("whoever reads meanwhile sees the old one or the new one, never half of one
   );
 });
 
+test("what somebody left half made, being killed, goes with the next start; what is others' stays", async (t) => {
+  const { plugin, conflist, ...paths } = stand(t);
+  await install(paths);
+  const others = [join(paths.cniBin, ".bridge.0123456789ab"), join(paths.cniBin, ".fairlead-cni.old")];
+  const left = [
+    join(paths.cniBin, ".fairlead-cni.0123456789ab"),
+    join(paths.cniConf, ".10-fairlead.conflist.ffffffffffff"),
+  ];
+  for (const file of [...others, ...left]) writeFileSync(file, "half");
+  await install(paths);
+  assert.deepEqual(left.filter(existsSync), []);
+  assert.deepEqual(others.filter(existsSync), others);
+  assert.ok(existsSync(plugin) && existsSync(conflist));
+});
+
 test("without the plugin there is no conflist either", async (t) => {
   const { conflist, ...paths } = stand(t);
   rmSync(paths.shim);

@@ -1,7 +1,7 @@
 // Putting the plugin where the runtime looks for it: shim and conflist, each by rename, the conflist last.
 
 import { randomBytes } from "node:crypto";
-import { chmod, copyFile, mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { chmod, copyFile, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { Fault } from "../base/fault.ts";
 import { conflistFile, conflistText, pluginType } from "../cni/conflist.ts";
@@ -33,6 +33,20 @@ export function placeText(file: string, text: string, mode = 0o644): Promise<voi
   return placed(file, (temporary) => write(temporary, content), content, mode);
 }
 
+/** Files that were to become `file` and that whoever made them left behind, being killed meanwhile; none where its directory cannot be read. */
+export async function unfinishedOf(file: string): Promise<string[]> {
+  const names = await readdir(dirname(file)).catch(() => []);
+  const begins = `.${basename(file)}.`;
+  return names
+    .filter((name) => name.startsWith(begins) && /^[0-9a-f]{12}$/.test(name.slice(begins.length)))
+    .map((name) => join(dirname(file), name));
+}
+
+/** Removes those files. Only for who alone writes `file`. */
+export async function dropUnfinished(file: string): Promise<void> {
+  for (const left of await unfinishedOf(file)) await rm(left, { force: true });
+}
+
 /** Makes `file` hold `content` by renaming a complete temporary file over it: a reader sees the old or the new, never half of one. */
 async function placed(
   file: string,
@@ -43,6 +57,7 @@ async function placed(
   const temporary = join(dirname(file), `.${basename(file)}.${randomBytes(6).toString("hex")}`);
   try {
     await mkdir(dirname(file), { recursive: true, mode: 0o755 });
+    await dropUnfinished(file);
     const held = await readFile(file).catch(() => undefined);
     if (held?.equals(content)) return await chmod(file, mode);
     await make(temporary);

@@ -13,6 +13,7 @@ import { type Kernel, type Link, type Op, routeProtocol } from "../kernel/contra
 import type { AgentConfig } from "./config.ts";
 import { answers } from "./connection.ts";
 import { ownDropIns, syncDropIns } from "./drop-ins.ts";
+import { unfinishedOf } from "./install.ts";
 import { attachmentOfAlias, doomedGroup, doomOps, isHostLinkName, reapingGroup } from "./plan.ts";
 import { keptPolicyName } from "./policy/kept.ts";
 import { reapLinks } from "./reaper.ts";
@@ -63,8 +64,8 @@ export async function uninstall(options: UninstallOptions): Promise<string[]> {
         failed.push(`${what}: ${describe(error)}`);
       }
     };
-    await step("network configuration", () => removeFiles([join(paths.cniConf, conflistFile)]));
-    await step("plugin", () => removeFiles([join(paths.cniBin, pluginType)]));
+    await step("network configuration", () => removePlaced(join(paths.cniConf, conflistFile)));
+    await step("plugin", () => removePlaced(join(paths.cniBin, pluginType)));
     await step("links", () => removeLinks(links, kernel, log));
     await step("routes", () => removeRoutes(kernel));
     await step("rules", () => removeRules(kernel));
@@ -137,6 +138,11 @@ function refuseAttached(links: readonly Link[], attachments: readonly Attachment
 function nameOf(attachment: AttachmentId & Pick<Attachment, "pod">): string {
   const { pod } = attachment;
   return pod === undefined ? attachmentKey(attachment) : `${pod.namespace}/${pod.name}`;
+}
+
+/** A file that is placed by rename, and what killed agents left of it. */
+async function removePlaced(file: string): Promise<number> {
+  return removeFiles([file, ...(await unfinishedOf(file))]);
 }
 
 function removeFiles(files: readonly string[]): number {

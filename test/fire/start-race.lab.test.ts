@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { type TestContext, test } from "node:test";
 import { z } from "zod";
 import { execOk } from "../../lab/exec.ts";
-import { all, until } from "../../lab/waiting.ts";
+import { all, allOf, until } from "../../lab/waiting.ts";
 import { present } from "../../src/base/assert.ts";
 import { addressAt } from "../../src/net/cidr.ts";
 import { type Hammer, startHammer } from "./hammer.ts";
@@ -28,6 +28,7 @@ const enforcedMsMax = 3_000;
 const hammered = 106;
 /** For what must come, on a machine that is busy. */
 const withinMs = 30_000;
+const looksAtOnceMax = 8;
 const kinds = ["udp", "tcp", "icmp"] as const;
 const families = [4, 6] as const;
 
@@ -99,7 +100,11 @@ interface Seen {
 }
 
 async function seenIn({ lab }: FireLab, { netns }: FirePod): Promise<Seen> {
-  const text = await execOk("nft", ["-j", "list", "table", "inet", "seen"], { netns, env: lab.env });
+  const text = await execOk("nft", ["-j", "list", "table", "inet", "seen"], {
+    netns,
+    env: lab.env,
+    timeoutMs: withinMs,
+  });
   const { nftables } = listed.parse(JSON.parse(text));
   const foes = nftables.flatMap(({ counter }) => (counter === undefined ? [] : [counter]));
   const sets = nftables.flatMap(({ set }) => (set === undefined ? [] : [set]));
@@ -107,6 +112,11 @@ async function seenIn({ lab }: FireLab, { netns }: FirePod): Promise<Seen> {
     foes: new Map(foes.map(({ name, packets }) => [name.replace("foe_", ""), packets])),
     friend: new Map(sets.map(({ name, elem }) => [name.replace("friend_", ""), new Set(elem)])),
   };
+}
+
+/** The same in each of these, a few at a time: whoever sends goes on meanwhile. */
+function seenInAll(lab: FireLab, born: readonly Born[]): Promise<(readonly [Born, Seen])[]> {
+  return allOf(born, looksAtOnceMax, async (one) => [one, await seenIn(lab, one.pod)] as const);
 }
 
 /** Every address that a new pod may get, by its place: of the first node's IPv4, IPv6, the second's. */
@@ -247,7 +257,7 @@ test("200 pods at full speed under default deny: no forbidden packet from the fi
   const heard = heardByEars.parse(await ears.end());
   assert.equal(droppedByMachine(), droppedBefore, "the machine lost packets: too slow to prove anything");
 
-  const seen = new Map(await all(born.map(async (one) => [one, await seenIn(lab, one.pod)] as const)));
+  const seen = new Map(await seenInAll(lab, born));
   const reached = [...seen].flatMap(([{ pod }, { foes }]) =>
     [...foes].filter(([, packets]) => packets > 0).map(([kind, packets]) => `${pod.name}: ${packets} of ${kind}`),
   );
@@ -282,7 +292,7 @@ async function provesReach({ lab, hammers }: Race, policies: readonly string[], 
   for (const hammer of hammers) hammer.say("all");
   let left = born;
   const reachesAll = async (): Promise<string | undefined> => {
-    const seen = await all(left.map(async (one) => [one, await seenIn(lab, one.pod)] as const));
+    const seen = await seenInAll(lab, left);
     left = seen.filter(([, { foes }]) => [...foes.values()].some((packets) => packets === 0)).map(([one]) => one);
     return left.length === 0 ? undefined : `${left.length} pods are not`;
   };

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
+import { dirname } from "node:path";
 import { test, type TestContext } from "node:test";
 import { testIp } from "../../../test/store.contract.ts";
 import { silentLog } from "../../base/log.ts";
@@ -65,6 +66,15 @@ void test("it comes back as it was written, readable for root alone", async (t) 
   await createPolicyFile(file, node)(kept);
   assert.deepEqual(await readKeptPolicy(file, node, silentLog()), readBack);
   assert.equal(statSync(file).mode & 0o777, 0o600);
+});
+
+void test("what was half written when its writer was killed goes at the next start", async (t) => {
+  const file = stand(t);
+  const left = `${dirname(file)}/.policy.json.0123456789ab`;
+  await createPolicyFile(file, node)(kept);
+  writeFileSync(left, "{");
+  assert.deepEqual(await readKeptPolicy(file, node, silentLog()), readBack);
+  assert.equal(statSync(left, { throwIfNoEntry: false }), undefined);
 });
 
 void test("another node, or this one made anew under its name, does not judge by it", async (t) => {

@@ -19,7 +19,7 @@ import { ip } from "../../net/schema.ts";
 import { type ClassesKept, readClasses } from "../../policy/compile-classes.ts";
 import { isMembershipKey } from "../../policy/membership.ts";
 import type { MemberParts, MembershipKey, Memberships, PolicyObjects, PolicyPod } from "../../policy/model.ts";
-import { placeText } from "../install.ts";
+import { dropUnfinished, placeText } from "../install.ts";
 
 /** Policy as it was when it was last written down. */
 export interface KeptPolicy {
@@ -72,10 +72,11 @@ const fileSchema = z.object({
 export const keptPolicyName = "policy.json";
 export const keptPolicyFile = (state: string): string => join(state, keptPolicyName);
 
-/** Reads what was kept for this node (name and uid); undefined where there is none, or none that can be understood, which is logged: the cluster then has to tell first. */
+/** Reads what was kept for this node, once, at the start (name and uid); undefined where there is none, or none that can be understood, which is logged: the cluster then has to tell first. */
 export async function readKeptPolicy(file: string, node: string, log: Log): Promise<KeptPolicy | undefined> {
   let text: string;
   try {
+    await dropUnfinished(file);
     text = await readFile(file, "utf8");
   } catch (error) {
     if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
