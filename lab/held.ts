@@ -14,7 +14,7 @@ const heldMax = 32;
 const openWithinMs = 30_000;
 /** As many exchanges more show that a connection lives. */
 const echoesShown = 5;
-const echoesWithinMs = 15_000;
+const echoesWithinMs = 10_000;
 
 export interface HeldConnections {
   /** Opens one in each family that both ends have; settles when a byte has come back over each. */

@@ -51,7 +51,7 @@ const cases: EyesCase[] = [
   {
     name: "a held connection that says nothing any more",
     steps: `${stage}\nhold a connection from web to db\n${ruled("tcp dport 7000-7999 ip saddr {web.v4} drop")}\nexpect the connection from web to db goes on`,
-    seen: /^v4: it is open, and within 5 s \d bytes came back$/,
+    seen: /^v4: it is open, and within 10 s \d bytes came back$/,
   },
   {
     name: "a held connection that is lost in silence, not reset",

@@ -52,7 +52,6 @@ export function backgroundLoops(
     startVanished({ ...deps, clock: () => performance.now() }, signal, onPass),
     startLoop({ name: "uplink", ...slowLoop, sync: uplink.refresh, signal, onPass }),
     startLoop({ name: "obstacles", ...slowLoop, sync: obstacles.look, signal, onPass }),
-    startLoop({ name: "install", ...slowLoop, sync: () => putInPlace(options), signal, onPass }),
   ];
 }
 
@@ -118,8 +117,18 @@ export function policingOf(
   return preparePolicing(deps, wordOfCluster({ ...deps, kube, cluster, silentMaxMs }));
 }
 
-/** Everything of ours on the host's disk beside the state; the conflist, which brings pods, last. */
-export async function putInPlace({ config: { host, paths }, shim }: AgentOptions): Promise<void> {
+/** Puts everything of ours on the host's disk; from then on a loop keeps it there. It never does both at the same time. */
+export async function keepInPlace(
+  options: AgentOptions,
+  signal: AbortSignal,
+  onPass: (pass: LoopPass) => void,
+): Promise<Loop> {
+  await putInPlace(options);
+  return startLoop({ name: "install", ...slowLoop, sync: () => putInPlace(options), signal, onPass });
+}
+
+/** All of it beside the state; the conflist, which brings pods, last. */
+async function putInPlace({ config: { host, paths }, shim }: AgentOptions): Promise<void> {
   await syncDropIns(paths.etc, host.dropIns);
   await install({ shim, cniBin: paths.cniBin, cniConf: paths.cniConf });
 }

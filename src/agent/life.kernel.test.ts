@@ -2,13 +2,14 @@
 
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { existsSync, readdirSync, renameSync, rmSync, statSync, watch } from "node:fs";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { reaped, startTestAgent, type TestAgent } from "../../test/agent.ts";
 import { makeNetns, type TestNetns } from "../../test/netns.ts";
 import { until } from "../../test/until.ts";
 import { askAgent } from "../cli/agent-client.ts";
+import { conflistFile } from "../cni/conflist.ts";
 import type { Netns } from "../kernel/contract.ts";
 import { doomedGroup } from "./plan.ts";
 import { statusSocket } from "./status.ts";
@@ -92,6 +93,20 @@ test("a socket directory that was removed comes back, and with it both sockets a
   await agent.start();
   await until("the release is applied", async () => (await pods(agent)).length === 0);
   await reaped(agent);
+});
+
+test("the conflist comes last: a runtime that sees it is answered", async (t) => {
+  const agent = await startTestAgent(t);
+  await agent.stop();
+  const { cniConf, socket } = agent.config.paths;
+  const conflist = join(cniConf, conflistFile);
+  rmSync(conflist);
+  const seen: boolean[] = [];
+  const watcher = watch(cniConf, () => existsSync(conflist) && seen.push(existsSync(socket)));
+  t.after(() => watcher.close());
+  await agent.start();
+  await until("somebody has seen it", () => seen.length > 0);
+  assert.equal(seen[0], true, "the socket is there");
 });
 
 test("a socket that another file replaced is opened again, once", async (t) => {

@@ -11,7 +11,7 @@ import { probeMachine } from "../kernel/features.ts";
 import type { Cluster } from "./cluster/cluster.ts";
 import { tellingCluster } from "./cluster/fit.ts";
 import { podOf } from "./attach.ts";
-import { backgroundLoops, hostDeps, masqueradeOf, policingOf, putInPlace, releasesDeps } from "./background.ts";
+import { backgroundLoops, hostDeps, keepInPlace, masqueradeOf, policingOf, releasesDeps } from "./background.ts";
 import { hasIpv6 } from "./config.ts";
 import { listenForShims } from "./connection.ts";
 import { diagnose } from "./diagnose.ts";
@@ -119,7 +119,7 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
       });
       start(sockets.loop);
       try {
-        await putInPlace(options);
+        start(await keepInPlace(options, loopStop.signal, onPass));
         log.info({ socket: options.config.paths.socket, uplink: uplink.current().link.name }, "serving");
         options.onServing?.();
         await aborted(signal);
