@@ -74,7 +74,7 @@ export async function causeEach(t: TestContext, damages: readonly Damage[], duri
     assert.deepEqual(await agent.audit.problems(), [], `before: ${what}`);
     if (during === "stopped") await agent.stop();
     await cause(place);
-    assert.deepEqual((await agent.audit.problems(shortly)).toSorted(), seen(place).toSorted(), what);
+    await untilOnly(agent, seen(place), what);
     if (during === "stopped") {
       await agent.start();
       await mend?.(place);
@@ -86,10 +86,14 @@ export async function causeEach(t: TestContext, damages: readonly Damage[], duri
 }
 
 /** Waits until the audit says just that. */
-async function untilOnly(agent: TestAgent, wanted: readonly string[], what: string): Promise<void> {
+export async function untilOnly(
+  { audit }: Pick<TestAgent, "audit">,
+  wanted: readonly string[],
+  what: string,
+): Promise<void> {
   let last: string[] = [];
   const said = async (): Promise<boolean> => {
-    last = (await agent.audit.problems(shortly)).toSorted();
+    last = (await audit.problems(shortly)).toSorted();
     return isDeepStrictEqual(last, wanted.toSorted());
   };
   await until(what, said).catch(() => assert.deepEqual(last, wanted.toSorted(), what));

@@ -9,7 +9,7 @@ import { present } from "../src/base/assert.ts";
 import { Fault } from "../src/base/fault.ts";
 import type { Netns, Op } from "../src/kernel/contract.ts";
 import { startTestAgent } from "./agent.ts";
-import { attach, causeEach, type Damage, type Place, shortly } from "./audit-damage.ts";
+import { attach, causeEach, type Damage, type Place, shortly, untilOnly } from "./audit-damage.ts";
 import { until } from "./until.ts";
 
 const inRun = ({ agent }: Place, name: string): string => join(dirname(agent.config.paths.socket), name);
@@ -224,11 +224,12 @@ test("a release file that waits for its turn is waited for, and told where that 
     (await audit.problems({ withinMs: 0 })).some((one) => /works on 1/.test(one)),
   );
   renameSync(aside, join(releases, name));
-  assert.deepEqual((await audit.problems(shortly)).toSorted(), [
+  const wanted = [
     `release file ${join(releases, name)} for ${key} is not applied`,
     `the agent holds attachment ${key}, which no runtime knows`,
     "the agent still works on 2 calls",
-  ]);
+  ];
+  await untilOnly(agent, wanted, "the release waits behind CHECK");
   letGo();
   await check;
   assert.deepEqual(await audit.problems(), []);

@@ -58,10 +58,10 @@ export function lose({ config }: ClusterAgent, ...names: readonly string[]): voi
   for (const name of names) rmSync(join(config.paths.state, name), { force: true });
 }
 
-/** True where an echo request from one pod to the other is answered, over that family. */
+/** True where one of two echo requests from one pod to the other is answered, over that family. */
 export function pings(from: TestPod, to: TestPod, family: 0 | 1): boolean {
   try {
-    from.netns.run("ping", "-c", "1", "-W", "0.3", to.addresses[family] ?? "");
+    from.netns.run("ping", "-c", "2", "-i", "0.1", "-W", "0.3", to.addresses[family] ?? "");
     return true;
   } catch {
     return false;

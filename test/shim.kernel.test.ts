@@ -243,7 +243,8 @@ test("an agent's own error answer to DEL is passed on and leaves no release file
   await serve(t, join(directory, "cni.sock"), (socket) =>
     socket.end(encodeReply({ exitCode: 1, stdout: Buffer.from("busy") })),
   );
-  const outcome = await runShim({ env: toAgent("DEL", join(directory, "cni.sock")) });
+  const env = toAgent("DEL", join(directory, "cni.sock"), { FAIRLEAD_REPLY_MS: "5000" });
+  const outcome = await runShim({ env });
   assert.deepEqual([outcome.exitCode, outcome.stdout.toString()], [1, "busy"]);
   assert.deepEqual(readdirSync(directory), ["cni.sock"]);
 });

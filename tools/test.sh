@@ -11,12 +11,12 @@ export LC_ALL=C PATH="$PWD/node_modules/.bin:$PATH:/usr/local/sbin:/usr/sbin:/sb
 unset CDPATH NODE_OPTIONS NODE_TEST_CONTEXT
 
 tiers=(check unit native kernel lab)
-tier_timeout_s=1800
+tier_timeout_s=2700
 # Of one test and of one file with all its tests. Each file of the tier cluster runs a Kubernetes of its own.
 test_timeout_ms() { case $1 in cluster) echo 1500000 ;; kernel | lab) echo 300000 ;; *) echo 120000 ;; esac }
 # Tests of kernel and lab wait for some 40 % of their time: one more at once than there are cores.
 files_at_once() { case $1 in cluster) echo 1 ;; kernel | lab) echo 3 ;; *) echo 2 ;; esac }
-settle_tries_max=30 # of 0.1 s each: a deleted namespace takes its links with it a little later
+settle_tries_max=150 # of 0.1 s each: a deleted namespace takes its links with it a little later
 out=build/test
 
 refuse() {

@@ -14,7 +14,7 @@ export interface AgentView {
 }
 
 /** An agent answers from memory. */
-const answerWaitMs = 5_000;
+const answerWaitMs = 15_000;
 
 const podsSchema = z.array(
   recordSchema

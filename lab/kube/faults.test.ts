@@ -57,7 +57,7 @@ void test("a connection is cut before a write, or after it", async (t) => {
 
 void test("a delayed call is late, and one of another user is not", async (t) => {
   const { server, wire } = await started(t);
-  server.faults.add({ user: "agent", effect: { does: "delay", ms: 300 } });
+  server.faults.add({ user: "agent", effect: { does: "delay", ms: 1000 } });
   const other = openWire({ url: server.url, token: server.callers.issue({ name: "agent" }) });
   t.after(() => other.close());
   const took = async (by: Wire): Promise<number> => {
@@ -67,7 +67,7 @@ void test("a delayed call is late, and one of another user is not", async (t) =>
   };
   await took(wire);
   const [own, late] = [await took(wire), await took(other)];
-  assert.ok(late >= 290 && own < 290, `${own} and ${late} ms`);
+  assert.ok(late >= 990 && own < late, `${own} and ${late} ms`);
 });
 
 /** True where nothing was told until a call by another connection, begun afterwards, was answered. */

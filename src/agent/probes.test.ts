@@ -66,7 +66,7 @@ test("an agent that says nothing is not ready, and that is said before a kubelet
   const [status, text] = await ask("/readyz");
   assert.equal(status, 503);
   assert.match(text, /no answer within 1000 ms/);
-  assert.ok(performance.now() - begunMs < 2000);
+  assert.ok(performance.now() - begunMs < 5000);
 });
 
 test("nothing else is told to whoever reaches the port", async (t) => {

@@ -8,12 +8,12 @@ const answerWaitMs = 5000;
 const answerLenMax = 16 * 1024 * 1024;
 
 /**
- * Gives the JSON that the agent answers for `path`.
+ * Gives the JSON that the agent answers for `path`, on a connection of its own: a kept one could be that of an agent that has ended.
  * @throws Fault "not-found" where no agent listens, "io-failure" where it does not answer well.
  */
 export function askAgent(socketPath: string, path: string): Promise<unknown> {
   return new Promise((done, failed) => {
-    const call = request({ socketPath, path, timeout: answerWaitMs }, (response) => {
+    const call = request({ socketPath, path, timeout: answerWaitMs, agent: false }, (response) => {
       const chunks: Buffer[] = [];
       let length = 0;
       response.on("data", (chunk: Buffer) => {

@@ -19,7 +19,7 @@ import { serve } from "./serve.ts";
 const config: ControllerConfig = {
   ...controllerConfigSchema.parse({ assign: "fairlead", ranges: [{ cidr: "10.64.0.0/16" }], status: { port: 0 } }),
   // Shorter than a configuration may say: so that a test need not wait.
-  lease: { namespace: "default", name: "controller", durationMs: 1200 },
+  lease: { namespace: "default", name: "controller", durationMs: 5000 },
 };
 
 interface Running {
@@ -99,8 +99,11 @@ test("one of two leads; when it stops or dies the other goes on, and both say ho
       await until(`${name} is served`, () => served(world, name));
     };
     await serveNode("a");
-    const leading = await Promise.all(running.map(leads));
-    assert.equal(leading.filter((one) => one).length, 1);
+    let leading: boolean[] = [];
+    await until("one of them leads", async () => {
+      leading = await Promise.all(running.map(leads));
+      return leading.filter((one) => one).length === 1;
+    });
     for (const each of running) {
       await until("it is ready", async () => (await each.ask("/readyz")).status === 200);
       assert.deepEqual(await each.ask("/healthz"), { status: 200, body: "ok\n" });

@@ -225,7 +225,7 @@ test("a server that does not answer at all is tried more often than one that ref
 });
 
 test("a watch that told something, or lasted, lets the waits begin anew", async (t) => {
-  const following = await startFollowing(t, { limits: { retryMs: 1, watchLivedMs: 60_000 } });
+  const following = await startFollowing(t, { limits: { retryMs: 20, watchLivedMs: 60_000 } });
   const { server, cache } = following;
   await whole(following);
   let answering = true;
@@ -261,6 +261,7 @@ test("who waits in vain is told why; and the following ends with its signal, or 
   server.whim = () => ({ answer: 403, body: { kind: "Status", code: 403, reason: "Forbidden", message: "not you" } });
   const stop = new AbortController();
   const cache = kube.follow(configMaps, { signal: stop.signal });
+  await until("it was refused", () => cache.status().failures > 0);
   await assert.rejects(cache.whenSynced(100, stop.signal), {
     code: "kube-unreachable",
     message: /configmaps.*not you/,

@@ -149,7 +149,7 @@ test("answers that cannot be read are faults, each with a bound", async (t) => {
 });
 
 test("no answer, half of one, or one too late: unreachable, tried once", async (t) => {
-  const { server, kube } = await startPair(t, { limits: { callMs: 200 } });
+  const { server, kube } = await startPair(t, { limits: { callMs: 1000 } });
   server.store.put("/api/v1/configmaps", { metadata: ref });
   for (const whim of [{ drop: "before" }, { drop: "after" }, { cut: 0.5 }, { stall: "before" }] satisfies Whim[]) {
     server.whim = () => whim;

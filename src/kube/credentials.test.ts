@@ -128,7 +128,7 @@ test("a file that was never there, or holds no token, is named", async (t) => {
 
 test("no message holds the token", async (t) => {
   const secret = "s3cret-t0ken";
-  const { server, kube } = await startPair(t, { address: { token: { text: secret } }, limits: { callMs: 100 } });
+  const { server, kube } = await startPair(t, { address: { token: { text: secret } }, limits: { callMs: 1000 } });
   for (const whim of [{ answer: 401 }, { answer: 500 }, { drop: "before" }, { stall: "before" }] as const) {
     server.whim = () => whim;
     const error = await kube.list(configMaps).then(

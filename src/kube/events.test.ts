@@ -16,7 +16,7 @@ async function start(
   t: TestContext,
   limits: Partial<EventLimits> = {},
 ): Promise<Pair & { events: Events; stop: AbortController; all: () => KubeEvent[] }> {
-  const pair = await startPair(t, { limits: { callMs: 300 } });
+  const pair = await startPair(t, { limits: { callMs: 2000 } });
   const stop = new AbortController();
   t.after(() => stop.abort());
   const events = startEvents({

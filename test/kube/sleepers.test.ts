@@ -7,7 +7,7 @@ import { type TestContext, test } from "node:test";
 import { until } from "../until.ts";
 import { startServer } from "./server.ts";
 
-const times = ["1000", "600", "60"];
+const times = ["3000", "2000", "60"];
 const candidate = join(import.meta.dirname, "candidate.ts");
 
 interface Sleeper {
@@ -45,11 +45,9 @@ test("a leader that sleeps through its term never acts beside the next one, on o
   await until("the first leads", () => acts(first) > 0);
   const second = start(t, server.url, "second");
   await until("the second looks on", () => server.seen.some(({ headers }) => headers["user-agent"] === "second"));
-  for (const [asleep, awake] of [
-    [first, second],
-    [second, first],
-    [first, second],
-  ] as const) {
+  for (let night = 0; night < 3; night += 1) {
+    // A busy computer may have changed them over by itself.
+    const [asleep, awake] = lastActMs(first) > lastActMs(second) ? [first, second] : [second, first];
     asleep.child.kill("SIGSTOP");
     const before = acts(awake);
     await until(`${awake.who} leads`, () => acts(awake) > before + 5);
@@ -67,4 +65,5 @@ test("a leader that sleeps through its term never acts beside the next one, on o
   }
 });
 
+const lastActMs = ({ terms }: Sleeper): number => terms.flat().at(-1) ?? 0;
 const acts = ({ terms }: Sleeper): number => terms.reduce((count, actsMs) => count + actsMs.length, 0);

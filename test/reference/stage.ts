@@ -22,7 +22,7 @@ export const podPort = 80;
 const localPort = 81;
 
 /** Longest single try. What must work works at once; what must not is given up after it. */
-const probeWithinMs = 3_000;
+const probeWithinMs = 10_000;
 
 /** The node's own addresses, and those of the machine outside. */
 export const nodeAddresses = { 4: "172.30.0.11", 6: "fd00:30::11" } as const;
