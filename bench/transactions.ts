@@ -147,16 +147,18 @@ async function makeSize(
     ),
   });
   const [egress, ingress] = [layersOf("egress"), layersOf("ingress")];
-  const classOf = (number: number, shift: number): Classed => {
-    const pick = ({ policies, groups }: typeof egress, by: number) => [
-      present(policies[(number + by) % policyLayers], "a layer"),
-      present(groups[Math.floor((number % (policyLayers * groupLayers)) / policyLayers)], "a layer"),
-    ];
-    return { subject: { egress: pick(egress, 0), ingress: pick(ingress, shift) }, classNumber: 101 + number };
-  };
-  const some = Array.from({ length: classCount }, (_, number) => classOf(number, 0));
-  // Layers that are there already, put together as in no other class.
-  const extra = { ...classOf(0, 1), classNumber: 101 + classCount };
+  // Ten classes have as many layers as 110 have: what the kernel goes through for a change is nearly the same.
+  const pick = ({ policies, groups }: typeof egress, number: number) => [
+    present(policies[number % policyLayers], "a layer"),
+    present(groups[(Math.floor(number / policyLayers) + (number % policyLayers)) % groupLayers], "a layer"),
+  ];
+  const classOf = (number: number, [sends, isSent]: readonly [number, number]): Classed => ({
+    subject: { egress: pick(egress, sends), ingress: pick(ingress, isSent) },
+    classNumber: 101 + number,
+  });
+  const some = Array.from({ length: classCount }, (_, number) => classOf(number, [number, number]));
+  // For what it sends as one class, for what it is sent as another: all of it is there, but not together.
+  const extra = classOf(classCount, [0, 1]);
   const links = new Set(["fl0"]);
   const compile = (withExtra = false): PolicyRuleset => {
     const subjects = withExtra ? [...some, extra] : some;
