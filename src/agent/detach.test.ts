@@ -10,7 +10,7 @@ import { createMetrics } from "../base/metrics.ts";
 import type { AttachmentId } from "../ipam/store.ts";
 import type { Kernel } from "../kernel/contract.ts";
 import { localMac } from "../net/mac.ts";
-import { derivedNames, doomedGroup, openGroup } from "./plan.ts";
+import { anySource, derivedNames, doomedGroup, openGroup } from "./plan.ts";
 import { openPolicy } from "./policy/pod-policy.ts";
 import { syncGuard } from "./recover.ts";
 
@@ -56,6 +56,45 @@ test("a pass of the guard does not admit a pod again whose removal has begun", a
     (await machine.kernel.guard.list())?.map(({ address }) => address),
     ["10.4.1.3"],
   );
+});
+
+test("a pass of the guard that has to ask the kernel first takes what came and went meanwhile as it is then", async () => {
+  const { machine, core, add, remove } = await startFakeNode();
+  await add("c1");
+  await add("c2");
+  const { kernel } = machine;
+  const list = async (): ReturnType<typeof kernel.guard.list> => {
+    const held = await kernel.guard.list();
+    await remove("c1");
+    await add("c3");
+    return held;
+  };
+  await syncGuard(core.pool, {
+    // As where nobody has said yet who may send from any address.
+    policy: { ...openPolicy, isUnguarded: () => undefined },
+    kernel: { ...kernel, guard: { ...kernel.guard, list } },
+    log: silentLog(),
+    metrics: createMetrics(),
+  });
+  assert.deepEqual(
+    (await kernel.guard.list())?.map(({ address }) => address),
+    ["10.4.1.3", "10.4.1.4"],
+  );
+});
+
+test("a pass of the guard leaves a pod outside it that is, until somebody says whether it may be", async () => {
+  const { machine, core, add } = await startFakeNode();
+  await add("c1");
+  await add("c2");
+  const { kernel } = machine;
+  await kernel.guard.admit([anySource(derivedNames(idOf("c1")).hostLink)]);
+  const deps = { kernel, log: silentLog(), metrics: createMetrics() };
+  const listed = async (): Promise<string[]> =>
+    ((await kernel.guard.list()) ?? []).map(({ address }) => address).sort();
+  await syncGuard(core.pool, { ...deps, policy: { ...openPolicy, isUnguarded: () => undefined } });
+  assert.deepEqual(await listed(), ["10.4.1.2", "10.4.1.3", "any"]);
+  await syncGuard(core.pool, { ...deps, policy: { ...openPolicy, isUnguarded: () => false } });
+  assert.deepEqual(await listed(), ["10.4.1.2", "10.4.1.3"]);
 });
 
 test("GC is about its own network, and tries every removal", async () => {

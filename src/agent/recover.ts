@@ -101,16 +101,21 @@ async function sweep(living: readonly Link[], { pool, kernel, log, onDoomed }: R
   }
 }
 
-/** Pods of which nobody has said yet whether they may send from any address, and that may as the kernel has it: that stays until somebody says. */
+/** Host ends of pods of which nobody has said yet whether they may send from any address, and that may as the kernel has it: that stays until somebody says. */
 async function openUntilSaid(
-  wired: readonly Wired[],
+  pool: Pool,
   { kernel, policy }: Pick<RecoverDeps, "kernel" | "policy">,
-): Promise<ReadonlySet<Wired>> {
-  const unsaid = wired.filter((one) => policy.isUnguarded(one) === undefined);
+): Promise<ReadonlySet<number>> {
+  const unsaid = stayingOn(pool).filter((one) => policy.isUnguarded(one) === undefined);
   if (unsaid.length === 0) return new Set();
   const held = (await kernel.guard.list()) ?? [];
   const open = new Set(held.filter(({ address }) => address === "any").map(({ link }) => link));
-  return new Set(unsaid.filter(({ wire }) => open.has(wire.hostLink)));
+  return new Set(unsaid.filter(({ wire }) => open.has(wire.hostLink)).map(({ wire }) => wire.hostIndex));
+}
+
+function stayingOn(pool: Pool): Wired[] {
+  const staying = pool.all().filter(({ leaving }) => !leaving);
+  return staying.map(({ attachment }) => attachment).filter(isWired);
 }
 
 /** Makes the guard list exactly the addresses of the attachments at hand, those that are being removed left out. */
@@ -118,12 +123,12 @@ export async function syncGuard(
   pool: Pool,
   { kernel, policy, log, metrics }: Pick<RecoverDeps, "kernel" | "policy" | "log" | "metrics">,
 ): Promise<void> {
-  const staying = pool.all().filter(({ leaving }) => !leaving);
-  const wired = staying.map(({ attachment }) => attachment).filter(isWired);
-  const stays = await openUntilSaid(wired, { kernel, policy });
-  const changed = await kernel.guard.ensure(
-    wired.flatMap((one) => ((policy.isUnguarded(one) ?? stays.has(one)) ? allGuardEntries(one) : guardEntries(one))),
+  const open = await openUntilSaid(pool, { kernel, policy });
+  // Not asked for before, and nothing is awaited until the guard has it: what ADD and DEL tell the guard comes after it, or is in it.
+  const entries = stayingOn(pool).flatMap((one) =>
+    (policy.isUnguarded(one) ?? open.has(one.wire.hostIndex)) ? allGuardEntries(one) : guardEntries(one),
   );
+  const changed = await kernel.guard.ensure(entries);
   if (!changed) return;
   log.info("source guard loaded or repaired");
   metrics.repaired("guard", 1);

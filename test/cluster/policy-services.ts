@@ -8,8 +8,6 @@ import { makeScene, type Scene, url } from "./scene.ts";
 import { serviceRanges } from "./plan.ts";
 import type { Part } from "./suite.ts";
 
-/** From a change of endpoints until every node's proxy follows. */
-
 async function serviceUrls(scene: Scene, name: string): Promise<string[]> {
   const addresses = (await scene.field(`service/${name}`, "{.spec.clusterIPs[*]}")).split(" ");
   return addresses.map((address) => url(address, 80, "/hostname"));

@@ -20,15 +20,16 @@ const server = (port: number): string => `
   });`;
 /** Longest wait for an answer: one that comes does so within a few milliseconds. */
 const answeredWithinMs = 1_000;
-/** Ends with 0 where it is answered in time, which runs from when the program has begun. */
+/** Ends with 0 where it is answered in time: the program's own start does not count. */
 const client = (protocol: "tcp" | "udp", address: string, port: number): string => `
-  setTimeout(() => process.exit(2), ${answeredWithinMs});
+  const signal = AbortSignal.timeout(${answeredWithinMs});
   if ("${protocol}" === "tcp") {
-    const socket = require("node:net").connect(${port}, "${address}", () => process.exit(0));
+    const socket = require("node:net").connect({ port: ${port}, host: "${address}", signal }, () => process.exit(0));
     socket.on("error", () => process.exit(1));
   } else {
-    const socket = require("node:dgram").createSocket("${address.includes(":") ? "udp6" : "udp4"}");
+    const socket = require("node:dgram").createSocket({ type: "${address.includes(":") ? "udp6" : "udp4"}", signal });
     socket.on("error", () => process.exit(1));
+    socket.on("close", () => process.exit(1));
     socket.on("message", () => process.exit(0));
     socket.send("x", ${port}, "${address}");
   }`;
