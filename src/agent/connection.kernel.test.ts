@@ -2,11 +2,11 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { chmodSync, statSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { get } from "node:http";
-import { connect, type Socket } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
 import { reaped, startTestAgent, type TestAgent } from "../../test/agent.ts";
@@ -14,7 +14,7 @@ import { makeNetns } from "../../test/netns.ts";
 import { until } from "../../test/until.ts";
 import { decodeReply, encodeRequest } from "../cni/wire.ts";
 import { isFault } from "../base/fault.ts";
-import { prepareSocketPath } from "./connection.ts";
+import { listen, prepareSocketPath } from "./connection.ts";
 import { statusSocket } from "./status.ts";
 
 const stdin = Buffer.from(JSON.stringify({ cniVersion: "1.1.0", name: "fairlead", type: "fairlead-cni" }));
@@ -146,6 +146,18 @@ test("sockets are root's alone, whatever the umask", async (t) => {
   for (const path of [socket, socket.replace("cni.sock", "status.sock")]) {
     assert.equal(statSync(path).mode & 0o777, 0o600, path);
   }
+});
+
+test("what others make while the agent begins to listen has the mode they asked for", async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), "fairlead-listen-"));
+  t.after(() => rmSync(directory, { recursive: true }));
+  const server = createServer();
+  t.after(() => server.close());
+  const listening = listen(server, join(directory, "status.sock"));
+  const made = join(directory, "releases");
+  mkdirSync(made, { mode: 0o700 });
+  await listening;
+  assert.equal(statSync(made).mode & 0o777, 0o700);
 });
 
 test("a caller that is not root gets no answer, even where the socket's mode would let it in", async (t) => {

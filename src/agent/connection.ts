@@ -159,9 +159,13 @@ export async function prepareSocketPath(path: string): Promise<void> {
   rmSync(path, { force: true });
 }
 
-/** Listens with the socket closed to others from its first moment. */
+/**
+ * Listens with the socket closed to others: its directory is root's alone (`prepareSocketPath`) from before the socket is
+ * there. The umask is of no use for it: it is the whole process's, and takes bits from what others make meanwhile.
+ *
+ * @throws Fault "io-failure"
+ */
 export async function listen(server: Pick<Server, "listen" | "once" | "off">, path: string): Promise<void> {
-  const before = process.umask(0o177);
   try {
     await new Promise<void>((done, failed) => {
       server.once("error", failed);
@@ -170,10 +174,9 @@ export async function listen(server: Pick<Server, "listen" | "once" | "off">, pa
         done();
       });
     });
+    chmodSync(path, 0o600);
   } catch (cause) {
     throw new Fault("io-failure", `cannot listen on ${path}`, { cause });
-  } finally {
-    process.umask(before);
   }
 }
 
