@@ -256,11 +256,13 @@ inCluster(program.command("flows"))
       await showFlows({ ...wanted, doors: [socketDoor(path ?? statusSocketDefault)] });
       return;
     }
-    const { doorsOfCluster } = await import("./cli/cluster/agent-doors.ts");
+    const { doorsOfCluster, lookEveryMs } = await import("./cli/cluster/agent-doors.ts");
     await withCluster(flags, async (cluster) => {
       const doors = await doorsOfCluster(cluster, flags.node);
+      const later = { everyMs: lookEveryMs, doors: () => doorsOfCluster(cluster, undefined) };
       try {
-        if (!(await showFlows({ ...wanted, doors }))) process.exitCode = 1;
+        const mayJoin = follow && flags.node === undefined;
+        if (!(await showFlows({ ...wanted, doors, ...(mayJoin ? { later } : {}) }))) process.exitCode = 1;
       } finally {
         for (const door of doors) door.close();
       }

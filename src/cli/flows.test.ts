@@ -217,6 +217,63 @@ void test("of several agents who are followed one may go away without an end for
   await assert.rejects(one.show({ doors: [ends], follow: true }), /its rights were taken away/);
 });
 
+void test("who follows all agents follows those that join, and those that come back, and is told nothing twice", async (t) => {
+  const ends = { are: false, more: 0 };
+  const one = await agentThat(t, () => answer("a", []));
+  const closed: string[] = [];
+  const joined: AgentDoor = {
+    place: "the agent of node node-2",
+    ask: (path) => {
+      if (ends.are) return Promise.reject(new Fault("kube-refused", "its rights were taken away"));
+      const after = Number(/after=(\d+)/.exec(path)?.[1]);
+      const all = Array.from({ length: 2 + ends.more }, (_, n) => record(n + 1, { port: 80 + n }));
+      return Promise.resolve(answer("c", all.slice(after), { node: "node-2", newest: all.length }));
+    },
+    close: () => closed.push("node-2"),
+  };
+  const dumb: AgentDoor = {
+    place: "the agent of node node-3",
+    ask: () => Promise.reject(new Fault("not-found", "it is not there yet")),
+    close: () => closed.push("node-3"),
+  };
+  const looks = { made: 0, fail: true };
+  const look = (): Promise<AgentDoor[]> => {
+    looks.made += 1;
+    if (looks.fail) return Promise.reject(new Fault("kube-unreachable", "no API server answers"));
+    return Promise.resolve([...one.doors, joined, dumb]);
+  };
+  const end = new AbortController();
+  t.after(() => end.abort());
+  const later = { everyMs: 20, doors: look };
+  const following = one.show({ follow: true, later, signal: end.signal });
+  await until("it has looked twice in vain", () => looks.made >= 2);
+  looks.fail = false;
+  const told = (): string[] =>
+    one.lines.flatMap((line) => [...line.matchAll(/^node-2 .*? tcp (\d+)/g)].map(([, port]) => port ?? ""));
+  await until("all that the new one has was told", () => told().length === 2);
+  ends.are = true;
+  await until("it was given up, and tried again", () =>
+    one.warnings.some((line) => line.startsWith("the agent of node node-2 is not followed yet")),
+  );
+  ends.more = 1;
+  ends.are = false;
+  await until("what is new of it was told", () => told().length === 3);
+  end.abort();
+  await following;
+  assert.deepEqual(told(), ["80", "81", "82"]);
+  assert.match(one.lines[0] ?? "", /^NODE/);
+  const counted = Map.groupBy(one.warnings, (line) => line);
+  const counts = [...counted].map(([line, { length }]) => `${length}: ${line}`);
+  assert.deepEqual(counts.toSorted(), [
+    "1: agents that join are not found: no API server answers; looking on",
+    "1: the agent of node node-2 is asked no more: its rights were taken away",
+    "1: the agent of node node-2 is not followed yet: its rights were taken away",
+    "1: the agent of node node-3 is not followed yet: it is not there yet",
+    "2: the agent of node node-2 is followed, too",
+  ]);
+  assert.ok(closed.includes("node-2") && closed.includes("node-3"), "doors that serve no more are closed");
+});
+
 void test("an interrupt is heard while an agent is silent", async (t) => {
   const { show } = await agentThat(t, () => answer("a", []));
   const silent: AgentDoor = { place: "the agent of node node-9", ask: () => new Promise(() => {}), close: () => {} };

@@ -24,6 +24,8 @@ export async function agentDoors(
   return new Map(names.map((node) => [node, doorOf(cluster, node, open)]));
 }
 
+/** How often who follows all agents looks for those that have come. */
+export const lookEveryMs = 10_000;
 /** More agents than this are not asked at once: a program runs in the pod of each. */
 const followedMax = 100;
 
