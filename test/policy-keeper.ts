@@ -8,7 +8,7 @@ import { isWired, type Wired } from "../src/ipam/store.ts";
 import type { Guard } from "../src/kernel/contract.ts";
 import { type Pod, pods } from "../src/kube/core-objects.ts";
 import { type NetworkPolicy, networkPolicies } from "../src/kube/policy-objects.ts";
-import { createAddressTally } from "../src/net/address-tally.ts";
+import { type AddressTally, createAddressTally } from "../src/net/address-tally.ts";
 import { defaultKeys } from "../src/policy/keys.ts";
 import type { Model } from "../src/policy/model.ts";
 import { readObjects, type ReadObjects } from "../src/policy/read-objects.ts";
@@ -52,6 +52,8 @@ export interface Stand {
   repairs: string[];
   /** The pod's word on the source guard, which its namespace lets it have. */
   guard: (word: "on" | "off") => void;
+  /** Addresses that slices list. */
+  listed: AddressTally;
   /** What became of the pod's link: whether policy lets it reach itself, each time that a ruleset was ensured, and its guard. */
   told: string[];
   group: () => Promise<number | undefined>;
@@ -90,11 +92,12 @@ export async function stand(nameOf?: NameOf): Promise<Stand> {
     read = readObjects(policyObjects(policies));
   };
   say();
+  const listed = createAddressTally();
   const source: PolicySource = {
     objects: () => policyObjects([]),
     read: () => read,
     memberships: () => new Map(),
-    listed: createAddressTally(),
+    listed,
     known: () => true,
     failing: () => false,
     missing: () => "",
@@ -139,7 +142,7 @@ export async function stand(nameOf?: NameOf): Promise<Stand> {
   });
   const group = async (): Promise<number | undefined> =>
     (await machine.kernel.node.link(attachment.wire.hostIndex))?.group;
-  const heard = { narrowed, models, judging, admitted, trusted, repairs, told };
+  const heard = { narrowed, models, judging, admitted, trusted, repairs, told, listed };
   return { node, policy, say, guard, attachment: named, group, ...heard };
 }
 

@@ -133,7 +133,7 @@ export function testStore(
       pod: { namespace: "default", name: "web-0", uid: "u1" },
     });
     const delegate = { type: "host-local", path: "/opt/cni/bin", env: { CNI_IFNAME: "eth0" }, stdin: "{}" };
-    const wired = testWired({ containerId: "b", delegate });
+    const wired = testWired({ containerId: "b", delegate, labels: { app: "web" } });
     for (const attachment of [lent, wired]) store.plan(attachment);
     assert.deepEqual(
       store.read().attachments.map(({ attachment }) => attachment),

@@ -66,6 +66,31 @@ test("a link has its class from the first moment on, and what was heard of meanw
   );
 });
 
+test("the class that was heard of goes to the link before anything else is awaited: the next may come meanwhile", async () => {
+  const calls: string[] = [];
+  const listening = (kernel: Kernel): Kernel => ({
+    ...kernel,
+    node: {
+      ...kernel.node,
+      apply: (ops) => {
+        for (const op of ops) if (op.op === "link.set" && op.group !== undefined) calls.push(`group ${op.group}`);
+        return kernel.node.apply(ops);
+      },
+    },
+    guard: {
+      ...kernel.guard,
+      admit: (entries) => {
+        if (entries.some(({ address }) => address === "any")) calls.push("out of the guard");
+        return kernel.guard.admit(entries);
+      },
+    },
+  });
+  const policy = { ...openPolicy, settle: async () => 140, isUnguarded: () => true };
+  const { add } = await startFakeNode({ wrap: listening, policy });
+  await add("c1");
+  assert.deepEqual(calls, ["group 140", "out of the guard"]);
+});
+
 /** ADD on a node in memory takes a few of these. */
 const notBeforeMs = 50;
 

@@ -43,11 +43,9 @@ export async function attach(request: CniRequest, deps: AttachDeps, pod?: Pod): 
       );
     }
     await refuseLiveInterface(id, netns, deps);
-    const { attachment, dns } = await obtain(
-      request,
-      { ...id, netnsPath, ...podOf(request), wire: wireOf(request, deps) },
-      deps,
-    );
+    const labels = deps.policy.labelsOf?.(request);
+    const said = { ...podOf(request), ...(labels === undefined ? {} : { labels }) };
+    const { attachment, dns } = await obtain(request, { ...id, netnsPath, ...said, wire: wireOf(request, deps) }, deps);
     await make(attachment, { netns, pod }, deps);
     return attachmentResult(attachment, request.wishes.dns ?? dns);
   } finally {
@@ -153,9 +151,10 @@ async function make(
 /** What was heard of while the link was being made changes its class before ADD answers. */
 async function followPolicy(attachment: Wired, group: number, { kernel, policy }: AttachDeps): Promise<void> {
   const now = await policy.settle(attachment);
-  if (policy.isUnguarded(attachment) === true) await kernel.guard.admit([anySource(attachment.wire.hostLink)]);
+  // At once: the next pass over policy may give it another class.
   if (now !== undefined && now !== group)
     await applyAll(kernel.node, [{ op: "link.set", link: attachment.wire.hostIndex, group: now }]);
+  if (policy.isUnguarded(attachment) === true) await kernel.guard.admit([anySource(attachment.wire.hostLink)]);
 }
 
 /**

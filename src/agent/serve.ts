@@ -84,7 +84,7 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
       pool,
       metrics,
       uplink,
-      admit: policing.admit ?? admittedBy(cluster),
+      admit: admittedBy(cluster),
       policy: policing.policy,
       podLives: cluster?.podLives ?? (() => false),
       nextLinkIndexes: createLinkIndexes(await takenIndexes(kernel, pool)),

@@ -33,6 +33,7 @@ const schema = z.object({
   wire: wire.exactOptional(),
   delegate: delegate.exactOptional(),
   pod: z.object({ namespace: z.string(), name: z.string(), uid: z.string().exactOptional() }).exactOptional(),
+  labels: z.record(z.string(), z.string()).exactOptional(),
   createdMs: z.number(),
 });
 

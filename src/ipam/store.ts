@@ -22,6 +22,8 @@ export interface Attachment extends AttachmentId {
   delegate?: Delegate;
   /** Kubernetes identity as the runtime gave it; absent outside Kubernetes. */
   pod?: { namespace: string; name: string; uid?: string };
+  /** Labels that the caller gave the pod, where no cluster says what pods are: nobody says them again. */
+  labels?: Readonly<Record<string, string>>;
   createdMs: number;
 }
 

@@ -20,6 +20,8 @@ export const faultsMax = 16;
 export const policyBypassed = "policy-bypassed";
 /** Code of the fault by which an agent says whose break-glass opens pods of its node. */
 export const policyOpened = "break-glass";
+/** Code of a fault: break-glass is asked for, and not given. */
+export const policyOpeningRefused = "break-glass-refused";
 /** Blocks promised in the ledger and not yet seen on their nodes. */
 export const ledgerPendingMax = 256;
 /** A bit for each of 65,536 blocks, in base64. */

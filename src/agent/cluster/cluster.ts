@@ -8,7 +8,14 @@ import type { Pool } from "../../ipam/pool.ts";
 import type { Blocks } from "../../ipam/store.ts";
 import type { Cache, CacheStatus, Kube } from "../../kube/contract.ts";
 import { type Node, nodes, type Pod, pods } from "../../kube/core-objects.ts";
-import { type Endpoint, nodeEndpoints, nodeNetworks } from "../../kube/objects.ts";
+import {
+  type Endpoint,
+  nodeEndpoints,
+  nodeNetworks,
+  policyBypassed,
+  policyOpened,
+  policyOpeningRefused,
+} from "../../kube/objects.ts";
 import type { Cidr } from "../../net/cidr.ts";
 import type { Ip } from "../../net/ip.ts";
 import { breakGlassOf } from "../../policy/break-glass.ts";
@@ -18,9 +25,10 @@ import type { FindOwner, FindPod } from "../policy/pod-policy.ts";
 import { nameReadBack } from "../rebuild.ts";
 import { publishedEndpoints } from "./endpoints.ts";
 import { createAdmission, isPodOf, type SandboxPod } from "./identity.ts";
-import { createJudging, createKeptFaults, type Judging } from "./judging.ts";
+import { createJudging, type Judging } from "./judging.ts";
 import { keepObject } from "./keep.ts";
-import { givenBlocks, nodeOfAddress, wantedNetwork } from "./node-network.ts";
+import { createKeptFaults, type KeptFaults } from "./kept-faults.ts";
+import { faultsOf, givenBlocks, nodeOfAddress, wantedNetwork } from "./node-network.ts";
 import { ownerOf } from "./owner.ts";
 import { startPublishing, writing } from "./publish.ts";
 import { type NodeFault, peerRoutes, type PeersSeen } from "./peers.ts";
@@ -98,11 +106,14 @@ export function joinCluster(options: ClusterOptions): Cluster {
   const { kube, nodeName, agentVersion, log, signal, onPass } = options;
   let listener: (change: ClusterChange) => void = () => {};
   let routes: PeersSeen["routes"] = [];
-  let lacks: NodeFault | undefined;
   let publishing: Loop | undefined;
-  const judged = createJudging(log, { onGroups: () => publishing?.trigger(), onBypass: () => reporting.trigger() });
-  const broken = createKeptFaults(log, () => reporting.trigger());
-  const unreached = createKeptFaults(log, () => reporting.trigger());
+  const keptFaults = (...codes: readonly string[]): KeptFaults =>
+    createKeptFaults(log, codes, () => reporting.trigger());
+  const lacks = keptFaults("machine-unfit");
+  const bypasses = keptFaults(policyBypassed);
+  const broken = keptFaults(policyOpened, policyOpeningRefused);
+  const unreached = keptFaults("block-overlap", "no-address", "other-segment");
+  const judged = createJudging(bypasses, () => publishing?.trigger());
   /** What `routes` was made of; absent where a NodeNetwork has changed since. */
   let routesFor: string | undefined;
   const changed = (change: ClusterChange): void => {
@@ -161,15 +172,16 @@ export function joinCluster(options: ClusterOptions): Cluster {
     sync: async () => {
       const own = node();
       if (own === undefined || !networks.synced()) return;
-      const faults = [lacks, judged.bypass(), ...broken.held(), ...unreached.held()].filter(
-        (fault) => fault !== undefined,
-      );
       await keepObject({
         kube,
         kind: nodeNetworks,
         name: nodeName,
         seen: () => networks.get({ name: nodeName }),
-        wanted: (held) => wantedNetwork(held, { node: own, agentVersion, faults }, new Date().toISOString()),
+        wanted: (held) => {
+          const before = faultsOf(held, own);
+          const faults = [lacks, bypasses, broken, unreached].flatMap(({ told }) => told(before));
+          return wantedNetwork(held, { node: own, agentVersion, faults }, new Date().toISOString());
+        },
         signal,
       });
     },
@@ -195,11 +207,7 @@ export function joinCluster(options: ClusterOptions): Cluster {
     nodeUid,
     nodeOf: (address) => nodeOfAddress(networks.all(), nodeName, address),
     faults: unreached.held,
-    tell: (fault) => {
-      if (isDeepStrictEqual(fault, lacks)) return;
-      lacks = fault;
-      reporting.trigger();
-    },
+    tell: (fault) => lacks.now(fault === undefined ? [] : [fault]),
     judging: judged.now,
     tellBroken: broken.now,
     ownNode: node,

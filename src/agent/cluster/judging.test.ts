@@ -2,8 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { silentLog } from "../../base/log.ts";
 import { createJudging, createPaced } from "./judging.ts";
+import type { NodeFault } from "./peers.ts";
 
 void test("the first value is told at once, the next only after a while, and then the newest", () => {
   let nowMs = 0;
@@ -26,34 +26,34 @@ void test("the first value is told at once, the next only after a while, and the
 
 void test("a node that something goes round tells of no groups, and of the fault once", () => {
   const asked: string[] = [];
-  const judging = createJudging(silentLog(), {
-    onGroups: () => asked.push("groups"),
-    onBypass: () => asked.push("bypass"),
-  });
-  judging.now({ groups: { mark: "mark" }, bypass: undefined });
-  assert.deepEqual([judging.groups(undefined), judging.bypass()], ["mark", undefined]);
-  judging.now({ groups: { mark: "mark" }, bypass: undefined });
+  let faults: readonly NodeFault[] = [];
+  const judging = createJudging({ now: (some) => (faults = some) }, () => asked.push("groups"));
+  judging.now({ groups: { mark: "mark" }, bypass: "none" });
+  assert.deepEqual([judging.groups(undefined), faults], ["mark", []]);
+  judging.now({ groups: { mark: "mark" }, bypass: "none" });
   assert.deepEqual(asked, ["groups"]);
-  for (let pass = 0; pass < 2; pass += 1) judging.now({ groups: { mark: "mark" }, bypass: "IPVS" });
-  assert.deepEqual(judging.bypass(), { code: "policy-bypassed", message: "IPVS" });
+  for (let pass = 0; pass < 2; pass += 1) judging.now({ groups: { mark: "mark" }, bypass: { why: "IPVS" } });
+  assert.deepEqual(faults, [{ code: "policy-bypassed", message: "IPVS" }]);
   assert.ok((judging.waitMs() ?? 0) > 0, "that it tells of no groups any more is on its way");
-  judging.now({ groups: { mark: "mark" }, bypass: undefined });
-  assert.deepEqual([judging.groups(undefined), judging.bypass()], ["mark", undefined]);
-  assert.deepEqual(
-    asked.filter((what) => what === "bypass"),
-    ["bypass", "bypass"],
-  );
+  judging.now({ groups: { mark: "mark" }, bypass: "none" });
+  assert.deepEqual([judging.groups(undefined), faults], ["mark", []]);
 });
 
 void test("until the cluster has told everything, what was told before stays", () => {
   let asked = 0;
-  const judging = createJudging(silentLog(), { onGroups: () => (asked += 1), onBypass: () => {} });
+  let looked = 0;
+  const judging = createJudging({ now: () => (looked += 1) }, () => (asked += 1));
   assert.equal(judging.groups("before"), "before");
-  judging.now({ groups: "as told", bypass: undefined });
-  assert.deepEqual([judging.groups("before"), asked], ["before", 0]);
-  judging.now({ groups: "in none", bypass: undefined });
+  judging.now({ groups: "as told", bypass: "none" });
+  judging.now({ groups: { mark: "mark" }, bypass: "not known" });
+  assert.deepEqual(
+    [judging.groups("before"), asked, looked],
+    ["before", 0, 1],
+    "nor until anybody has looked for bypasses",
+  );
+  judging.now({ groups: "in none", bypass: "none" });
   assert.deepEqual([judging.groups("before"), asked], [undefined, 1]);
-  judging.now({ groups: { mark: "mark" }, bypass: undefined });
-  judging.now({ groups: "as told", bypass: undefined });
+  judging.now({ groups: { mark: "mark" }, bypass: "none" });
+  judging.now({ groups: "as told", bypass: "none" });
   assert.equal(judging.groups("before"), "mark");
 });

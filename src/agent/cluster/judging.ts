@@ -1,9 +1,7 @@
 // What the agent tells the cluster of its policy: by which state of the groups it judges, and whether something goes round it.
 
-import { isDeepStrictEqual } from "node:util";
-import type { Log } from "../../base/log.ts";
 import { policyBypassed } from "../../kube/objects.ts";
-import type { NodeFault } from "./peers.ts";
+import type { KeptFaults } from "./kept-faults.ts";
 
 /** What holds on this node now. */
 export interface Judging {
@@ -12,8 +10,8 @@ export interface Judging {
    * everything yet, so the kernel judges as it did.
    */
   groups: { mark: string } | "in none" | "as told";
-  /** Why packets can pass unjudged. */
-  bypass: string | undefined;
+  /** Why packets can pass unjudged. "not known": nobody could look yet. */
+  bypass: { why: string } | "none" | "not known";
 }
 
 /** Between two writes that only tell of another state of groups: an edit reaches all nodes at once. */
@@ -26,34 +24,27 @@ export interface ToldJudging {
   groups: (told: string | undefined) => string | undefined;
   /** Until a newer mark may be told; undefined where there is none. */
   waitMs: () => number | undefined;
-  bypass: () => NodeFault | undefined;
 }
 
-/** `onGroups` and `onBypass` are called where what is to be told has changed. */
-export function createJudging(
-  log: Log,
-  { onGroups, onBypass }: { onGroups: () => void; onBypass: () => void },
-): ToldJudging {
+/** `onGroups` is called where what is to be told of groups has changed; `bypasses` takes what goes round policy. */
+export function createJudging(bypasses: Pick<KeptFaults, "now">, onGroups: () => void): ToldJudging {
   const groups = createPaced<string | undefined>(undefined, judgingEveryMs, () => performance.now());
-  let fault: NodeFault | undefined;
   let isKnown = false;
+  const wantGroups = (mark: string | undefined): void => {
+    const isFirst = !isKnown;
+    isKnown = true;
+    groups.want(mark);
+    if (isFirst || groups.waitMs() !== undefined) onGroups();
+  };
   return {
     now: ({ groups: now, bypass }) => {
-      if (bypass !== undefined || now !== "as told") {
-        const isFirst = !isKnown;
-        isKnown = true;
-        groups.want(bypass === undefined && typeof now === "object" ? now.mark : undefined);
-        if (isFirst || groups.waitMs() !== undefined) onGroups();
-      }
-      if (bypass === fault?.message) return;
-      fault = bypass === undefined ? undefined : { code: policyBypassed, message: bypass };
-      if (fault === undefined) log.info("nothing goes round policy any more");
-      else log.warn({ code: fault.code }, fault.message);
-      onBypass();
+      if (typeof bypass === "object") wantGroups(undefined);
+      else if (bypass === "none" && now !== "as told") wantGroups(now === "in none" ? undefined : now.mark);
+      if (bypass !== "not known")
+        bypasses.now(bypass === "none" ? [] : [{ code: policyBypassed, message: bypass.why }]);
     },
     groups: (told) => (isKnown ? groups.due() : told),
     waitMs: groups.waitMs,
-    bypass: () => fault,
   };
 }
 
@@ -83,25 +74,5 @@ export function createPaced<T>(first: T, everyMs: number, clock: () => number): 
       return told;
     },
     waitMs: () => (newest === told ? undefined : left()),
-  };
-}
-
-/** Faults of the node that somebody keeps up: told, and logged, when they become others. */
-export interface KeptFaults {
-  now: (faults: readonly NodeFault[]) => void;
-  held: () => readonly NodeFault[];
-}
-
-/** `onChange` is called where they have changed. */
-export function createKeptFaults(log: Log, onChange: () => void): KeptFaults {
-  let held: readonly NodeFault[] = [];
-  return {
-    now: (faults) => {
-      if (isDeepStrictEqual(faults, held)) return;
-      held = faults;
-      for (const { code, message } of faults) log.warn({ code }, message);
-      onChange();
-    },
-    held: () => held,
   };
 }

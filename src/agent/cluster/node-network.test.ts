@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { nodes } from "../../kube/core-objects.ts";
 import { type NodeNetwork, nodeNetworks } from "../../kube/objects.ts";
-import { givenBlocks, wantedNetwork } from "./node-network.ts";
+import { faultsOf, givenBlocks, wantedNetwork } from "./node-network.ts";
 
 const node = nodes.parse({ metadata: { name: "a", uid: "u1" }, spec: { providerID: "none://a" } });
 const report = { node, agentVersion: "1", faults: [] };
@@ -51,6 +51,16 @@ void test("a fault keeps the time at which it was first told, and goes when it i
     ["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"],
   );
   assert.equal(wantedNetwork(later, report, "2026-01-03T00:00:00Z")?.spec.faults, undefined);
+});
+
+void test("faults of a namesake are not this node's", () => {
+  const faults = [{ code: "no-address", message: "c", since: "2026-01-01T00:00:00Z" }];
+  const held = (nodeUid: string): NodeNetwork =>
+    nodeNetworks.parse({ metadata: { name: "a" }, spec: { nodeUid, agentVersion: "1", faults } });
+  assert.deepEqual(
+    [faultsOf(held("u1"), node), faultsOf(held("u0"), node), faultsOf(undefined, node)],
+    [faults, [], []],
+  );
 });
 
 void test("more faults, or longer words, than the object may hold are cut", () => {

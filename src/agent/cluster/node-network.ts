@@ -45,6 +45,11 @@ export function wantedNetwork(
   return { metadata: { ...(held?.metadata ?? { name: node.metadata.name }), ownerReferences }, spec };
 }
 
+/** The faults that the object tells of this very Node. */
+export function faultsOf(held: NodeNetwork | undefined, { metadata: { uid } }: Node): readonly NodeFault[] {
+  return held !== undefined && held.spec.nodeUid === uid ? (held.spec.faults ?? []) : [];
+}
+
 /** What makes an object of ours go with the Node. */
 export function ownerOf({ metadata: { name, uid = "" } }: Node): {
   apiVersion: string;

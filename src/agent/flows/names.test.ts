@@ -74,6 +74,15 @@ void test("nobody is asked of an address that is in no node's block, nor of anot
   assert.deepEqual(asked, ["node-2", "node-3", "node-2"]);
 });
 
+void test("an old answer is no name: the address may be another pod's by now", async () => {
+  const { names, now } = stand();
+  assert.equal(await names(web), "shop/web");
+  now.ms = 3_600_000;
+  assert.deepEqual(await Promise.all([names(db), names(web)]), ["shop/db", undefined]);
+  now.ms += askEveryMs;
+  assert.equal(await names(web), "shop/web");
+});
+
 void test("where the API server does not answer there is no name, and it is asked again later", async () => {
   const { names, now, asked, failing } = stand();
   failing.is = true;

@@ -9,6 +9,8 @@ import type { Ip } from "../../net/ip.ts";
 
 /** How long what a node has published counts, and how soon it is asked for again. */
 export const publishedForMs = 10_000;
+/** How long it counts where the node cannot be asked at once. No longer than an address rests before another pod gets it. */
+const lastWordForMs = 60_000;
 /** Questions on their way at once, and how far they lie apart; what comes meanwhile goes without a name. */
 const asksMax = 4;
 export const askEveryMs = 250;
@@ -69,7 +71,10 @@ export function createNames({
     const nowMs = clock();
     const known = published.get(node);
     if (known !== undefined && nowMs - known.atMs < publishedForMs) return (await known.pods).get(address);
-    if (asking >= asksMax || nowMs - askedMs < askEveryMs) return (await known?.pods)?.get(address);
+    if (asking >= asksMax || nowMs - askedMs < askEveryMs) {
+      const isYoung = known !== undefined && nowMs - known.atMs < lastWordForMs;
+      return isYoung ? (await known.pods).get(address) : undefined;
+    }
     askedMs = nowMs;
     const asked = { atMs: nowMs, pods: ask(node) };
     keepNewest(published, node, asked, nodesMax);

@@ -9,6 +9,7 @@ import { neededMemberships, type ReadObjects } from "../../policy/read-objects.t
 import type { MemberElement, MemberSet, PolicyRuleset } from "../../policy/ruleset.ts";
 import { selfLinks } from "./links.ts";
 import type { Judged } from "./subjects.ts";
+import type { View } from "./view.ts";
 
 /** By what this node judges. */
 export interface Standing {
@@ -46,10 +47,15 @@ export function withPod({ model, held }: Standing, judged: Judged, objects: Read
   return { standing: { model: { ...model, subjects, memberships }, held: { ...held, links, memberSets } }, add };
 }
 
-/** Whether an address of the pod is still another one's: the sets that have it are not cleared of it yet. */
-export function isTaken({ model }: Standing, { key, attachment }: Judged): boolean {
+/**
+ * Whether an address of the pod is still another one's: a pod's of this node, or one that slices list. The sets that have it are not cleared of
+ * it yet. The pool withholds addresses that are listed; those that another IPAM plugin chose can be. `listed` as of `View`.
+ */
+export function isTaken({ model }: Standing, { key, attachment }: Judged, listed: View["listed"]): boolean {
+  const { addresses, delegate } = attachment;
+  if (addresses.some((address) => listed?.has(address) ?? delegate !== undefined)) return true;
   return model.subjects.some(
-    (one) => one.key !== key && one.attachment.addresses.some((address) => attachment.addresses.includes(address)),
+    (one) => one.key !== key && one.attachment.addresses.some((address) => addresses.includes(address)),
   );
 }
 

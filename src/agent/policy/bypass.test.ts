@@ -22,15 +22,16 @@ void test("a program that tcx attached to a pod's link is told while it is there
   const told = async (): Promise<(string | undefined)[]> => {
     nowMs += 60_000;
     const [finding] = await lookForBypasses(kernel, core.pool);
-    return [finding?.says, await look([])];
+    const seen = await look(await kernel.node.links());
+    return [finding?.says, typeof seen === "object" ? seen.why : seen];
   };
   kernel.attachTcx(1); // the loopback is no pod's
-  assert.deepEqual(await told(), [undefined, undefined]);
+  assert.deepEqual(await told(), [undefined, "none"]);
   const takeOff = kernel.attachTcx(hostIndex);
   const says = `eBPF programs (tcx) are on pods' links, and can send packets past what judges them: ${hostLink}`;
   assert.deepEqual(await told(), [says, says]);
   takeOff();
-  assert.deepEqual(await told(), [undefined, undefined]);
+  assert.deepEqual(await told(), [undefined, "none"]);
 });
 
 void test("where programs that tcx attaches may not be asked for, all else is told", async () => {
@@ -47,4 +48,34 @@ void test("where programs that tcx attaches may not be asked for, all else is to
   const says = (await lookForBypasses(kernel, core.pool)).map((finding) => finding.says);
   assert.equal(says.length, 1);
   assert.match(says[0] ?? "", /^eBPF programs \(tc\) are on pods' links/);
+});
+
+void test("before anybody could look nothing is said; a look that fails leaves what was seen; no other program's rules are asked for", async () => {
+  const node = await startFakeNode();
+  await node.add("db");
+  const { machine, core } = node;
+  const { attachment } = present(core.pool.all()[0], "attachment");
+  assert.ok(isWired(attachment));
+  const { hostIndex } = attachment.wire;
+  let nowMs = 0;
+  const asked = { fails: true };
+  const kernel: Kernel = {
+    ...machine.kernel,
+    node: {
+      ...machine.kernel.node,
+      programs: () => (asked.fails ? Promise.reject(new Error("not now")) : Promise.resolve([hostIndex])),
+    },
+    untrackedRules: () => Promise.reject(new Error("they change all the time")),
+  };
+  const look = createBypassLook({ kernel, pool: core.pool, log: silentLog(), clock: () => nowMs });
+  const links = await kernel.node.links();
+  assert.equal(await look(links), "not known");
+  asked.fails = false;
+  assert.equal(await look(links), "not known", "not at once");
+  nowMs += 1_000;
+  const seen = await look(links);
+  assert.match(typeof seen === "object" ? seen.why : seen, /^eBPF programs \(tc\)/);
+  nowMs += 30_000;
+  asked.fails = true;
+  assert.deepEqual(await look(links), seen);
 });

@@ -6,6 +6,7 @@ import type { Pool } from "../../ipam/pool.ts";
 import type { Kernel, Link, UntrackedRule } from "../../kernel/contract.ts";
 import { cidrContains } from "../../net/cidr.ts";
 import type { Ip } from "../../net/ip.ts";
+import type { Judging } from "../cluster/judging.ts";
 import type { Finding } from "../finding.ts";
 
 /** The link that kube-proxy makes in IPVS mode. */
@@ -62,65 +63,74 @@ function listed(names: readonly string[]): string {
 const ownLinks = (pool: Pick<Pool, "all">): Set<number> =>
   new Set(pool.all().flatMap(({ attachment: { wire } }) => (wire === undefined ? [] : [wire.hostIndex])));
 
-/** All of it: three lists of the kernel, one more for each link that has filters, and a call for what tcx attached to pods' links. */
-export async function lookForBypasses(kernel: Kernel, pool: Pick<Pool, "all" | "blocks">): Promise<Finding[]> {
-  const own = ownLinks(pool);
-  const [links, withFilters, withTcx, rules] = await Promise.all([
-    kernel.node.links(),
-    kernel.node.programs(),
-    kernel.node.tcxPrograms([...own]),
-    kernel.untrackedRules(),
-  ]);
+/** Programs on pods' links: a list of the kernel, one more for each link that has filters, and a call for what tcx attached to pods' links. */
+async function lookForPrograms(
+  { node }: Pick<Kernel, "node">,
+  links: readonly Link[],
+  own: ReadonlySet<number>,
+): Promise<Finding[]> {
+  const [withFilters, withTcx] = await Promise.all([node.programs(), node.tcxPrograms([...own])]);
   const ownAmong = (indexes: readonly number[]): Link[] => {
     const found = new Set(indexes);
     return links.filter(({ index }) => own.has(index) && found.has(index));
   };
   // Where tcx cannot be asked, the agent has said so as it started: a feature that is missing.
   const attached = { tc: ownAmong(withFilters), tcx: ownAmong(withTcx ?? []) };
+  return Object.entries(attached).flatMap(([kind, found]) => (found.length === 0 ? [] : [programs(kind, found)]));
+}
+
+/** All of it, with what keeps packets from connection tracking. */
+export async function lookForBypasses(kernel: Kernel, pool: Pick<Pool, "all" | "blocks">): Promise<Finding[]> {
+  const own = ownLinks(pool);
+  const [links, rules] = await Promise.all([kernel.node.links(), kernel.untrackedRules()]);
   const isPods = (address: Ip): boolean => pool.blocks().some((block) => cidrContains(block, address));
   return [
     ...bypassFindings(links, own),
-    ...Object.entries(attached).flatMap(([kind, found]) => (found.length === 0 ? [] : [programs(kind, found)])),
+    ...(await lookForPrograms(kernel, links, own)),
     ...untrackedFindings(rules, isPods),
   ];
 }
 
-/** A look costs a list of other programs' chains: not with every pass. */
+/** A look costs calls for each pod: not with every pass. */
 const lookEveryMs = 30_000;
-/** After one that failed, as it does where rulesets change all the time. */
+/** After one that failed. */
 const retryMs = 1_000;
 
 export interface BypassLookDeps {
-  kernel: Kernel;
-  pool: Pick<Pool, "all" | "blocks">;
+  kernel: Pick<Kernel, "node">;
+  pool: Pick<Pool, "all">;
   log: Log;
   /** Milliseconds, never going back. */
   clock: () => number;
 }
 
 /**
- * Gives why packets can pass unjudged: by the node's links, as they are given, and by all else as it was seen last, twice a minute at most.
- * A look that fails is no failure of who asks.
+ * Gives why packets can pass unjudged: by the node's links, as they are given, and by programs on them as they were seen last, twice a minute
+ * at most; "not known" where they were never seen. A look that fails is no failure of who asks.
  */
 export function createBypassLook({
   kernel,
   pool,
   log,
   clock,
-}: BypassLookDeps): (links: readonly Link[]) => Promise<string | undefined> {
-  let says: string | undefined;
+}: BypassLookDeps): (links: readonly Link[]) => Promise<Judging["bypass"]> {
+  let seen: Judging["bypass"] = "not known";
   let dueMs = -Infinity;
+  const told = (finding: Finding | undefined): Judging["bypass"] =>
+    finding === undefined ? "none" : { why: finding.says };
   return async (links) => {
-    const [byLinks] = bypassFindings(links, ownLinks(pool));
-    if (byLinks !== undefined) return byLinks.says;
-    if (clock() < dueMs) return says;
+    const own = ownLinks(pool);
+    const [byLinks] = bypassFindings(links, own);
+    if (byLinks !== undefined) return told(byLinks);
+    if (clock() < dueMs) return seen;
     try {
-      says = (await lookForBypasses(kernel, pool)).find(({ state }) => state === "bad")?.says;
+      const [program] = await lookForPrograms(kernel, links, own);
+      seen = told(program);
       dueMs = clock() + lookEveryMs;
     } catch (error) {
       dueMs = clock() + retryMs;
       log.warn({ error: describe(error) }, "what goes round policy could not be looked for");
     }
-    return says;
+    return seen;
   };
 }

@@ -4,10 +4,9 @@ import type { Log } from "../../base/log.ts";
 import type { LoopPass } from "../../base/loop.ts";
 import { labelsOf } from "../../cni/labels.ts";
 import type { Attachment } from "../../ipam/store.ts";
-import { type Pod, pods } from "../../kube/core-objects.ts";
 import type { PolicyKeys } from "../../policy/keys.ts";
-import { podOf } from "../attach.ts";
-import { createJudging, createKeptFaults } from "../cluster/judging.ts";
+import { createJudging } from "../cluster/judging.ts";
+import { createKeptFaults } from "../cluster/kept-faults.ts";
 import { followDirectory } from "./directory.ts";
 import type { FollowWord } from "./word.ts";
 
@@ -25,7 +24,7 @@ const namespaceDefault = "default";
 
 /** The word of the files below `directory`. */
 export function wordOfDirectory(deps: DirectoryWordDeps): FollowWord {
-  const { nodeName, log } = deps;
+  const { log } = deps;
   return (asked) => {
     const { findPod, loop, ...source } = followDirectory({ ...deps, ...asked });
     return {
@@ -33,14 +32,15 @@ export function wordOfDirectory(deps: DirectoryWordDeps): FollowWord {
       findPod,
       findOwner: () => undefined,
       nameOf: namedByContainer,
-      admit: async (request) => {
-        const { pod = namedByContainer(request) } = podOf(request);
-        // What the caller says of it counts where no file does.
-        return findPod(pod) ?? podLabelled(pod, nodeName, labelsOf(request.config));
-      },
+      // It counts where no file says what the pod is.
+      labelsOf: ({ config }) => labelsOf(config),
       nodeBreakGlass: () => undefined,
-      judging: createJudging(log, { onGroups: () => {}, onBypass: () => {} }).now,
-      onBroken: createKeptFaults(log, () => {}).now,
+      // Nobody is told; the log is.
+      judging: createJudging(
+        createKeptFaults(log, [], () => {}),
+        () => {},
+      ).now,
+      onBroken: createKeptFaults(log, [], () => {}).now,
       otherPodAt: async () => undefined,
       onDenied: () => {},
       loop,
@@ -52,15 +52,3 @@ const namedByContainer = ({ containerId }: { containerId: string }): NonNullable
   namespace: namespaceDefault,
   name: containerId,
 });
-
-function podLabelled(
-  { namespace, name }: NonNullable<Attachment["pod"]>,
-  nodeName: string,
-  labels: Record<string, string>,
-): Pod {
-  return pods.parse({
-    metadata: { namespace, name, uid: `${namespace}/${name}`, labels },
-    spec: { nodeName },
-    status: {},
-  });
-}

@@ -3,13 +3,14 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { startTestAgent, type TestAgent } from "../../../test/agent.ts";
 import { makeNetns, type TestNetns } from "../../../test/netns.ts";
 import { until } from "../../../test/until.ts";
+import { createLog } from "../../base/log.ts";
 import { askAgent } from "../../cli/agent-client.ts";
 import { showWhy } from "../../cli/why.ts";
 import { statusSocket } from "../status.ts";
@@ -225,10 +226,28 @@ void test("a sandbox without a name is judged by the labels that its caller give
   };
   assert.deepEqual([pings(open, shut), pings(shut, open)], [false, true]);
   await agent.stop();
+  // As a kill right after ADD leaves it: nobody says the labels again.
+  rmSync(join(agent.config.paths.state, "policy.json"));
   await agent.start();
   assert.deepEqual([pings(open, shut), pings(shut, open)], [false, true], "over a restart");
   put(directory, "more.yaml", closed.replaceAll("shut", "more").replace("{ matchLabels: { app: more } }", "{}"));
   await until("an edit is followed", () => !pings(shut, open));
+});
+
+void test("a start reads the directory, and has nothing to complain of", async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), "fairlead-policy-"));
+  const lines = mkdtempSync(join(tmpdir(), "fairlead-log-"));
+  const fd = openSync(join(lines, "log"), "a");
+  t.after(() => {
+    closeSync(fd);
+    for (const one of [directory, lines]) rmSync(one, { recursive: true, force: true });
+  });
+  put(directory, "all.yaml", closed);
+  const log = createLog("fairlead-agent", { fd });
+  await startTestAgent(t, { log, settings: { policy: { directory } }, audited: false });
+  const told = readFileSync(join(lines, "log"), "utf8");
+  assert.match(told, /"level":"info"/);
+  assert.doesNotMatch(told, /"level":"(warn|error)"/);
 });
 
 const closed = `

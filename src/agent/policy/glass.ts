@@ -1,6 +1,6 @@
 // Break-glass on this node: of which namespaces and of the node itself it lasts now, when that changes, and what is told of it.
 
-import { policyOpened } from "../../kube/objects.ts";
+import { policyOpened, policyOpeningRefused } from "../../kube/objects.ts";
 import { breakGlassText, lasts, nextEdgeMs, readBreakGlass } from "../../policy/break-glass.ts";
 import type { BreakGlass } from "../../policy/model.ts";
 import { objectTitle, type Problem, reporter } from "../../policy/problem.ts";
@@ -85,6 +85,6 @@ export function glassFaults(
       code: policyOpened,
       message: `policy denies pods nothing by ${breakGlassText(glass)}`,
     })),
-    ...refused.map((message) => ({ code: "break-glass-refused", message })),
+    ...refused.map((message) => ({ code: policyOpeningRefused, message })),
   ].toSorted((a, b) => (a.message < b.message ? -1 : 1));
 }

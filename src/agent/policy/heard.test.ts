@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { Fault, isFault } from "../../base/fault.ts";
 import { silentLog } from "../../base/log.ts";
 import type { Kind, KubeObject, Listing, Selection } from "../../kube/contract.ts";
-import { type NetworkPolicy, networkPolicies } from "../../kube/policy-objects.ts";
+import { type NetworkPolicy, networkPolicies, securityGroups } from "../../kube/policy-objects.ts";
 import { createHeard } from "./heard.ts";
 
 const policy = (version: string): NetworkPolicy =>
@@ -15,18 +15,28 @@ const policy = (version: string): NetworkPolicy =>
   });
 
 interface Stand {
+  /** Another kind, of which nothing is held. */
+  other: { fails?: Fault; asked: number };
   heard: (namespace: string) => Promise<void>;
   asked: (string | undefined)[];
   cache: { silentMs: number; failures: number; held: NetworkPolicy[]; renewals: number };
-  server: { has: NetworkPolicy[]; fails?: Fault; renewing: boolean };
+  /** `whileAsked`: what the watch does while the list is under way. */
+  server: { has: NetworkPolicy[]; fails?: Fault; renewing: boolean; whileAsked?: () => void };
 }
 
 function stand(): Stand {
   const asked: (string | undefined)[] = [];
-  const cache = { silentMs: 61_000, failures: 0, held: [policy("1")], renewals: 0 };
+  const cache = { silentMs: 61_000, failures: 0, held: [policy("1")], renewals: 0, lists: 1 };
+  const other: Stand["other"] = { asked: 0 };
   const server: Stand["server"] = { has: [policy("1")], renewing: true };
   const list = async <T extends KubeObject>(kind: Kind<T>, { namespace }: Selection = {}): Promise<Listing<T>> => {
+    if (kind.kind === securityGroups.kind) {
+      other.asked += 1;
+      if (other.fails !== undefined) throw other.fails;
+      return { items: [], resourceVersion: "9" };
+    }
     asked.push(namespace);
+    server.whileAsked?.();
     if (server.fails !== undefined) throw server.fails;
     const items = server.has.filter(({ metadata }) => metadata.namespace === namespace);
     return { items: items.map((object) => kind.parse(object)), resourceVersion: "9" };
@@ -42,24 +52,34 @@ function stand(): Stand {
           status: () => ({
             kind: "NetworkPolicy",
             objects: 1,
-            lists: 1,
+            lists: cache.lists,
             watches: 1,
             events: 0,
             failures: cache.failures,
           }),
           renew: () => {
             cache.renewals += 1;
-            if (server.renewing) Object.assign(cache, { silentMs: 0, held: server.has });
+            if (server.renewing) Object.assign(cache, { silentMs: 0, held: server.has, lists: cache.lists + 1 });
           },
         },
         within: (namespace) => ({ namespace }),
+      },
+      {
+        kind: securityGroups,
+        cache: {
+          all: () => [],
+          silentMs: () => cache.silentMs,
+          status: () => ({ kind: "SecurityGroup", objects: 0, lists: 1, watches: 1, events: 0, failures: 0 }),
+          renew: () => assert.fail("nothing was missed of it"),
+        },
+        within: () => ({}),
       },
     ],
     silentMaxMs: 60_000,
     log: silentLog(),
     signal: new AbortController().signal,
   });
-  return { heard, asked, cache, server };
+  return { heard, asked, cache, server, other };
 }
 
 void test("a watch that was heard lately is believed; a silent one is asked for, once for all who wait and for a while", async () => {
@@ -105,4 +125,25 @@ void test("no answer is an outage, in which what is known goes on; an answer tha
   cache.failures = 1;
   await heard("shop");
   assert.equal(asked.length, 2, "what fails already is an outage");
+});
+
+void test("what one kind says counts, though another does not answer: the one is renewed, the other goes on as it was", async () => {
+  const { heard, cache, server, other } = stand();
+  server.has = [policy("2")];
+  other.fails = new Fault("kube-unreachable", "not within its time");
+  await heard("shop");
+  assert.deepEqual([cache.renewals, cache.held], [1, server.has]);
+  cache.silentMs = 61_000;
+  await heard("shop");
+  assert.equal(other.asked, 2, "who did not answer is asked again");
+  assert.equal(cache.renewals, 1);
+});
+
+void test("a late word of the old watch is no new list: ADD waits for what it lacks", async () => {
+  const { heard, cache, server } = stand();
+  server.has = [policy("2")];
+  server.renewing = false;
+  server.whileAsked = () => (cache.silentMs = 0);
+  await assert.rejects(heard("shop"), (error) => isFault(error, "policy-unknown"));
+  assert.deepEqual([cache.renewals, cache.held], [1, [policy("1")]]);
 });

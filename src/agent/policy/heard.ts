@@ -21,6 +21,20 @@ const agreedMax = 4096;
 
 type Followed = Pick<Cache<KubeObject>, "all" | "silentMs" | "status" | "renew">;
 
+/** A kind that says something else than its cache: what it says, and how often the cache had been listed. */
+interface Behind {
+  one: FollowedKind;
+  said: string;
+  selection: Selection;
+  lists: number;
+}
+
+interface Look {
+  behind: Behind[];
+  failures: unknown[];
+  askedMs: number;
+}
+
 /** A kind, its cache, and what of it judges pods of a namespace. */
 export interface FollowedKind {
   kind: Kind<KubeObject>;
@@ -38,8 +52,8 @@ export interface HeardDeps {
 
 /**
  * Gives what settles once everything that judges pods of a namespace has been heard of lately: by its watch, or by one consistent list of it,
- * which all who ask meanwhile share. A cache that lacks what the list has is filled anew first. Where the API server does not answer,
- * what is known counts, as in every outage.
+ * which all who ask meanwhile share. A cache that lacks what the list has is filled anew first. Where the API server does not answer for
+ * a kind, what is known of that kind counts, as in every outage.
  * @throws Fault "policy-unknown" where it answers and would not say, or the cache does not catch up
  */
 export function createHeard({
@@ -61,46 +75,44 @@ export function createHeard({
     );
   };
 
-  async function differing(namespace: string, some: readonly FollowedKind[]): Promise<FollowedKind[]> {
+  /** Asks for what the kinds have of a namespace. Those that say the same as their caches have agreed; caches of others begin anew at once. */
+  async function look(namespace: string, some: readonly FollowedKind[]): Promise<Look> {
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(askWithinMs)]);
-    const found = await Promise.all(
-      some.map(async (one) => {
-        const selection = one.within(namespace);
-        const said = await ifKnown(kube.list(one.kind, { ...selection, signal: deadline }));
-        const held = one.cache.all().filter((object) => isWithin(object, selection));
-        return versions(said) === versions(held) ? [] : [one];
-      }),
-    );
-    return found.flat();
+    const askedMs = performance.now();
+    const [behind, failures]: [Behind[], unknown[]] = [[], []];
+    const lookAt = async (one: FollowedKind): Promise<void> => {
+      const selection = one.within(namespace);
+      const said = versions(await ifKnown(kube.list(one.kind, { ...selection, signal: deadline })));
+      if (said === heldVersions(one, selection)) keepNewest(agreed, agreedKey(namespace, one.kind), askedMs, agreedMax);
+      else {
+        behind.push({ one, said, selection, lists: one.cache.status().lists });
+        one.cache.renew();
+      }
+    };
+    await Promise.all(some.map((one) => lookAt(one).catch((error: unknown) => failures.push(error))));
+    return { behind, failures, askedMs };
   }
 
+  /** True once the cache has what the list had, or a newer list. */
+  const hasCaughtUp = ({ one, said, selection, lists }: Behind): boolean =>
+    one.cache.status().lists > lists || heldVersions(one, selection) === said;
+
+  /** A kind that does not answer takes nothing from what the others have said. */
   async function ask(namespace: string, silent: readonly FollowedKind[]): Promise<void> {
-    const askedMs = performance.now();
-    let behind = await differing(namespace, silent);
+    const { behind, failures, askedMs } = await look(namespace, silent);
     if (behind.length > 0) {
-      const names = behind.map(({ kind }) => kind.kind);
+      const names = behind.map(({ one }) => one.kind.kind);
       log.warn({ kinds: names, namespace }, "a watch had fallen silent and missed changes: listed anew");
-      for (const { cache } of behind) cache.renew();
       const endMs = askedMs + caughtUpWithinMs;
-      while (behind.length > 0) {
+      for (let left = behind; left.length > 0; left = left.filter((one) => !hasCaughtUp(one))) {
         if (performance.now() >= endMs || signal.aborted) throw unknown(`${names.join(", ")} not heard of again`);
         await pause(lookMs, signal);
-        behind = behind.filter(({ cache }) => cache.silentMs() > performance.now() - askedMs);
       }
+      for (const { one } of behind) keepNewest(agreed, agreedKey(namespace, one.kind), askedMs, agreedMax);
     }
-    for (const { kind } of silent) keepNewest(agreed, agreedKey(namespace, kind), askedMs, agreedMax);
-  }
-
-  async function settled(namespace: string, silent: readonly FollowedKind[]): Promise<void> {
-    try {
-      await ask(namespace, silent);
-    } catch (error) {
-      // It does not answer: an outage, in which what is known goes on.
-      if (isFault(error, "kube-unreachable")) return;
-      throw isFault(error, "policy-unknown") ? error : unknown(describe(error));
-    } finally {
-      asking.delete(namespace);
-    }
+    // That it does not answer is an outage, in which what is known goes on.
+    const failure = failures.find((error) => !isFault(error, "kube-unreachable"));
+    if (failure !== undefined) throw unknown(describe(failure));
   }
 
   return async (namespace) => {
@@ -108,7 +120,7 @@ export function createHeard({
       const begun = asking.get(namespace);
       if (begun !== undefined) return begun;
       if (asking.size < asksMax) {
-        const own = settled(namespace, silent);
+        const own = ask(namespace, silent).finally(() => asking.delete(namespace));
         asking.set(namespace, own);
         return own;
       }
@@ -124,6 +136,9 @@ function isWithin({ metadata }: KubeObject, { namespace, fieldSelector }: Select
   if (namespace !== undefined) return metadata.namespace === namespace;
   return fieldSelector === undefined || fieldSelector === `metadata.name=${metadata.name}`;
 }
+
+const heldVersions = ({ cache }: FollowedKind, selection: Selection): string =>
+  versions(cache.all().filter((object) => isWithin(object, selection)));
 
 const versions = (objects: readonly KubeObject[]): string =>
   objects

@@ -34,10 +34,11 @@ void test("the cluster hears by what the node judges once the kernel does, and w
   await assert.rejects(policy.sync(), /not now/);
   assert.equal(judging.length, 0);
   await policy.sync();
-  assert.deepEqual(judging.at(-1), { groups: "in none", bypass: undefined }, "no group judges its pods");
+  assert.deepEqual(judging.at(-1), { groups: "in none", bypass: "none" }, "no group judges its pods");
   node.machine.kernel.addDevice(node.machine.kernel.node, { name: "kube-ipvs0", mac: hostMac, mtu: 1500 });
   await policy.sync();
-  assert.match(judging.at(-1)?.bypass ?? "", /kube-proxy runs in IPVS mode/);
+  const bypass = judging.at(-1)?.bypass;
+  assert.match(typeof bypass === "object" ? bypass.why : "", /kube-proxy runs in IPVS mode/);
 });
 
 void test("a pass that fails after the kernel has been told owes the look for connections to the next", async () => {
@@ -214,6 +215,19 @@ void test("an address that sets still hold for another pod is given to the next 
   const heir = testWired({ containerId: "heir", pod: { namespace: "shop", name: "other", uid: "other" } });
   await assert.rejects(policy.enter(heir, podNamed("other")), /class of fairlead\/heir/, "this stand never lists it");
   assert.equal(trusted.length, 1);
+});
+
+void test("an address that slices list for a pod that has gone is given to the next one by a pass", async () => {
+  const { policy, say, trusted, listed } = await stand();
+  say(fromWeb);
+  await policy.sync();
+  const heir = testWired({ containerId: "heir", pod: { namespace: "shop", name: "other", uid: "other" } });
+  listed.add(heir.addresses);
+  trusted.length = 0;
+  await assert.rejects(policy.enter(heir, podNamed("other")), /class of fairlead\/heir/, "this stand never lists it");
+  assert.equal(trusted.length, 1);
+  listed.remove(heir.addresses);
+  assert.equal((await policy.enter(heir, podNamed("other"))).group, 100, "it is listed no more");
 });
 
 void test("a pod that needs a pass has none that reads all that the kernel holds", async () => {

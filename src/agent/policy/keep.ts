@@ -170,8 +170,9 @@ export function keepPolicy(deps: PolicyDeps): Policy {
   };
 
   /** The class of a pod that is judged by the very same layers, which the kernel then holds. */
-  const classOfTwin = (judged: Judged): number | undefined => {
-    if (due.isStale() || turns.isBusy() || standing === undefined || isTaken(standing, judged)) return undefined;
+  const classOfTwin = (judged: Judged, listed: View["listed"]): number | undefined => {
+    if (due.isStale() || turns.isBusy() || standing === undefined || isTaken(standing, judged, listed))
+      return undefined;
     if (judged.egress.length + judged.ingress.length === 0) return openGroup;
     const twin = judgedNow().find((one) => one.key !== judged.key && sameLayers(one, judged));
     return twin && groups.get(twin.key);
@@ -194,11 +195,11 @@ export function keepPolicy(deps: PolicyDeps): Policy {
       subjects.remember(attachment, pod);
       await viewWithin(view, source, deps.signal);
       if (attachment.pod !== undefined) await source.heardOf(attachment.pod.namespace);
-      const { objects } = await viewWithin(view, source, deps.signal);
+      const { objects, listed } = await viewWithin(view, source, deps.signal);
       const judged = subjects.one(attachment, objects);
       if (judged === undefined) return { group: openGroup, listed: Promise.resolve() };
       unguarded.note(judged);
-      const known = classOfTwin(judged);
+      const known = classOfTwin(judged, listed);
       if (known === undefined) {
         await passForPod();
         return { group: present(groups.get(judged.key), `class of ${judged.key}`), listed: Promise.resolve() };

@@ -27,6 +27,8 @@ export interface PodPolicy {
   linkRepaired(): void;
   /** The link group that an attachment should have now; the kernel judges by it already. Undefined where that is not known: it stays as it is. */
   groupOf(id: AttachmentId): number | undefined;
+  /** The labels that the caller gives a pod, to be journalled with it; absent where a cluster says what pods are. @throws Fault "unsupported-value" */
+  labelsOf?: ((request: CniRequest) => NonNullable<Attachment["labels"]>) | undefined;
   /** Whether the pod may send from any address; undefined where nobody has said yet: it stays as it is. */
   isUnguarded(id: AttachmentId): boolean | undefined;
 }
@@ -49,6 +51,3 @@ export type NameOf = (attachment: AttachmentId) => NonNullable<Attachment["pod"]
 
 /** The API server's object of a sandbox's pod, where it is known. */
 export type FindPod = (pod: NonNullable<Attachment["pod"]>) => Pod | undefined;
-
-/** The Pod of a sandbox that is added, where files say what pods are. @throws Fault "unsupported-value" for labels that are none */
-export type AdmitByFiles = (request: CniRequest) => Promise<Pod | undefined>;

@@ -15,7 +15,7 @@ import { createGathering } from "./gathering.ts";
 import { createGlass } from "./glass.ts";
 import { keepPolicy, type Policy, startPolicy } from "./keep.ts";
 import { createPolicyFile, keptPolicyFile, readKeptPolicy } from "./kept.ts";
-import { type AdmitByFiles, openPolicy, type PodPolicy } from "./pod-policy.ts";
+import { openPolicy, type PodPolicy } from "./pod-policy.ts";
 import type { PolicyReport } from "./report.ts";
 import { createWithheld } from "./withheld.ts";
 import type { FollowWord } from "./word.ts";
@@ -41,7 +41,6 @@ export interface Policing {
   policy: PodPolicy;
   /** Starts to keep the kernel by it; to be called once, when it is known which pods are attached. */
   begin: () => Loop[];
-  admit?: AdmitByFiles;
   /** What the API server says of a pod of this node has changed. */
   podsChanged: () => void;
   caches: () => CacheStatus[];
@@ -83,10 +82,15 @@ export async function preparePolicing(deps: PolicingDeps, follow: FollowWord): P
   // A node that was made anew under its name is another one.
   const node = `${nodeName} ${pool.facts()["nodeUid"] ?? ""}`;
   const kept = await readKeptPolicy(file, node, log);
-  const word = follow({ kept, onChange: () => ask() });
-  const { source, admit } = word;
-  pool.withhold(createWithheld(source, kept));
   const loops = new Map<"keeping" | "cutting" | "writing" | "flows", Loop>();
+  let keeper: Pick<Policy, "changed"> | undefined; // to one that is yet to come, all is new anyway
+  const ask = (what: Parameters<Policy["changed"]>[0] = "cluster"): void => {
+    keeper?.changed(what);
+    for (const name of ["keeping", "writing"] as const) loops.get(name)?.trigger();
+  };
+  const word = follow({ kept, onChange: () => ask() });
+  const { source, labelsOf } = word;
+  pool.withhold(createWithheld(source, kept));
   const cutting = prepareCutting({ conntrack: kernel.conntrack, log, clock: () => performance.now() }, () =>
     loops.get("cutting")?.trigger(),
   );
@@ -108,16 +112,13 @@ export async function preparePolicing(deps: PolicingDeps, follow: FollowWord): P
   };
   const glass = createGlass({ nodeName, ofNode: word.nodeBreakGlass, now: deps.now });
   const policy = keepPolicy({ ...deps, ...word, kept, glass, cutting: told });
+  keeper = policy;
   const writing = createWriting({
     keepable: policy.keepable,
     deciding: () => [source.read(), word.nodeBreakGlass()],
     write: createPolicyFile(file, node),
     clock: () => performance.now(),
   });
-  const ask = (what: Parameters<typeof policy.changed>[0] = "cluster"): void => {
-    policy.changed(what);
-    for (const name of ["keeping", "writing"] as const) loops.get(name)?.trigger();
-  };
   const gathered = createGathering(gatherMs, signal, () => ask("attachments"));
   const begin = (): Loop[] => {
     const keeping = startPolicy(policy, signal, onPass);
@@ -136,13 +137,13 @@ export async function preparePolicing(deps: PolicingDeps, follow: FollowWord): P
   return {
     policy: {
       ...policy,
+      labelsOf,
       linkRepaired: () => {
         policy.linkRepaired();
         loops.get("keeping")?.trigger();
       },
     },
     begin,
-    ...(admit === undefined ? {} : { admit }),
     podsChanged: () => ask(),
     caches: source.caches,
     report: policy.report,

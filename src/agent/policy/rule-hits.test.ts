@@ -54,7 +54,7 @@ function stand() {
     Object.fromEntries(
       (await counts.read()).map(({ rule: from, max }) => [from.slice("SecurityGroup db ingress ".length), max]),
     );
-  return { become, read, totals: () => Object.fromEntries(counts.totals()) };
+  return { become, read, know: counts.know, totals: () => Object.fromEntries(counts.totals()) };
 }
 
 void test("a rule keeps its hits while others of its object change, and begins anew where it changes itself", async () => {
@@ -80,6 +80,16 @@ void test("what the kernel does not tell of has no hits that are known", async (
   const one = layer("a", [80]);
   become([one], [], [counted(layer("never known", [80]), 9)]);
   assert.deepEqual(await read(), { "rule 1": 0 });
+});
+
+void test("layers that are about to come tell nothing: what is there still tells", async () => {
+  const { become, read, know } = stand();
+  const [first, next] = [layer("a", [80]), layer("b", [80])];
+  become([first], [counted(first, 3)], []);
+  know([next]); // and then the kernel refuses them
+  assert.deepEqual(await read(), { "rule 1": 3 });
+  become([next], [counted(next, 1)], [counted(first, 3)]);
+  assert.deepEqual(await read(), { "rule 1": 4 });
 });
 
 void test("totals go on when a rule gives its place to another, goes for a moment, or comes back", async () => {

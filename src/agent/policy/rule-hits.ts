@@ -38,7 +38,9 @@ export interface RuleCounts {
 
 /** Counts from when the kernel got each rule, or from when this agent began to know it. */
 export function createRuleCounts(table: Pick<PolicyTable, "lookups" | "goneLookups">): RuleCounts {
-  let current: readonly KnownLayer[] = [];
+  let coming: readonly KnownLayer[] = [];
+  /** As of the last `settle`: those that are surely there, or were until a moment ago. */
+  let current = coming;
   const known = new Map<string, KnownLayer>();
   const totals = createTotals();
   /** Of layers that went, by rule; the one that was added to last is the last. */
@@ -58,10 +60,11 @@ export function createRuleCounts(table: Pick<PolicyTable, "lookups" | "goneLooku
 
   return {
     know: (layers) => {
-      current = layers;
+      coming = layers;
       for (const one of layers) known.set(one.chains.name, one);
     },
     settle: () => {
+      current = coming;
       for (const [name, counts] of table.goneLookups()) retire(name, counts);
       const names = new Set(current.map(({ chains }) => chains.name));
       for (const name of known.keys()) if (!names.has(name)) known.delete(name);

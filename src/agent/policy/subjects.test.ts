@@ -92,6 +92,19 @@ void test("a pod that nobody knows is closed by whatever could be about it, a me
   );
 });
 
+void test("a pod of which its caller alone has said anything is what it said, also to an agent that knows nothing else", () => {
+  const { uid: _uid, ...names } = present(attachment.pod, "a pod");
+  const labelled: Wired = { ...attachment, pod: names, labels: { app: "web" } };
+  const files: { pod?: Pod } = {};
+  const subjects = createSubjects({ nodeName: "a", findPod: () => files.pod, known: new Map() });
+  const objects = read([isolating]);
+  const now = (): unknown[] =>
+    subjects.of([held(labelled)], objects).map(({ isKnown, pod, ingress }) => [isKnown, pod.labels, ingress.length]);
+  assert.deepEqual(now(), [[true, { app: "web" }, 1]]);
+  files.pod = podWith({ app: "db" });
+  assert.deepEqual(now(), [[true, { app: "db" }, 0]], "a file says more");
+});
+
 void test("a new sandbox of a pod is judged by what was known of the last one, while nobody else says", () => {
   let object: Pod | undefined = podWith({ app: "web" });
   const subjects = createSubjects({ nodeName: "a", findPod: () => object, known: new Map() });

@@ -105,7 +105,7 @@ export function createSubjects({
     const key = attachmentKey(attachment);
     const object = attachment.pod && findPod(attachment.pod);
     const before = saidLast(key, attachment);
-    const now = (object && policyPodOf(object, attachment.addresses)) ?? before;
+    const now = (object && policyPodOf(object, attachment.addresses)) ?? before ?? labelledPod(attachment, nodeName);
     if (now === undefined) return undefined;
     const kept = before !== undefined && sameText(before, now) ? before : now;
     pods.set(key, kept);
@@ -170,6 +170,13 @@ export function createSubjects({
     },
     pods: () => pods,
   };
+}
+
+/** What its caller has said of it; undefined where it was not asked. */
+function labelledPod(attachment: Attachment, node: string): PolicyPod | undefined {
+  const { pod, labels } = attachment;
+  if (pod === undefined || labels === undefined) return undefined;
+  return { ...namesOnly(attachment, node), uid: pod.uid ?? `${pod.namespace}/${pod.name}`, labels };
 }
 
 function namesOnly({ pod, addresses }: Attachment, node: string): PolicyPod {

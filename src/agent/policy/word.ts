@@ -5,7 +5,7 @@ import type { Judging } from "../cluster/judging.ts";
 import type { NodeFault } from "../cluster/peers.ts";
 import type { FlowsDeps } from "../flows/flows.ts";
 import type { KeptPolicy } from "./kept.ts";
-import type { AdmitByFiles, FindOwner, FindPod, NameOf } from "./pod-policy.ts";
+import type { FindOwner, FindPod, NameOf, PodPolicy } from "./pod-policy.ts";
 import type { PolicySource } from "./sources.ts";
 
 export interface PolicyWord {
@@ -14,7 +14,7 @@ export interface PolicyWord {
   findOwner: FindOwner;
   /** Names a sandbox whose caller names no pod; absent where such sandboxes are not judged. */
   nameOf?: NameOf;
-  admit?: AdmitByFiles;
+  labelsOf?: PodPolicy["labelsOf"];
   /** What is annotated on the Node of break-glass, or was when anybody last knew; undefined where nothing is. */
   nodeBreakGlass: () => string | undefined;
   /** Hears by what the kernel judges, once it does. */
