@@ -238,13 +238,13 @@ void test("a start reads the directory, and has nothing to complain of", async (
   const directory = mkdtempSync(join(tmpdir(), "fairlead-policy-"));
   const lines = mkdtempSync(join(tmpdir(), "fairlead-log-"));
   const fd = openSync(join(lines, "log"), "a");
+  put(directory, "all.yaml", closed);
+  const log = createLog("fairlead-agent", { fd });
+  await startTestAgent(t, { log, settings: { policy: { directory } }, audited: false });
   t.after(() => {
     closeSync(fd);
     for (const one of [directory, lines]) rmSync(one, { recursive: true, force: true });
   });
-  put(directory, "all.yaml", closed);
-  const log = createLog("fairlead-agent", { fd });
-  await startTestAgent(t, { log, settings: { policy: { directory } }, audited: false });
   const told = readFileSync(join(lines, "log"), "utf8");
   assert.match(told, /"level":"info"/);
   assert.doesNotMatch(told, /"level":"(warn|error)"/);
