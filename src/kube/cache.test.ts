@@ -306,6 +306,37 @@ test("a kind that may be missing is none, until the server knows it; one that ha
   assert.deepEqual(told, ["synced", "+a", "synced", "-a", "synced"]);
 });
 
+test("a good answer between two that do not know the kind makes them no two in a row", async (t) => {
+  const answers: (Whim | undefined)[] = [];
+  const following = await startFollowing(t, {
+    before: (server) => {
+      answers.push(...[404, 404, 404].map((answer) => ({ answer })));
+      answers.push(undefined, { watch: { end: "in order", after: 1 } }, { answer: 404 });
+      server.whim = () => answers.shift();
+    },
+    limits: { missingKindMs: 5 },
+    selection: { mayBeMissing: true },
+  });
+  const { server, cache, told } = following;
+  await whole(following);
+  put(server, "a");
+  await until("its objects are known", () => cache.all().length > 0);
+  put(server, "b"); // ends the watch
+  await until("the one that does not know it was met", () => answers.length === 0);
+  await watching(following);
+  await until("it follows", () => told.includes("+b"));
+  assert.ok(!told.includes("-a"), told.join());
+});
+
+test("an object that is too long for a line of a watch is listed, and those behind it are told", async (t) => {
+  const following = await startFollowing(t, { limits: { lineLenMax: 2000, retryMs: 5 } });
+  const { server, told } = following;
+  await watching(following);
+  put(server, "long", { a: "x".repeat(3000) });
+  put(server, "later");
+  await until("both are told", () => told.includes("+long") && told.includes("+later"));
+});
+
 test("a kind that must be there is not taken for empty where the server does not know it", async (t) => {
   const following = await startFollowing(t, {
     before: (server) => {

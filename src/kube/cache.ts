@@ -31,8 +31,7 @@ export function startCache<T extends KubeObject>(
   let synced = false;
   let version: string | undefined; // undefined: a list is due
   let heardMs = -Infinity;
-  let watching = false;
-  let failures = 0;
+  let [watching, failures] = [false, 0];
   let lastError: string | undefined;
   let renewal = new AbortController();
   const isMissing = createMissing();
@@ -56,6 +55,7 @@ export function startCache<T extends KubeObject>(
     heard();
     if (signal.aborted) return;
     counts.lists += 1;
+    isMissing.reset();
     relist.end();
     version = listed;
     synced = true;
@@ -94,6 +94,7 @@ export function startCache<T extends KubeObject>(
       const call = { kind, selection: options, resourceVersion, signal: until, onHeard };
       for await (const { type, raw } of watchEvents(transport, limits, call)) {
         if (until.aborted) return 0;
+        isMissing.reset();
         if (type !== "BOOKMARK") counts.events += 1;
         if (type === "DELETED") held.drop(raw);
         else if (type !== "BOOKMARK") held.put(raw);
@@ -121,7 +122,7 @@ export function startCache<T extends KubeObject>(
         if (signal.aborted) break;
         if (renewal.signal.aborted) continue;
         if (isForgotten(error)) version = undefined;
-        if (options.mayBeMissing === true && isMissing(error, held.objects.size > 0)) {
+        if (options.mayBeMissing === true && isMissing.by(error, held.objects.size > 0)) {
           empty();
           await pause(limits.missingKindMs, signal);
           continue;
@@ -178,14 +179,17 @@ function tellSafely(listener: () => void, { kind, what, log }: { kind: string; w
 }
 
 /**
- * Tells by the errors of a kind's lists that the server does not know the kind. One that had objects must be missing twice in a row: a
- * server that has just started may not know it yet.
+ * Tells by the errors of a kind's lists and watches that the server does not know the kind. One that had objects must be missing twice in a
+ * row, with no good answer between: a server that has just started may not know it yet.
  */
-function createMissing(): (error: unknown, hadSome: boolean) => boolean {
+function createMissing(): { by: (error: unknown, hadSome: boolean) => boolean; reset: () => void } {
   let inRow = 0;
-  return (error, hadSome) => {
-    inRow = isFault(error, "kube-not-found") ? inRow + 1 : 0;
-    return inRow > (hadSome ? 1 : 0);
+  return {
+    by: (error, hadSome) => {
+      inRow = isFault(error, "kube-not-found") ? inRow + 1 : 0;
+      return inRow > (hadSome ? 1 : 0);
+    },
+    reset: () => (inRow = 0),
   };
 }
 
@@ -195,12 +199,15 @@ function versionOf(raw: unknown): string | undefined {
   return typeof version === "string" && version !== "" && version !== "0" ? version : undefined;
 }
 
-/** The server cannot go on from that version: too old, unknown to it after a restore, or of a kind that has gone meanwhile. */
+/**
+ * A watch cannot go on from that version: too old, unknown to the server after a restore, of a kind that has gone meanwhile, or followed by
+ * what cannot be read, which would come again and again.
+ */
 function isForgotten(error: unknown): boolean {
   if (!isFault(error)) return false;
   const causes = error.data["causes"];
   const ahead = Array.isArray(causes) && causes.includes("ResourceVersionTooLarge");
-  return ahead || isFault(error, "kube-expired", "kube-refused", "kube-not-found");
+  return ahead || isFault(error, "kube-expired", "kube-refused", "kube-not-found", "kube-answer");
 }
 
 /**

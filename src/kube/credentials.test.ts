@@ -8,6 +8,7 @@ import { type TestContext, test } from "node:test";
 import type { TLSSocket } from "node:tls";
 import { describe, isFault } from "../base/fault.ts";
 import { startPair } from "../../test/kube/client.ts";
+import { until } from "../../test/until.ts";
 import { startServer, type TestServer } from "../../test/kube/server.ts";
 import { type KubeAddress, inCluster, serverUrl } from "./address.ts";
 import { connect } from "./connect.ts";
@@ -69,6 +70,22 @@ test("a client certificate proves who calls", async (t) => {
   assert.equal(await attempt({ server: server.url, ca: text("ca.crt"), clientCertificate }), "ok");
   assert.equal(await attempt({ server: server.url, ca: text("ca.crt") }), "ok");
   assert.deepEqual(names, ["system:node:test", undefined]);
+});
+
+test("calls that follow each other do not keep a connection for ever: the next one has the certificate of its time", async (t) => {
+  const server = await startSecure(t);
+  let connections = 0;
+  server.onSocket = () => (connections += 1);
+  const kube = connect({
+    address: { server: server.url, ca: text("ca.crt") },
+    userAgent: "test/1",
+    limits: { connectionMs: 50 },
+  });
+  t.after(() => kube.close());
+  await until("a second connection", async () => {
+    await kube.list(configMaps);
+    return connections > 1;
+  });
 });
 
 test("an authority that changes is read anew for the next connection", async (t) => {

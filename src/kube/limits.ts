@@ -3,6 +3,8 @@
 export interface Limits {
   /** Until a connection is there, TLS included. */
   connectMs: number;
+  /** A connection takes no new call after that: the next one is opened with the certificate that its file holds by then. */
+  connectionMs: number;
   /** One try of a call, from its turn to the last byte of its answer; a watch, until its answer begins. */
   callMs: number;
   /** Tries of one call, the first included. */
@@ -16,9 +18,9 @@ export interface Limits {
   callsMax: number;
   /** Bytes of one answer. */
   answerLenMax: number;
-  /** Bytes of one line of a watch: an object is at most about 1.5 MB in storage, and longer as JSON. */
+  /** Bytes of one line of a watch: an object is at most about 1.5 MB in storage, and up to six times as long as Go writes it (`<` is `\u003c`). */
   lineLenMax: number;
-  /** Objects asked for in one page of a list, pages of one list, starts of one list whose continue token expires. */
+  /** Objects asked for in one page of a list (fewer where they are too long for one answer), such pages of one list, starts of one list whose continue token expires. */
   pageLen: number;
   listPagesMax: number;
   listStartsMax: number;
@@ -42,6 +44,7 @@ export interface Limits {
 
 export const defaultLimits: Limits = {
   connectMs: 10_000,
+  connectionMs: 300_000,
   callMs: 30_000,
   triesMax: 4,
   retryAfterMaxMs: 10_000,
@@ -49,7 +52,7 @@ export const defaultLimits: Limits = {
   watchConnectionsMax: 64,
   callsMax: 1024,
   answerLenMax: 64 * 1024 * 1024,
-  lineLenMax: 8 * 1024 * 1024,
+  lineLenMax: 16 * 1024 * 1024,
   pageLen: 500,
   listPagesMax: 1000,
   listStartsMax: 3,

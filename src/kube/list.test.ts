@@ -76,6 +76,25 @@ test("a list whose token expires begins again and has nothing twice; for ever it
   assert.equal(server.seen.length - before, 6);
 });
 
+test("where objects are too long for one answer fewer are asked for, and more again after them; one that is too long alone is a fault", async (t) => {
+  const { server, kube } = await startPair(t, { limits: { pageLen: 4, answerLenMax: 3000 } });
+  for (let index = 0; index < 12; index += 1) {
+    const data = { a: "x".repeat(index < 4 ? 1500 : 10) };
+    server.store.put(collection, { metadata: { name: `n${String(index).padStart(2, "0")}`, namespace: "even" }, data });
+  }
+  const { items } = await kube.list(configMaps, { consistency: "any" });
+  assert.equal(new Set(items.map(({ metadata }) => metadata.name)).size, 12);
+  const limits = server.seen.map(({ query }) => Number(query.get("limit")));
+  assert.deepEqual([limits.slice(0, 3), limits.at(-1)], [[4, 2, 1], 4]);
+  assert.deepEqual(
+    server.seen.map(({ query }) => query.get("resourceVersion")).slice(0, 2),
+    ["0", null],
+    "an old answer comes whole",
+  );
+  server.store.put(collection, { metadata: { name: "n00", namespace: "even" }, data: { a: "x".repeat(4000) } });
+  await assert.rejects(kube.list(configMaps), { code: "kube-answer", message: /more than 3000 bytes/ });
+});
+
 test("a list without end, without version, or that is none is refused", async (t) => {
   const { server, kube } = await startPair(t, { limits: { listPagesMax: 4 } });
   server.whim = () => ({ answer: 200, body: { items: [], metadata: { continue: "more", resourceVersion: "1" } } });

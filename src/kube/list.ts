@@ -36,20 +36,30 @@ async function pages(
 ): Promise<string> {
   const path = collectionPath(kind, options.namespace);
   const what = nameOfCall({ method: "GET", path });
-  let next: string | undefined;
-  for (let page = 1; page <= limits.listPagesMax; page += 1) {
-    const answer = await transport.json({
-      method: "GET",
-      path,
-      query: {
-        ...selectionQuery(options),
-        limit: String(limits.pageLen),
-        continue: next,
-        // A page that goes on is of the version that its token names; the server refuses a version beside it.
-        resourceVersion: options.consistency === "any" && next === undefined ? "0" : undefined,
-      },
-      signal: options.signal,
-    });
+  let [next, len]: [string | undefined, number] = [undefined, limits.pageLen];
+  let isAnyGood = options.consistency === "any";
+  let read = 0; // full pages, or as many short ones as make one
+  while (read < limits.listPagesMax) {
+    let answer: unknown;
+    try {
+      answer = await transport.json({
+        method: "GET",
+        path,
+        query: {
+          ...selectionQuery(options),
+          limit: String(len),
+          continue: next,
+          // A page that goes on is of the version that its token names; the server refuses a version beside it.
+          resourceVersion: isAnyGood && next === undefined ? "0" : undefined,
+        },
+        signal: options.signal,
+      });
+    } catch (error) {
+      if (!isTooLong(error) || (len === 1 && !isAnyGood)) throw error;
+      // Whoever may write objects can make them long; an old answer may have come whole, whatever was asked for.
+      [len, isAnyGood] = [Math.ceil(len / 2), false];
+      continue;
+    }
     const items = member(answer, "items");
     // Go writes a list without objects as null.
     if (!Array.isArray(items) && items !== null) throw new Fault("kube-answer", `${what}: the answer is no list`);
@@ -60,9 +70,16 @@ async function pages(
     if (typeof token === "string" && token !== "") next = token;
     else if (typeof version === "string" && version !== "" && version !== "0") return version;
     else throw new Fault("kube-answer", `${what}: the list has no resourceVersion`);
+    read += len / limits.pageLen;
+    len = Math.min(len * 2, limits.pageLen);
   }
   throw new Fault(
     "kube-answer",
     `${what}: the list has more than ${limits.listPagesMax} pages of ${limits.pageLen}; narrow the selection`,
   );
+}
+
+/** True for an answer beyond the bound of one. */
+function isTooLong(error: unknown): boolean {
+  return isFault(error, "kube-answer") && error.data["lenMax"] !== undefined;
 }

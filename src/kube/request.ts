@@ -59,6 +59,7 @@ export function createTransport(address: KubeAddress, userAgent: string, limits:
       headersTimeout: 0,
       bodyTimeout: 0,
       keepAliveTimeout: keepAliveMs,
+      clientTtl: limits.connectionMs,
     });
   const calls = pool(limits.callConnectionsMax);
   const watches = pool(limits.watchConnectionsMax);
@@ -210,7 +211,7 @@ async function readAll(
     len += chunk.length;
     if (len <= lenMax) continue;
     if (beyond === "cut") break;
-    throw new Fault("kube-answer", `${what}: the answer has more than ${lenMax} bytes`);
+    throw new Fault("kube-answer", `${what}: the answer has more than ${lenMax} bytes`, { data: { lenMax } });
   }
   return Buffer.concat(chunks).subarray(0, lenMax);
 }
