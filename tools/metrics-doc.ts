@@ -14,6 +14,14 @@ export function metricsText(): string {
   return `# Metrics
 
 The agent answers \`GET /metrics\` on its read-only socket (\`status.sock\` beside the CNI socket) in the Prometheus text form.
+There is no TCP port for them: who may reach the node's address must not learn from it what its pods do. To scrape
+an agent, let something that runs on the node as root read the socket; node_exporter's textfile collector takes the answer as it is:
+
+    curl -sS --unix-socket /run/fairlead/status.sock -o /var/lib/node_exporter/fairlead.prom.new http://node/metrics &&
+      mv /var/lib/node_exporter/fairlead.prom.new /var/lib/node_exporter/fairlead.prom
+
+The controller's are at its \`status.address\` ([controller.md](controller.md)): 127.0.0.1 unless you name another.
+
 Names and labels are fixed. This page is made from \`src/base/metrics.ts\` by \`tools/metrics-doc.ts\`.
 
 | name | kind | labels | what it says |
