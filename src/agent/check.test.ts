@@ -8,6 +8,8 @@ import type { Address, Kernel, Op } from "../kernel/contract.ts";
 import { hostCidr } from "../net/cidr.ts";
 import { parseIp } from "../net/ip.ts";
 import { parseMac } from "../net/mac.ts";
+import { openGroup } from "./plan.ts";
+import { openPolicy } from "./policy/pod-policy.ts";
 
 const address = present(parseIp("10.4.1.2"), "address");
 const otherMac = present(parseMac("02:00:00:00:00:99"), "mac");
@@ -111,4 +113,22 @@ test("CHECK of a pod whose removal has begun fails", async () => {
   const { code, stdout } = await call("CHECK", "c1", { prevResult });
   assert.equal(code, 106);
   assert.match(stdout, /its address is not reserved/);
+});
+
+test("CHECK while policy moves the pod to another class looks again when it has", async () => {
+  let group = openGroup;
+  const { machine, add, call } = await startFakeNode({
+    policy: {
+      ...openPolicy,
+      groupOf: () => group,
+      settle: async () => {
+        const link = (await machine.kernel.node.links()).find(({ name }) => name.startsWith("fl"));
+        if (link !== undefined) await machine.kernel.node.apply([{ op: "link.set", link: link.index, group }]);
+        return group;
+      },
+    },
+  });
+  const prevResult = await add("c1");
+  group = 140;
+  assert.equal((await call("CHECK", "c1", { prevResult })).code, 0);
 });

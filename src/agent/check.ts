@@ -16,7 +16,7 @@ export interface CheckDeps {
   kernel: Kernel;
   pool: Pool;
   uplink: () => Uplink;
-  policy: Pick<PodPolicy, "groupOf" | "isUnguarded">;
+  policy: Pick<PodPolicy, "groupOf" | "isUnguarded" | "settle">;
 }
 
 /** RT_TABLE_MAIN. */
@@ -48,12 +48,16 @@ export async function check(request: CniRequest, deps: CheckDeps): Promise<void>
   if (request.delegate !== undefined) await callDelegate("CHECK", delegateOf(request, request.delegate));
   const netns = openPodNetns(request.netns ?? attachment.netnsPath, kernel);
   try {
-    const problems = [
+    const look = async (): Promise<string[]> => [
       ...previousProblems(request.prevResult, attachment),
       ...(await podProblems(attachment, netns)),
       ...(await hostProblems(attachment, deps)),
       ...(await guardProblems(attachment, deps)),
     ];
+    if ((await look()).length === 0) return;
+    // Policy may be on its way from one class to the next.
+    await deps.policy.settle(attachment).catch(() => undefined);
+    const problems = await look();
     if (problems.length > 0) throw checkFailed(attachment, problems);
   } finally {
     netns.close();

@@ -112,3 +112,26 @@ test("GC is about its own network, and tries every removal", async () => {
     ["fairlead/c1", "second/c3"],
   );
 });
+
+test("GC takes nothing from a pod that came under the same name while it was at work", async () => {
+  const { machine, core, call, add, remove } = await startFakeNode();
+  await add("c1");
+  await add("c2");
+  const { kernel } = machine;
+  const withdraw = kernel.guard.withdraw.bind(kernel.guard);
+  let isFirst = true;
+  kernel.guard.withdraw = async (entries) => {
+    if (isFirst) {
+      isFirst = false;
+      await remove("c2");
+      await machine.removeNetns("c2");
+      await add("c2");
+    }
+    return withdraw(entries);
+  };
+  assert.equal((await call("GC", "", { "cni.dev/valid-attachments": [] })).code, 0);
+  assert.deepEqual(
+    core.pool.all().map(({ attachment }) => attachment.containerId),
+    ["c2"],
+  );
+});

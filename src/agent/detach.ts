@@ -21,7 +21,7 @@ export interface DetachDeps {
   kernel: Kernel;
   pool: Pool;
   log: Log;
-  /** Called when a link was doomed. */
+  /** Called when a link was doomed, or connections of an address are to be forgotten. */
   onDoomed: () => void;
 }
 
@@ -50,8 +50,11 @@ export async function detach(id: AttachmentId, deps: DetachDeps, call: DetachCal
     );
   }
   // Only addresses that nothing leads to any more are given back.
-  await giveBack(call.delegate ?? attachment?.delegate, attachment, deps);
+  const delegate = call.delegate ?? attachment?.delegate;
+  await giveBack(delegate, attachment, deps);
   pool.release(id, { cool: true });
+  // Another plugin's addresses do not cool, and their links were removed while it was asked: connections are forgotten at once.
+  if (delegate !== undefined) deps.onDoomed();
 }
 
 function unwire(

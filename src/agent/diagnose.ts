@@ -240,7 +240,8 @@ async function lookAtLinks({ kernel, pool }: DiagnoseDeps): Promise<Finding[]> {
   const lost = pool
     .all()
     .filter(
-      ({ state, attachment: { wire } }) => state === "ready" && wire !== undefined && !indexes.has(wire.hostIndex),
+      ({ state, leaving, attachment: { wire } }) =>
+        state === "ready" && !leaving && wire !== undefined && !indexes.has(wire.hostIndex),
     );
   const problems: Finding[] = [
     ...strangers.map(({ name, group }): Finding => ({

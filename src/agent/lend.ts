@@ -29,9 +29,8 @@ const everything: { 4: Cidr; 6: Cidr } = {
  */
 export async function lend(request: CniRequest, deps: LendDeps): Promise<AttachmentResult> {
   const { pool } = deps;
-  const blocks = pool.blocks();
   const id = attachmentIdOf(request);
-  const small = blocks.find((block) => gatewayOf(block) === undefined);
+  const small = pool.blocks().find((block) => gatewayOf(block) === undefined);
   if (small !== undefined) {
     throw new Fault(
       "unsupported-value",
@@ -43,13 +42,14 @@ export async function lend(request: CniRequest, deps: LendDeps): Promise<Attachm
   }
   const attachment = await reserve({ ...id, netnsPath: request.netns ?? "", ...podOf(request) }, request.wishes, deps);
   try {
+    const result = lentResult(attachment.addresses, pool.blocks(), request); // as they are after the wait
     pool.journal(attachment);
     pool.confirm(attachment);
+    return result;
   } catch (error) {
     pool.release(attachment, { cool: false });
     throw error;
   }
-  return lentResult(attachment.addresses, blocks, request);
 }
 
 function lentResult(addresses: readonly Ip[], blocks: readonly Cidr[], { wishes }: CniRequest): AttachmentResult {

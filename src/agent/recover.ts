@@ -41,13 +41,14 @@ export async function recover(deps: RecoverDeps): Promise<void> {
   if (known === undefined) await readBack(deps);
   const living = (await kernel.node.links()).filter(({ group }) => group !== doomedGroup && group !== reapingGroup);
   const indexes = new Set(living.map(({ index }) => index));
+  const endMs = performance.now() + takeBackWithinMs;
   for (const { attachment, state } of pool.all()) {
     if (state === "ready" && (!isWired(attachment) || indexes.has(attachment.wire.hostIndex))) continue;
     log.warn(
       { attachment: attachmentKey(attachment), state },
       state === "ready" ? "its host link is gone: released" : "its ADD was cut off: taken back",
     );
-    await takeBack(attachment, deps);
+    await takeBack(attachment, deps, endMs);
   }
   if (known === bootId) await sweep(living, deps);
   await syncGuard(pool, deps);
@@ -57,13 +58,18 @@ export async function recover(deps: RecoverDeps): Promise<void> {
 /** Tries to take an attachment back, before that is left to DEL: a kernel can be short of memory for a moment. */
 const takeBackTriesMax = 3;
 
-/** Ends an attachment, as DEL does; one that cannot be ended stays journalled. */
-async function takeBack(attachment: Attachment, deps: RecoverDeps): Promise<void> {
+/** All of it, before the start goes on: IPAM plugins that do not answer must not keep a node from serving. */
+const takeBackWithinMs = 20_000;
+
+/** Ends an attachment, as DEL does; one that cannot be ended in time stays journalled, and vanished.ts tries again. */
+async function takeBack(attachment: Attachment, deps: RecoverDeps, endMs: number): Promise<void> {
+  deps.pool.leave(attachment);
   for (let tries = 1; tries <= takeBackTriesMax; tries += 1) {
+    if (performance.now() >= endMs) return;
     try {
       return await detach(attachment, deps);
     } catch (error) {
-      const next = tries < takeBackTriesMax ? "tried again" : "DEL will";
+      const next = tries < takeBackTriesMax ? "tried again" : "DEL will, or it is tried in a minute";
       deps.log.error({ attachment: attachmentKey(attachment), error: describe(error) }, `not taken back; ${next}`);
     }
   }

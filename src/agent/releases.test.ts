@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { until } from "../../test/until.ts";
 import { silentLog } from "../base/log.ts";
+import { within } from "../base/pause.ts";
 import type { CniRequest } from "../cni/types.ts";
 import { encodeRequest } from "../cni/wire.ts";
 import { applyReleases, releasesDirectory, type ReleasesDeps, startReleases } from "./releases.ts";
@@ -89,4 +90,41 @@ test("a file that comes while the agent runs is applied at once, also in a direc
   await until("the directory is there again", () => readdirSync(join(directory, "..")).includes("releases"));
   leave("c2");
   await until("c2 is released", () => released.includes("c2"));
+});
+
+test("who comes waits for files about the same container alone, and all who wait share a try", async (t) => {
+  const { directory, deps } = stand(t);
+  const held = Promise.withResolvers<void>();
+  let tries = 0;
+  const release = async (): Promise<void> => {
+    tries += 1;
+    await held.promise;
+    throw new Error("its IPAM plugin is ill");
+  };
+  writeFileSync(join(directory, "1.release"), frame("DEL", "ill"));
+  const stop = new AbortController();
+  const { loop, applied } = startReleases({ ...deps, release }, stop.signal, () => {});
+  t.after(() => stop.abort());
+  await until("the loop is at it", () => tries === 1);
+  await applied("well");
+  const waiting = Array.from({ length: 20 }, () => applied("ill"));
+  assert.equal(await within(50, Promise.all(waiting)), false, "the same container's DEL is on its way");
+  held.resolve();
+  await Promise.all(waiting);
+  assert.equal(tries, 2);
+  stop.abort();
+  await loop.done;
+});
+
+test("an agent that stops leaves the files that are not begun", async (t) => {
+  const { directory, deps } = stand(t);
+  const stop = new AbortController();
+  const released: string[] = [];
+  const release = async ({ containerId }: CniRequest): Promise<void> => {
+    released.push(containerId);
+    stop.abort();
+  };
+  for (const id of ["1", "2"]) writeFileSync(join(directory, `${id}.release`), frame("DEL", `c${id}`));
+  await applyReleases(directory, { ...deps, release }, stop.signal);
+  assert.deepEqual([released, readdirSync(directory)], [["c1"], ["2.release"]]);
 });

@@ -1,6 +1,6 @@
 // Release files: DELs that the shim wrote down while no agent answered, applied as if they came by the socket.
 
-import { existsSync, type FSWatcher, readdirSync, watch } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { mkdir, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { describe, Fault, isFault } from "../base/fault.ts";
@@ -8,7 +8,8 @@ import type { Log } from "../base/log.ts";
 import { startLoop, type Loop, type LoopPass } from "../base/loop.ts";
 import { attachmentKey } from "../ipam/store.ts";
 import { attachmentIdOf } from "./attach.ts";
-import { fileAt } from "./connection.ts";
+import { createDirectoryWatch } from "./directory-watch.ts";
+import { createTurns } from "../base/shared-passes.ts";
 import { parseRequest } from "../cni/request.ts";
 import { decodeRequest } from "../cni/wire.ts";
 import type { CniRequest } from "../cni/types.ts";
@@ -32,27 +33,25 @@ export function releasesDirectory(socket: string): string {
 
 export interface Releases {
   loop: Loop;
-  /** Settles when every file that lies there now has been tried: who comes now must not be taken for who left. */
-  applied(): Promise<void>;
+  /**
+   * Settles when every file about this container that lies there now has been tried, or about any where none is named: who comes now must
+   * not be taken for who left. Files about others are not waited for.
+   */
+  applied(containerId?: string): Promise<void>;
 }
 
 /** Starts the loop: a pass at start, when the directory changes, and now and then. */
 export function startReleases(deps: ReleasesDeps, signal: AbortSignal, onPass: (pass: LoopPass) => void): Releases {
   const directory = releasesDirectory(deps.socket);
-  const watching = createWatching(directory, deps.log, signal, () => loop.trigger());
-  let last: Promise<unknown> = Promise.resolve();
+  const watching = createDirectoryWatch({ directory, log: deps.log, signal, onChange: () => loop.trigger() });
   // One pass at a time: a file that one pass has read must not be carried out after another pass has ended.
-  const pass = (): Promise<void> => {
-    const result = last.then(() => applyReleases(directory, deps));
-    last = result.catch(() => undefined);
-    return result;
-  };
+  const passes = createTurns(() => applyReleases(directory, deps, signal));
   const loop = startLoop({
     name: "releases",
     sync: async () => {
       await mkdir(directory, { recursive: true, mode: 0o700 });
       watching.renew();
-      await pass();
+      await passes.next();
     },
     minMs: 100,
     retryMs: 500,
@@ -63,13 +62,29 @@ export function startReleases(deps: ReleasesDeps, signal: AbortSignal, onPass: (
   });
   return {
     loop,
-    applied: async () => {
-      if (!existsSync(directory) || releaseFiles(directory).length === 0) return;
-      await pass().catch((error: unknown) =>
-        deps.log.warn({ error: describe(error) }, "release files are left for later"),
-      );
+    applied: async (containerId) => {
+      if (!(await isConcerned(directory, containerId))) return;
+      await passes
+        .next()
+        .catch((error: unknown) => deps.log.warn({ error: describe(error) }, "release files are left for later"));
     },
   };
+}
+
+/** Whether a file is about the container, or may be; about any where none is named. */
+async function isConcerned(directory: string, containerId: string | undefined): Promise<boolean> {
+  if (!existsSync(directory)) return false;
+  const names = releaseFiles(directory);
+  if (containerId === undefined) return names.length > 0;
+  for (const name of names) {
+    try {
+      const { env } = decodeRequest(await readFile(join(directory, name)));
+      if (env.get("CNI_CONTAINERID") === containerId) return true;
+    } catch {
+      // It has gone meanwhile, or a pass puts it aside.
+    }
+  }
+  return false;
 }
 
 /** Names of the files, oldest first: they begin with the time. */
@@ -80,25 +95,15 @@ function releaseFiles(directory: string): string[] {
     .slice(0, filesPerPassMax);
 }
 
-/** Watches the directory that is there now: one that was removed and made again is another. */
-function createWatching(directory: string, log: Log, signal: AbortSignal, onChange: () => void): { renew: () => void } {
-  let watched: { file: string | undefined; watcher: FSWatcher } | undefined;
-  return {
-    renew: () => {
-      const file = fileAt(directory);
-      if (watched?.file === file) return;
-      watched?.watcher.close();
-      const watcher = watch(directory, { signal }, onChange);
-      watcher.on("error", (error) => log.warn({ error: describe(error) }, "release files are only polled"));
-      watched = { file, watcher };
-    },
-  };
-}
-
-/** One pass over the files, oldest first. A file goes only when its release is done. */
-export async function applyReleases(directory: string, { release, log }: ReleasesDeps): Promise<void> {
+/** One pass over the files, oldest first, as long as `signal` lets it. A file goes only when its release is done. */
+export async function applyReleases(
+  directory: string,
+  { release, log }: ReleasesDeps,
+  signal?: AbortSignal,
+): Promise<void> {
   const failures: unknown[] = [];
   for (const name of releaseFiles(directory)) {
+    if (signal?.aborted) break;
     const file = join(directory, name);
     try {
       const request = parseRequest(decodeRequest(await readFile(file)));

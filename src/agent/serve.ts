@@ -36,6 +36,8 @@ import { watchNode } from "./watch.ts";
 
 /** Longest wait for calls under way when the agent is told to stop. */
 const drainMs = 10_000;
+/** How long a start waits for DELs that came while no agent answered. */
+const releasesWithinMs = 5_000;
 
 /** Serves pods until `signal` aborts; pods stay as they are then. @throws Fault "node-replaced" where its Node is another one now */
 export async function serve(given: AgentOptions): Promise<void> {
@@ -89,7 +91,7 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
       podLives: cluster?.podLives ?? (() => false),
       nextLinkIndexes: createLinkIndexes(await takenIndexes(kernel, pool)),
       onDoomed: () => trigger("reaper"),
-      releasesApplied: async () => releases?.applied(),
+      releasesApplied: async (containerId) => releases?.applied(containerId),
       loops: () =>
         [...loops.values(), ...(cluster === undefined ? [] : [cluster.reporting])].map((loop) => loop.status()),
     });
@@ -98,7 +100,7 @@ async function serveFrom(station: Station, { options, metrics, onPass, stop }: S
     for (const loop of policing.begin()) start(loop);
     releases = startReleases(releasesDeps(options, deps), loopStop.signal, onPass);
     start(releases.loop);
-    await releases.applied();
+    await within(releasesWithinMs, releases.applied()); // what is left then holds up ADDs of the same containers alone
     const obstacles = createObstacleWatch({ kernel, log });
     const masquerade = masqueradeOf(options, { place, uplink, metrics });
     const parts = { options, deps, host, uplink, obstacles, masquerade };

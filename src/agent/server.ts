@@ -29,8 +29,8 @@ export interface CallDeps extends AttachDeps, LendDeps, HealthDeps {
   admit: (request: CniRequest) => Promise<Pod | undefined>;
   /** See VanishedDeps. */
   podLives: (pod: NonNullable<Attachment["pod"]>) => boolean;
-  /** Settles when what runtimes had deleted while no agent answered is gone: an ADD may be about the same container. */
-  releasesApplied: () => Promise<void>;
+  /** Settles when what runtimes had deleted of that container while no agent answered has been tried. */
+  releasesApplied: (containerId: string) => Promise<void>;
 }
 
 /** Answers one request of a shim; whatever happens becomes an answer. */
@@ -58,11 +58,12 @@ export function refusal(fault: Fault, version?: CniVersion): Reply {
 async function runVerb(request: CniRequest | VersionRequest, deps: CallDeps): Promise<string> {
   switch (request.verb) {
     case "ADD": {
-      const object = await deps.admit(request);
-      await deps.releasesApplied();
-      const result = await inTurn(request, deps, () =>
-        request.role === "ipam" ? lend(request, deps) : attach(request, deps, object),
-      );
+      await deps.releasesApplied(request.containerId);
+      // All else in its turn: a DEL that comes meanwhile is about this ADD.
+      const result = await inTurn(request, deps, async () => {
+        const object = await deps.admit(request);
+        return request.role === "ipam" ? lend(request, deps) : attach(request, deps, object);
+      });
       return `${JSON.stringify(resultObject(result, request.config.cniVersion, request.config.prevResult))}\n`;
     }
     case "DEL":

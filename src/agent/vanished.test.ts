@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type FakeNode, startFakeNode } from "../../test/model/fake-node.ts";
 import { testWired } from "../../test/store.contract.ts";
+import { Fault } from "../base/fault.ts";
 import { silentLog } from "../base/log.ts";
 import { createMetrics } from "../base/metrics.ts";
 import { localMac } from "../net/mac.ts";
@@ -98,4 +99,46 @@ test("a pod that lost its link is released after its time, one that lives is not
     node.core.pool.all().map(({ attachment }) => attachment.containerId),
     ["c2"],
   );
+});
+
+test("a removal that fails is tried again at the next pass, and holds up no other", async () => {
+  const node = await startFakeNode();
+  const pass = passOf(node);
+  for (const id of ["c1", "c2"]) {
+    await node.add(id);
+    await node.machine.removeNetns(id);
+  }
+  await pass();
+  node.clock.nowMs += vanishedMs;
+  node.machine.kernel.failNext("guard.withdraw", new Fault("kernel-refused", "not now"));
+  await assert.rejects(pass(), /not now/);
+  assert.deepEqual(
+    node.core.pool.all().map(({ attachment, leaving }) => [attachment.containerId, leaving]),
+    [["c1", true]],
+    "the other has gone in the same pass",
+  );
+  await pass();
+  assert.deepEqual(node.core.pool.all(), []);
+});
+
+test("a namespace that cannot be opened for want of something else is not gone", async () => {
+  const node = await startFakeNode();
+  const pass = passOf(node);
+  const { wire: _, ...lent } = testWired({ containerId: "lent", netnsPath: node.machine.pathOf("lent") });
+  node.machine.addNetns("lent");
+  node.core.pool.restore(lent);
+  const { openNetns } = node.machine.kernel;
+  node.machine.kernel.openNetns = () => {
+    throw new Fault("kernel-refused", "no descriptor is left");
+  };
+  await pass();
+  node.clock.nowMs += 2 * vanishedMs;
+  await pass();
+  assert.equal(node.core.pool.all().length, 1);
+  node.machine.kernel.openNetns = openNetns;
+  await node.machine.removeNetns("lent");
+  await pass();
+  node.clock.nowMs += vanishedMs;
+  await pass();
+  assert.deepEqual(node.core.pool.all(), []);
 });

@@ -1,6 +1,6 @@
 // Pods that went without a DEL, and links that belong to no pod: given back once they have been so for a while.
 
-import { describe } from "../base/fault.ts";
+import { describe, isFault } from "../base/fault.ts";
 import { type Loop, type LoopPass, startLoop } from "../base/loop.ts";
 import type { Metrics } from "../base/metrics.ts";
 import type { Pool } from "../ipam/pool.ts";
@@ -51,32 +51,37 @@ export function createVanishedPass(deps: VanishedDeps): () => Promise<void> {
     }
     for (const link of strayLinks(pool, links)) missed.set(`link ${link.index}`, () => doomStray(link, deps));
     for (const key of missedSinceMs.keys()) if (!missed.has(key)) missedSinceMs.delete(key);
+    const failures: unknown[] = [];
     for (const [key, act] of missed) {
       const sinceMs = missedSinceMs.get(key) ?? nowMs;
       missedSinceMs.set(key, sinceMs);
-      if (nowMs - sinceMs >= vanishedMs) await act();
+      if (nowMs - sinceMs >= vanishedMs) await act().catch((error: unknown) => failures.push(error));
     }
+    if (failures.length > 0) throw failures[0];
   };
 }
 
-/** Attachments that serve but have lost what makes them: the node's end of the pair, or the namespace where the interface is another plugin's. */
+/**
+ * Attachments that serve but have lost what makes them: the node's end of the pair, or the namespace where the interface is another plugin's.
+ * And those whose removal has begun and did not end.
+ */
 function goneAttachments(pool: Pool, links: readonly Link[], kernel: Kernel): Attachment[] {
   const indexes = new Set(links.map(({ index }) => index));
+  const isGone = (attachment: Attachment): boolean =>
+    isWired(attachment) ? !indexes.has(attachment.wire.hostIndex) : isNetnsGone(attachment.netnsPath, kernel);
   return pool
     .all()
-    .filter(({ state, leaving }) => state === "ready" && !leaving)
-    .map(({ attachment }) => attachment)
-    .filter((attachment) =>
-      isWired(attachment) ? !indexes.has(attachment.wire.hostIndex) : !isNetns(attachment.netnsPath, kernel),
-    );
+    .filter(({ attachment, state, leaving }) => leaving || (state === "ready" && isGone(attachment)))
+    .map(({ attachment }) => attachment);
 }
 
-function isNetns(path: string, kernel: Kernel): boolean {
+/** A namespace that cannot be opened for another reason may still be there. */
+function isNetnsGone(path: string, kernel: Kernel): boolean {
   try {
     kernel.openNetns(path).close();
-    return true;
-  } catch {
     return false;
+  } catch (error) {
+    return isFault(error, "netns-missing");
   }
 }
 
@@ -90,7 +95,10 @@ function strayLinks(pool: Pool, links: readonly Link[]): Link[] {
 
 async function giveUp(attachment: Attachment, deps: VanishedDeps): Promise<void> {
   const { gate, log, metrics, pool } = deps;
-  log.warn({ attachment: attachmentKey(attachment) }, `gone for ${vanishedMs / 1000} s without a DEL: released`);
+  log.warn(
+    { attachment: attachmentKey(attachment) },
+    `gone, or not wholly removed, for ${vanishedMs / 1000} s without a DEL: released`,
+  );
   await gate.run(attachment.containerId, async () => {
     // In its turn it may be another one of the same name.
     if (pool.find(attachment)?.attachment === attachment) await detach(attachment, deps);

@@ -28,6 +28,8 @@ export interface CoreOptions {
   now: () => number;
   /** Everything is open if absent. */
   policy?: PodPolicy;
+  /** Before an ADD attaches; nobody is asked if absent. */
+  admit?: CallDeps["admit"];
 }
 
 export interface CoreAnswer {
@@ -54,6 +56,7 @@ export async function startCore({
   coolMs,
   now,
   policy = openPolicy,
+  admit = async () => undefined,
 }: CoreOptions): Promise<Core> {
   const log = silentLog();
   const pool = openPool({ blocks, store, coolMs, now, uptime: now });
@@ -65,7 +68,7 @@ export async function startCore({
     kernel,
     pool,
     log,
-    admit: async () => undefined,
+    admit,
     policy,
     podLives: () => false,
     signal: new AbortController().signal,

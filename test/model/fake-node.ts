@@ -7,7 +7,7 @@ import type { Store } from "../../src/ipam/store.ts";
 import type { Kernel } from "../../src/kernel/contract.ts";
 import { parseCidr } from "../../src/net/cidr.ts";
 import type { PodPolicy } from "../../src/agent/policy/pod-policy.ts";
-import { type Core, type CoreAnswer, startCore } from "./core.ts";
+import { type Core, type CoreAnswer, type CoreOptions, startCore } from "./core.ts";
 import { type FakeMachine, makeFakeMachine } from "./fake-machine.ts";
 
 /** How long a released address rests on such a node. */
@@ -36,6 +36,7 @@ export interface FakeNodeOptions {
   store?: Store;
   bootId?: string;
   policy?: PodPolicy;
+  admit?: CoreOptions["admit"];
   /** Stands between the agent and the kernel. */
   wrap?: (kernel: Kernel) => Kernel;
 }
@@ -48,6 +49,7 @@ export async function startFakeNode(options: FakeNodeOptions = {}): Promise<Fake
     bootId = "boot",
     wrap = (kernel) => kernel,
     policy,
+    admit,
   } = options;
   const clock = { nowMs: 0 };
   const core = await startCore({
@@ -59,6 +61,7 @@ export async function startFakeNode(options: FakeNodeOptions = {}): Promise<Fake
     coolMs: fakeCoolMs,
     now: () => clock.nowMs,
     ...(policy === undefined ? {} : { policy }),
+    ...(admit === undefined ? {} : { admit }),
   });
   const call: FakeNode["call"] = (verb, id, config) =>
     core.call(verb, { CNI_CONTAINERID: id, CNI_IFNAME: "eth0", CNI_NETNS: machine.pathOf(id) }, config);

@@ -16,6 +16,8 @@ import { showWhy } from "../../cli/why.ts";
 import { statusSocket } from "../status.ts";
 
 const ports = [5432, 80] as const;
+/** What is tried between all pods, as `fairlead why` names it. */
+const traffic = [...ports.map((port) => `${port}/tcp`), "80/udp", "icmp"] as const;
 
 interface StandalonePod {
   name: string;
@@ -77,7 +79,12 @@ spec:
 kind: SecurityGroup
 apiVersion: fairlead.dev/v1alpha1
 metadata: { name: inside }
-spec: { bindableFrom: {}, ingress: [{ protocol: tcp, ports: [{ port: 80 }], from: [{ securityGroup: inside }] }] }
+spec:
+  bindableFrom: {}
+  ingress:
+    - { protocol: tcp, ports: [{ port: 80 }], from: [{ securityGroup: inside }] }
+    - { protocol: udp, ports: [{ port: 80 }], from: [{ securityGroup: inside }] }
+    - { protocol: icmpv6, icmp: { type: 128 }, from: [{ securityGroup: inside }] }
 ---
 kind: SecurityGroupBinding
 apiVersion: fairlead.dev/v1alpha1
@@ -101,7 +108,9 @@ async function addPod(
     addresses,
   );
   const server = `${ports.map((port) => `require("node:net").createServer((one) => one.end()).listen(${port}, "::", ready);`).join("")}
-    let up = 0; function ready() { up += 1; if (up === ${ports.length}) console.log("ready"); }`;
+    const udp = require("node:dgram").createSocket("udp6");
+    udp.on("message", (data, { port, address }) => udp.send(data, port, address)).bind(80, ready);
+    let up = 0; function ready() { up += 1; if (up === ${ports.length + 1}) console.log("ready"); }`;
   const child = spawn("ip", ["netns", "exec", netns.name, process.execPath, "-e", server], {
     stdio: ["ignore", "pipe", "inherit"],
   });
@@ -110,22 +119,34 @@ async function addPod(
   return { name, netns, addresses };
 }
 
-/** Tries every port of every other pod at once: "web db 5432 4" of what connects. */
+/** What a pod runs to try one address: gives whether an answer came. */
+const client = `
+  const reaches = {
+    tcp: (host, port, done) => require("node:net").connect({ host, port, timeout: 1500 })
+      .on("connect", function () { this.destroy(); done(true); }).on("timeout", function () { this.destroy(); }).on("error", () => {}),
+    udp: (host, port, done) => {
+      const socket = require("node:dgram").createSocket(host.includes(":") ? "udp6" : "udp4");
+      socket.on("message", () => done(true)).on("error", () => {}).send("x", port, host);
+      setTimeout(() => socket.close(), 1500);
+    },
+    icmp: (host, _, done) => require("node:child_process").execFile("ping", ["-c", "1", "-W", "2", host], (error) => done(error === null)),
+  };
+  for (const [what, host, traffic] of JSON.parse(process.argv[1])) {
+    const [first, second] = traffic.split("/");
+    reaches[second ?? first](host, Number(first), (does) => does && console.log(what));
+  }`;
+
+/** Tries all traffic with every other pod at once: "web db 5432/tcp 4" of what is answered. */
 async function connects(from: StandalonePod, all: readonly StandalonePod[]): Promise<string[]> {
   const tries = all
     .filter(({ name }) => name !== from.name)
     .flatMap(({ name, addresses }) =>
-      ports.flatMap((port) =>
-        addresses.map((address, at) => [`${from.name} ${name} ${port} ${at === 0 ? 4 : 6}`, address, port] as const),
+      traffic.flatMap((what) =>
+        addresses.map((address, at) => [`${from.name} ${name} ${what} ${at === 0 ? 4 : 6}`, address, what] as const),
       ),
     );
-  const client = `for (const [what, host, port] of ${JSON.stringify(tries)}) {
-    const socket = require("node:net").connect({ host, port, timeout: 1500 });
-    socket.on("connect", () => { console.log(what); socket.destroy(); }).on("timeout", () => socket.destroy()).on("error", () => {});
-  }`;
-  const child = spawn("ip", ["netns", "exec", from.netns.name, process.execPath, "-e", client], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
+  const words = ["netns", "exec", from.netns.name, process.execPath, "-e", client, JSON.stringify(tries)];
+  const child = spawn("ip", words, { stdio: ["ignore", "pipe", "inherit"] });
   let text = "";
   child.stdout.setEncoding("utf8").on("data", (more: string) => (text += more));
   await once(child, "close");
@@ -140,14 +161,14 @@ async function reachedByFiles(directory: string, all: readonly StandalonePod[]):
   const found: string[] = [];
   for (const from of all) {
     for (const to of all) {
-      for (const port of from === to ? [] : ports) {
-        const asked = { from: `shop/${from.name}`, to: `shop/${to.name}`, traffic: `${port}/tcp`, files: [directory] };
+      for (const what of from === to ? [] : traffic) {
+        const asked = { from: `shop/${from.name}`, to: `shop/${to.name}`, traffic: what, files: [directory] };
         const { text } = await showWhy(() => Promise.reject(new Error("there is no cluster")), {
           ...asked,
           output: "json",
         });
         const answers = text.split("\n").map((line) => JSON.parse(line) as { passes: boolean; family: number });
-        for (const { passes, family } of answers) if (passes) found.push(`${from.name} ${to.name} ${port} ${family}`);
+        for (const { passes, family } of answers) if (passes) found.push(`${from.name} ${to.name} ${what} ${family}`);
       }
     }
   }
@@ -174,12 +195,14 @@ void test("two nodes judge as the files say, follow them, and keep the last good
     return found;
   };
   const first = await agree("as it began");
-  assert.ok(first.includes("web db 5432 6") && first.includes("cron cache 80 4"), first.join());
-  assert.ok(!first.includes("cron db 5432 4") && !first.includes("web cron 80 4"), first.join());
+  assert.ok(first.includes("web db 5432/tcp 6") && first.includes("cron cache 80/tcp 4"), first.join());
+  assert.ok(first.includes("cron cache 80/udp 6") && first.includes("cron cache icmp 6"), first.join());
+  assert.ok(!first.includes("cron cache icmp 4") && !first.includes("web db 80/udp 4"), first.join());
+  assert.ok(!first.includes("cron db 5432/tcp 4") && !first.includes("web cron 80/tcp 4"), first.join());
   // An edit.
   put(directory, "policies.yaml", policies.replace("app: web } }", "app: cron } }"));
   const second = await agree("after an edit");
-  assert.ok(second.includes("cron db 5432 4") && !second.includes("web db 5432 4"), second.join());
+  assert.ok(second.includes("cron db 5432/tcp 4") && !second.includes("web db 5432/tcp 4"), second.join());
   // What cannot be read opens nothing, and a restart in between neither.
   for (const broken of ["kind: [", "kind: NetworkPolicy\napiVersion: networking.k8s.io/v1\nmetadata: {}"]) {
     put(directory, "policies.yaml", broken);

@@ -1,6 +1,6 @@
 // Policy of a node without Kubernetes: the objects of a directory, followed; a directory that cannot be read leaves what was read last.
 
-import { type FSWatcher, statSync, watch } from "node:fs";
+import { statSync } from "node:fs";
 import { describe, Fault } from "../../base/fault.ts";
 import type { Log } from "../../base/log.ts";
 import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
@@ -13,6 +13,7 @@ import { allMembers, indexMembers } from "../../policy/members.ts";
 import type { Memberships, PolicyObjects } from "../../policy/model.ts";
 import { policyPodOf } from "../../policy/policy-pod.ts";
 import { readObjects, type ReadObjects } from "../../policy/read-objects.ts";
+import { createDirectoryWatch } from "../directory-watch.ts";
 import type { FindPod } from "./pod-policy.ts";
 import type { PolicySource } from "./sources.ts";
 
@@ -60,7 +61,7 @@ export function followDirectory(options: DirectoryOptions): DirectorySource {
   const listed = createAddressTally();
   let mark: string | undefined;
   let broken: string | undefined;
-  const watching = createWatching(directory, log, signal, () => loop.trigger());
+  const watching = createDirectoryWatch({ directory, recursive: true, log, signal, onChange: () => loop.trigger() });
 
   const look = (): void => {
     const before = markOf(directory);
@@ -168,21 +169,4 @@ function takenOf(files: FileObjects, nodeName: string, keys: Pick<PolicyKeys, "a
 
 function addressesOf({ status }: Pod): Ip[] {
   return (status.podIPs ?? []).flatMap(({ ip }) => parseIp(ip) ?? []);
-}
-
-/** Watches the directory that is there now, with all below it: one that was removed and made again is another. */
-function createWatching(directory: string, log: Log, signal: AbortSignal, onChange: () => void): { renew: () => void } {
-  let watched: { ino: number; watcher: FSWatcher } | undefined;
-  return {
-    renew: () => {
-      const { ino } = statSync(directory);
-      if (watched?.ino === ino) return;
-      watched?.watcher.close();
-      const watcher = watch(directory, { recursive: true, signal }, onChange);
-      watcher.on("error", (error) =>
-        log.warn({ error: describe(error) }, `${directory} is only looked at now and then`),
-      );
-      watched = { ino, watcher };
-    },
-  };
 }

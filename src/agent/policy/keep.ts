@@ -34,7 +34,7 @@ import { policyReport, type PolicyReport } from "./report.ts";
 import type { PolicySource } from "./sources.ts";
 import { createSubjects, type Judged } from "./subjects.ts";
 import { createUnguarded } from "./unguarded.ts";
-import { createTurns } from "./turns.ts";
+import { createTurns } from "../../base/shared-passes.ts";
 import { createView, type View, viewWithin, waitingMs } from "./view.ts";
 
 export interface PolicyDeps {
