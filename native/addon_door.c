@@ -66,7 +66,7 @@ static void let_in(uv_poll_t *poll, int status, int events) {
     struct caller caller;
     struct failure failure = door_accept(descriptor_fd(door->handle->descriptor), &door->spare, door->bytes,
                                          sizeof door->bytes, &caller);
-    if (failure.code == EMFILE) continue;
+    if (failure.code == EMFILE && door->spare >= 0) continue; /* turned away: the next one */
     if (failure.code != 0) return;
     tell(door, &caller);
   }

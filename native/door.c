@@ -50,6 +50,7 @@ static int accept_retrying(int door) {
 /* No descriptor is left for the caller: the spare one serves to turn it away, so that it hears at once and
  * the door does not stay ready for ever. */
 static struct failure turn_away(int door, int *spare) {
+  if (*spare < 0) *spare = door_spare(); /* another thread may have taken its place for a while */
   if (*spare < 0) return failed(EMFILE, "accept");
   close_fd(*spare);
   int fd = accept_retrying(door);

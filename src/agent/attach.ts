@@ -7,7 +7,6 @@ import { type Attachment, attachmentKey, type AttachmentId, type Wire, type Wire
 import type { Pod } from "../kube/core-objects.ts";
 import { applyAll } from "../kernel/apply.ts";
 import type { Netns } from "../kernel/contract.ts";
-import type { Ip } from "../net/ip.ts";
 import { callDelegate, delegateAdd } from "./delegate.ts";
 import { detach, type DetachDeps } from "./detach.ts";
 import type { NextLinkIndexes } from "./link-indexes.ts";
@@ -99,21 +98,12 @@ async function obtain(request: CniRequest, draft: WiredDraft, deps: AttachDeps):
   const { delegate, addresses, subnets, routes, dns } = await delegateAdd(request, request.delegate, deps);
   try {
     const wire = { ...draft.wire, subnets, ...(routes.length === 0 ? {} : { routes }) };
-    await forgetDead(addresses, deps);
     const attachment = deps.pool.adopt({ ...draft, wire, delegate }, addresses);
     return { attachment, ...(dns === undefined ? {} : { dns }) };
   } catch (error) {
     await giveBack(delegate, deps);
     throw error;
   }
-}
-
-/** What still knows an address by the pod that had it before is forgotten first: it would be taken for this pod's. */
-async function forgetDead(addresses: readonly Ip[], { pool, kernel }: AttachDeps): Promise<void> {
-  const dead = pool.dead().filter((address) => addresses.includes(address));
-  if (dead.length === 0) return;
-  await kernel.conntrack.forget(dead);
-  pool.cleaned(dead);
 }
 
 /** An address of the pool; waits for one that is about to become free, and until it is known which ones are withheld. */

@@ -26,6 +26,9 @@ import { startVanished } from "./vanished.ts";
 
 const slowLoop = { minMs: 200, retryMs: 500, retryMaxMs: 30_000, maxMs: 30_000 };
 
+/** Each commit of another program asks for a look, and kube-proxy's tables have many chains: it has a fiftieth of the time at most. */
+const obstaclesRestMs = (tookMs: number): number => Math.max(slowLoop.minMs, tookMs * 50);
+
 export interface BackgroundParts {
   options: AgentOptions;
   deps: CallDeps;
@@ -51,7 +54,7 @@ export function backgroundLoops(
     startRepair(deps, signal, onPass),
     startVanished({ ...deps, clock: () => performance.now() }, signal, onPass),
     startLoop({ name: "uplink", ...slowLoop, sync: uplink.refresh, signal, onPass }),
-    startLoop({ name: "obstacles", ...slowLoop, sync: obstacles.look, signal, onPass }),
+    startLoop({ name: "obstacles", ...slowLoop, minMs: obstaclesRestMs, sync: obstacles.look, signal, onPass }),
   ];
 }
 

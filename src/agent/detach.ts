@@ -13,6 +13,7 @@ import {
 } from "../ipam/store.ts";
 import { applyAll } from "../kernel/apply.ts";
 import type { Kernel, Netns } from "../kernel/contract.ts";
+import type { Ip } from "../net/ip.ts";
 import { callDelegate } from "./delegate.ts";
 import { allGuardEntries, attachmentOfAlias, derivedNames, doomOps, podDoomOps } from "./plan.ts";
 import { unlessGone } from "./wire.ts";
@@ -21,7 +22,7 @@ export interface DetachDeps {
   kernel: Kernel;
   pool: Pool;
   log: Log;
-  /** Called when a link was doomed, or connections of an address are to be forgotten. */
+  /** Called when a link was doomed. */
   onDoomed: () => void;
 }
 
@@ -51,10 +52,22 @@ export async function detach(id: AttachmentId, deps: DetachDeps, call: DetachCal
   }
   // Only addresses that nothing leads to any more are given back.
   const delegate = call.delegate ?? attachment?.delegate;
+  const forgotten = delegate === undefined ? [] : await forgetBefore(attachment, deps);
   await giveBack(delegate, attachment, deps);
   pool.release(id, { cool: true });
-  // Another plugin's addresses do not cool, and their links were removed while it was asked: connections are forgotten at once.
-  if (delegate !== undefined) deps.onDoomed();
+  pool.cleaned(forgotten);
+}
+
+/** Another plugin may give an address again at once, here or elsewhere: its connections are forgotten while it is still this pod's. */
+async function forgetBefore(attachment: Attachment | undefined, { kernel, log }: DetachDeps): Promise<readonly Ip[]> {
+  const addresses = attachment?.addresses ?? [];
+  try {
+    if (addresses.length > 0) await kernel.conntrack.forget(addresses);
+    return addresses;
+  } catch (error) {
+    log.warn({ addresses, error: describe(error) }, "connections are left to be forgotten later");
+    return [];
+  }
 }
 
 function unwire(

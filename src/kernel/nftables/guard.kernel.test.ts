@@ -224,6 +224,7 @@ void test("others who commit all the time delay nobody for ever", async (t) => {
   const guard = createGuard({ call: disturbed, nextSequence: createSequence() });
   assert.equal(await guard.ensure(entries), true);
   assert.deepEqual(sorted(await openGuard(t, netns).list()), sorted(entries));
+  assert.equal(await guard.ensure(entries), false, "it is right");
   await guard.admit([entry("fl7", "10.0.0.7")]);
   await guard.withdraw([entry("fl7", "10.0.0.7")]);
   const older = createGuard({ call: oldKernel(disturbed).call, nextSequence: createSequence() });

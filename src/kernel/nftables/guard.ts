@@ -11,7 +11,7 @@ import { deleteTable, newTable } from "./messages.ts";
 import { elementMessages } from "./set-messages.ts";
 import { tableImage } from "./table-image.ts";
 import { readGeneration, readKeys, readTable } from "./table-read.ts";
-import { changedMeanwhile, createTurns } from "./turns.ts";
+import { changedMeanwhile, createTurns, unlessBusy } from "./turns.ts";
 
 const whose = "the source guard";
 const table = guardTable.name;
@@ -28,16 +28,14 @@ export function createGuard(options: ChannelOptions): Guard {
   let canDestroy = true; // until the kernel does not know the message
 
   async function ensure(wanted: GuardKeys, isLastTry: boolean): Promise<boolean> {
+    const found = isLastTry ? await unlessBusy(readGuard(channel)) : await readGuard(channel);
+    const messages = found && changesBetween(found.keys, wanted);
+    if (isLastTry && messages?.length === 0) return false;
     // Loading asks for no generation: a program that commits all the time cannot keep the guard away.
-    const found = isLastTry ? undefined : await readGuard(channel);
-    if (found === undefined) {
+    if (isLastTry || found === undefined || messages === undefined) {
       await channel.commit("load the source guard", [...image.load, ...changes("newElements", wanted)]);
       return true;
     }
-    const messages = [
-      ...changes("deleteElements", selectKeys(found.keys, wanted, false)),
-      ...changes("newElements", selectKeys(wanted, found.keys, false)),
-    ];
     if (messages.length > 0) await channel.commit("repair the source guard", messages, found.generation);
     else if ((await readGeneration(channel)) !== found.generation) throw changedMeanwhile(whose);
     return messages.length > 0;
@@ -97,6 +95,13 @@ export function createGuard(options: ChannelOptions): Guard {
     list: () => takeTurn(list),
     prune: () => takeTurn(prune),
   };
+}
+
+function changesBetween(held: GuardKeys, wanted: GuardKeys): Request[] {
+  return [
+    ...changes("deleteElements", selectKeys(held, wanted, false)),
+    ...changes("newElements", selectKeys(wanted, held, false)),
+  ];
 }
 
 /** The table's keys where it is as it should be, undefined where it has to be loaded. */

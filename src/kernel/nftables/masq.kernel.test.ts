@@ -224,9 +224,13 @@ void test("others who commit all the time delay nobody for ever", async (t) => {
   const call = openNftCall(t, netns);
   const disturbed: NftCall = (request) => {
     netns.run("nft", "add table inet other; delete table inet other");
+    removals += splitMessages(request).filter(({ type }) => type === nftMessage.deleteTable).length;
     return call(request);
   };
+  let removals = 0;
   await open(call).ensure({ ...plan, keep: [] });
   assert.equal(await open(disturbed).ensure(plan), true);
+  assert.equal(await open(disturbed).ensure(plan), false, "it is right");
+  assert.equal(removals, 0, "the table was there all the time");
   assert.equal(await open(call).ensure(plan), false);
 });

@@ -8,7 +8,7 @@ import { deleteTable, newTable } from "./messages.ts";
 import { deleteSet } from "./set-messages.ts";
 import { type TableImage, type TableShape, frameOf, tableImage } from "./table-image.ts";
 import { readConstants, readGeneration, readTable } from "./table-read.ts";
-import { changedMeanwhile, createTurns } from "./turns.ts";
+import { changedMeanwhile, createTurns, unlessBusy } from "./turns.ts";
 
 const whose = "the masquerade table";
 
@@ -37,26 +37,28 @@ export function createMasquerade(options: ChannelOptions): Masquerade {
 
   /** Sets first, rules in a batch behind them (see ConstantNamedSet); the rules of a plan come at once, into chains that stay. */
   async function ensure(image: TableImage, isLastTry: boolean): Promise<boolean> {
-    let found = isLastTry ? undefined : await read();
+    let found = isLastTry ? await unlessBusy(read()) : await read();
     if (found === undefined || !isSound(found, image)) {
       await load(image);
       return true;
     }
+    // In the last try none is asked for, as for `load`: a table that is right stays, whoever commits beside it.
+    const generationOf = ({ generation }: Found): number | undefined => (isLastTry ? undefined : generation);
     const { sets } = found;
     const missing = image.constants.filter(({ name }) => !sets.has(name));
     if (missing.length > 0) {
       const made = missing.flatMap(({ make }) => make);
-      await channel.commit("add ranges to the masquerade", made, found.generation);
-      found = await read();
+      await channel.commit("add ranges to the masquerade", made, generationOf(found));
+      if (!isLastTry) found = await read();
       if (found === undefined || !isSound(found, image)) throw changedMeanwhile(whose);
     }
     const unwanted = [...found.sets.keys()].filter((name) => !image.constants.some((set) => set.name === name));
     if (unwanted.length > 0 || !isDeepStrictEqual(found.shape, image.shape)) {
       const ends = unwanted.map((name) => deleteSet(masqTableName, name));
-      await channel.commit("change the masquerade", [...image.refill, ...ends], found.generation);
+      await channel.commit("change the masquerade", [...image.refill, ...ends], generationOf(found));
       return true;
     }
-    if ((await readGeneration(channel)) !== found.generation) throw changedMeanwhile(whose);
+    if (!isLastTry && (await readGeneration(channel)) !== found.generation) throw changedMeanwhile(whose);
     return false;
   }
 

@@ -39,6 +39,14 @@ async function trying<T>(attempt: (isLastTry: boolean) => Promise<T>): Promise<T
   }
 }
 
+/** Undefined where the kernel says "not now". */
+export function unlessBusy<T>(reading: Promise<T>): Promise<T | undefined> {
+  return reading.catch((error: unknown) => {
+    if (isFault(error, "kernel-busy")) return undefined;
+    throw error;
+  });
+}
+
 /** What was read is no longer so: the attempt begins again. */
 export function changedMeanwhile(whose: string): Fault {
   return new Fault("kernel-busy", `rulesets changed while ${whose} was checked`);
