@@ -146,16 +146,18 @@ function isCaughtUp({ server }: World, caches: Caches): boolean {
   const pairs = cacheNames.map((name): [string, Cache<KubeObject>] => [shelves[name], caches[name]]);
   return pairs.every(([shelf, cache]) => {
     const stored = server.store.list(shelf) ?? [];
-    const known = new Set(
+    const keys = new Set(stored.map(({ key }) => key));
+    const known = new Map(
       cache.all().map(({ metadata: { namespace, name, resourceVersion } }) => {
         const key = namespace === undefined ? name : `${namespace}/${name}`;
-        return `${key} ${resourceVersion ?? ""}`;
+        return [key, resourceVersion ?? ""];
       }),
     );
+    const unheard = stored.filter(({ key, version }) => known.get(key) !== String(version));
     return (
       cache.synced() &&
-      stored.length === known.size &&
-      stored.every(({ key, version }) => known.has(`${key} ${version}`))
+      unheard.length === (cache.status().unreadable ?? 0) &&
+      known.keys().every((key) => keys.has(key))
     );
   });
 }
