@@ -5,6 +5,7 @@ import { followAll, type LoopName } from "../../src/controller/caches.ts";
 import type { Caches, ControllerDeps } from "../../src/controller/deps.ts";
 import { createReporter } from "../../src/controller/events.ts";
 import { createMembershipKeeper } from "../../src/controller/memberships/memberships.ts";
+import { createPolicyStatuses } from "../../src/controller/memberships/policy-statuses.ts";
 import { syncNetworkUnavailable } from "../../src/controller/network-unavailable.ts";
 import { syncNodeBlocks } from "../../src/controller/node-blocks.ts";
 import { createSweep } from "../../src/controller/sweep.ts";
@@ -14,6 +15,8 @@ import type { Cache, KubeObject, Meta, ObjectRef } from "../../src/kube/contract
 import { until } from "../until.ts";
 import { createLife, crossedKube, type Life } from "./crossing.ts";
 import { createWorld, type World, type WorldConfig } from "./world.ts";
+
+type ReplicaLoop = LoopName | "policy-status";
 
 export interface Replica {
   /** What its loops are given. */
@@ -25,7 +28,7 @@ export interface Replica {
   /** One pass of each loop. @throws what a loop threw */
   pass(): Promise<void>;
   /** One pass of that loop. */
-  passOf(loop: LoopName): Promise<void>;
+  passOf(loop: ReplicaLoop): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -75,15 +78,17 @@ export async function startReplica(world: World, life: Pick<Life, "cross">): Pro
     uptime: now,
   };
   const sweep = createSweep(deps);
-  const memberships = createMembershipKeeper(deps);
+  const statuses = createPolicyStatuses(deps);
+  const memberships = createMembershipKeeper({ ...deps, statuses });
   const breakGlass = createBreakGlassTeller(deps);
   // A leader whose term is over and who does not look: no write of it is stopped by a signal.
   const { signal } = new AbortController();
-  const loops: Readonly<Record<LoopName, () => Promise<void>>> = {
+  const loops: Readonly<Record<ReplicaLoop, () => Promise<void>>> = {
     "node-blocks": () => syncNodeBlocks(deps, signal),
     "network-unavailable": () => syncNetworkUnavailable(deps, signal),
     sweep: () => sweep.sync(signal),
     memberships: () => memberships.sync(signal),
+    "policy-status": () => statuses.sync(signal),
     "break-glass": () => breakGlass.sync(signal),
   };
   const replica: Replica = {

@@ -19,6 +19,7 @@ import { readObjects } from "../../policy/read-objects.ts";
 import type { ControllerDeps } from "../deps.ts";
 import { createRoster, type Roster } from "./roster.ts";
 import { idsOf, type Members } from "./slices.ts";
+import { still } from "./still.ts";
 
 /** Between two questions to storage about what is still not known: caches are behind for seconds, or are made anew. */
 export const askEveryMs = 10_000;
@@ -120,10 +121,10 @@ async function storedRoster(
     .filter((endpoint) => endpoint.addresses.some((address) => addresses.has(address)));
   const found = await podsOf(kube, owners, signal);
   const roster = createRoster({
-    pods: { all: () => found.items },
-    nodes: getter(storedNodes.items),
-    networks: getter(networks.items),
-    endpoints: getter(published.items),
+    pods: still(found.items),
+    nodes: still(storedNodes.items),
+    networks: still(networks.items),
+    endpoints: still(published.items),
   });
   const objects = {
     namespaces: spaces.items,
@@ -176,9 +177,4 @@ async function podsOf(
   };
   await Promise.all(names.map(ask));
   return found;
-}
-
-function getter<T extends KubeObject>(objects: readonly T[]): { get: (ref: { name: string }) => T | undefined } {
-  const byName = new Map(objects.map((object) => [object.metadata.name, object]));
-  return { get: ({ name }) => byName.get(name) };
 }
