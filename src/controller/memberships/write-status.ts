@@ -20,7 +20,7 @@ import {
   bindingStatus,
   groupStatus,
   problemsByObject,
-  refusalText,
+  refusalOf,
   refusedGroups,
   type RefusedGroup,
 } from "./policy-status.ts";
@@ -54,8 +54,8 @@ export async function writePolicyStatus(deps: ControllerDeps, seen: PolicySeen, 
     const subject = subjectOf(kind, object.metadata);
     const problem = problemOf(kind, object);
     if (problem !== undefined) await events.warn(subject, "Invalid", problem, signal);
-    for (const one of refusedOf(object, groups))
-      await events.warn(subject, one.reason, refusalText(one, object.metadata.namespace ?? ""), signal);
+    const refusal = refusalOf(refusedOf(object, groups), object.metadata.namespace ?? "");
+    if (refusal !== undefined) await events.warn(subject, refusal.reason, refusal.message, signal);
   };
 
   try {
