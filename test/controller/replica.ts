@@ -25,6 +25,8 @@ export interface Replica {
   catchUp(): Promise<void>;
   /** Those of its caches that are named (all without a name) stay as they are from now on; with `false` they live again. */
   freeze(on?: boolean, ...caches: (keyof Caches)[]): void;
+  /** These hear nothing more until they are listed anew, as where a connection has died in silence. */
+  deafen(...caches: (keyof Caches)[]): void;
   /** One pass of each loop. @throws what a loop threw */
   pass(): Promise<void>;
   /** One pass of that loop. */
@@ -97,6 +99,9 @@ export async function startReplica(world: World, life: Pick<Life, "cross">): Pro
     freeze: (on = true, ...names) => {
       for (const name of names.length > 0 ? names : cacheNames) frozen[name].freeze(on);
     },
+    deafen: (...names) => {
+      for (const name of names) frozen[name].deafen();
+    },
     passOf: (loop) => loops[loop](),
     pass: async () => {
       const failures: unknown[] = [];
@@ -113,17 +118,42 @@ export async function startReplica(world: World, life: Pick<Life, "cross">): Pro
   return replica;
 }
 
+interface Freezable<T> {
+  cache: Cache<T>;
+  freeze(on: boolean): void;
+  /** As `freeze`, until the cache has been told to renew and has its list. */
+  deafen(): void;
+}
+
 /** The cache, which `freeze` lets stand as it is. */
-function freezable<T extends KubeObject>(cache: Cache<T>): { cache: Cache<T>; freeze(on: boolean): void } {
+function freezable<T extends KubeObject>(cache: Cache<T>): Freezable<T> {
   let frozen: readonly T[] | undefined;
-  const all = (): readonly T[] => frozen ?? cache.all();
+  let deaf = false;
+  /** How many lists there are when it hears again. */
+  let hearsAt = Infinity;
+  const now = (): readonly T[] | undefined => {
+    if (cache.status().lists >= hearsAt) [frozen, deaf, hearsAt] = [undefined, false, Infinity];
+    return frozen;
+  };
+  const freeze = (on: boolean): void => void (frozen = on ? (frozen ?? [...cache.all()]) : undefined);
   return {
     cache: {
       ...cache,
-      all,
-      get: (ref) => (frozen === undefined ? cache.get(ref) : frozen.find(({ metadata }) => isNamed(metadata, ref))),
+      all: () => now() ?? cache.all(),
+      get: (ref) => {
+        const held = now();
+        return held === undefined ? cache.get(ref) : held.find(({ metadata }) => isNamed(metadata, ref));
+      },
+      renew: () => {
+        if (deaf) hearsAt = cache.status().lists + 1;
+        cache.renew();
+      },
     },
-    freeze: (on) => void (frozen = on ? (frozen ?? [...cache.all()]) : undefined),
+    freeze,
+    deafen: () => {
+      deaf = true;
+      freeze(true);
+    },
   };
 }
 

@@ -9,9 +9,10 @@ import { type Replica, startReplica } from "../../../test/controller/replica.ts"
 import type { Tenants } from "../../../test/controller/tenants.ts";
 import type { World } from "../../../test/controller/world.ts";
 import type { Kind, KubeObject } from "../../kube/contract.ts";
-import { securityGroupPolicies } from "../../kube/policy-objects.ts";
+import { networkPolicies, securityGroupBindings, securityGroupPolicies } from "../../kube/policy-objects.ts";
 import type { Caches } from "../deps.ts";
 import { askEveryMs } from "./inherited.ts";
+import { unneededSettleMs } from "./needs.ts";
 
 interface Failover {
   world: World;
@@ -125,6 +126,51 @@ for (const [what, { happens, behind }] of Object.entries(news)) {
     }
   }
 }
+
+/** What the former leader has heard of last, and acted on; the watches of the next one had died before, which nobody had noticed. */
+const lastNews: Record<string, { happens: (two: Two) => Promise<unknown>; deaf: (keyof Caches)[] }> = {
+  "a label that makes a pod no member": {
+    happens: ({ tenants }) => tenants.label("web-2", { app: "none" }),
+    deaf: ["pods"],
+  },
+  "a pod that is gone": {
+    happens: ({ tenants }) => tenants.removePod("web-2"),
+    deaf: ["pods", "endpoints"],
+  },
+  "a binding that is gone": {
+    happens: ({ world }) => world.kube.remove(securityGroupBindings, { name: "sellers", namespace: "shop" }),
+    deaf: ["bindings"],
+  },
+  "a policy that is new": {
+    happens: ({ tenants }) =>
+      tenants.policy("fresh", {
+        podSelector: {},
+        ingress: [{ from: [{ podSelector: { matchLabels: { app: "db" } } }] }],
+      }),
+    deaf: ["networkPolicies"],
+  },
+  "a policy that is gone": {
+    happens: async ({ world, former }) => {
+      await world.kube.remove(networkPolicies, { name: "web", namespace: "shop" });
+      await former.catchUp();
+      await former.passOf("memberships");
+      world.nowMs += unneededSettleMs;
+    },
+    deaf: ["networkPolicies"],
+  },
+};
+
+for (const [what, { happens, deaf }] of Object.entries(lastNews))
+  test(`${what}: a new leader whose watches of ${deaf.join(" and ")} had died leaves what the former has written`, () =>
+    withTwo(async (two) => {
+      two.next.deafen(...deaf);
+      const before = await writtenBefore(two, () => happens(two));
+      await two.next.catchUp();
+      await leavesThem(two, before);
+      two.world.nowMs += unneededSettleMs;
+      await leavesThem(two, before, "a minute later");
+      await checkMemberships(two.world);
+    }));
 
 test("a slice that a leader writes itself for one member keeps those that it does not know", () =>
   withTwo(async ({ world, tenants, former, next }) => {

@@ -9,6 +9,7 @@ import type { ReadObjects } from "../../policy/read-objects.ts";
 import type { ControllerDeps } from "../deps.ts";
 import { subjectOf } from "../events.ts";
 import { createInherited } from "./inherited.ts";
+import { listAnew, listedWithinMs } from "./list-anew.ts";
 import { createLosses } from "./losses.ts";
 import { createNeeds } from "./needs.ts";
 import { createPolicyView } from "../../kube/policy-view.ts";
@@ -60,9 +61,9 @@ export function startMemberships(deps: MembershipDeps, signal: AbortSignal, onPa
   });
 }
 
-/** Makes what keeps the slices; it remembers between passes what it has seen. */
+/** Makes what keeps the slices, for one term; it remembers between passes what it has seen. */
 export function createMembershipKeeper(deps: MembershipDeps): MembershipKeeper {
-  const { caches, config, uptime, now, statuses } = deps;
+  const { caches, config, uptime, now, statuses, log } = deps;
   const readPolicy = createPolicyView(caches, config.policy);
   const roster = createRoster(caches);
   const needsOf = createNeeds(uptime);
@@ -71,6 +72,8 @@ export function createMembershipKeeper(deps: MembershipDeps): MembershipKeeper {
   /** By which members and which versions of its slices a membership was found to be in order. */
   let inOrder = new Map<string, { members: Members; versions: string }>();
   let waiting = false;
+  /** Whether everything has been listed in this term, or waited for in vain. */
+  let listed = false;
   const followedOf = createFollowed();
   let statusDue = false;
   /** When statuses have to say something else of break-glass, in milliseconds since 1970. */
@@ -83,6 +86,13 @@ export function createMembershipKeeper(deps: MembershipDeps): MembershipKeeper {
     },
     sync: async (signal) => {
       if (!Object.values(caches).every((cache) => cache.synced())) return; // never remove before all is known
+      if (!listed) {
+        const behind = await listAnew(caches, listedWithinMs, signal);
+        if (signal.aborted) return;
+        listed = true;
+        if (behind.length > 0)
+          log.warn({ kinds: behind }, "not listed anew in time: memberships go on by what was known");
+      }
       const slices = Map.groupBy(caches.slices.all(), ({ membership }) => membership);
       const objects = readPolicy();
       const needs = needsOf(objects, slices.keys());
