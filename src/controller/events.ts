@@ -6,12 +6,17 @@ import type { Log } from "../base/log.ts";
 import { keepNewest } from "../base/newest.ts";
 import type { Kind, Kube, KubeObject, Meta } from "../kube/contract.ts";
 import { events } from "../kube/core-objects.ts";
+import { createAllowance } from "../kube/events.ts";
 import { apiVersionOf } from "../kube/path.ts";
 
 /** The same is not told again for this long: the server forgets events after an hour. */
 const tellAgainMs = 20 * 60_000;
-/** Things remembered as told; the oldest is forgotten first, and at worst told twice. */
+/** Things remembered as told, and objects; the oldest is forgotten first, and at worst told twice. */
 const rememberedMax = 4096;
+/** Of one object, and of all of a kind, so many at once and then one each: what is told of some must not hide what is to be told of others. */
+const ofObject = { burstMax: 10, refillMs: 60_000, rememberedMax };
+/** Kinds are few. */
+const ofKind = { burstMax: 256, refillMs: 2_000, rememberedMax: 64 };
 /** Longest message that a server takes (validation of core/v1 events). */
 const messageLenMax = 1024;
 /** Events of objects without a namespace stand in this one (client-go does the same). */
@@ -43,12 +48,12 @@ export function subjectOf(
 }
 
 export interface Reporter {
-  /** Writes a Warning event and a log line, unless the same was told lately. A failure is logged: an event is never worth a pass. */
+  /** Writes a Warning event and a log line, unless the same was told lately, or too much was: that is told when it is said again later. A failure is logged: an event is never worth a pass. */
   warn(subject: Subject, reason: string, message: string, signal: AbortSignal): Promise<void>;
 }
 
 export interface ReporterOptions {
-  kube: Kube;
+  kube: Pick<Kube, "create">;
   log: Log;
   /** Names this process. */
   instance: string;
@@ -58,12 +63,14 @@ export interface ReporterOptions {
 /** Makes the controller's reporter. */
 export function createReporter({ kube, log, instance, now }: ReporterOptions): Reporter {
   const toldMs = new Map<string, number>();
+  const [mayOfObject, mayOfKind] = [createAllowance(ofObject), createAllowance(ofKind)];
   return {
     warn: async ({ kind, apiVersion, name, namespace, uid }, reason, message, signal) => {
       const object = `${kind}/${namespace === undefined ? "" : `${namespace}/`}${name}`;
       const key = `${uid} ${reason} ${message}`;
       const last = toldMs.get(key);
       if (last !== undefined && now() - last < tellAgainMs) return;
+      if (!mayOfObject(uid, now()) || !mayOfKind(kind, now())) return;
       keepNewest(toldMs, key, now(), rememberedMax);
       log.warn({ object, reason }, message);
       const timestamp = new Date(now()).toISOString().replace(/\.\d+Z$/, "Z");

@@ -1,10 +1,11 @@
 // The loop that owns the Node condition NetworkUnavailable: False once the node has its blocks, True where its agent waits in vain.
 
-import { isFault } from "../base/fault.ts";
+import { describe, isFault } from "../base/fault.ts";
 import { type Loop, type LoopPass, startLoop } from "../base/loop.ts";
 import { nodes } from "../kube/core-objects.ts";
 import { type ControllerDeps, nodePace } from "./deps.ts";
 import { each } from "./each.ts";
+import { subjectOf } from "./events.ts";
 import { blocksCondition } from "./node-status.ts";
 import { readNode } from "./read-node.ts";
 import { heldBlocks, type NodeView, viewOf } from "./node-view.ts";
@@ -28,7 +29,7 @@ export function startNetworkUnavailable(
 
 /** One pass over all nodes. */
 export async function syncNetworkUnavailable(deps: ControllerDeps, signal: AbortSignal): Promise<void> {
-  const { caches, kube, now, log } = deps;
+  const { caches, kube, events, now, log } = deps;
   if (!caches.nodes.synced() || !caches.networks.synced()) return;
   await each(caches.nodes.all(), signal, async (node) => {
     const { name, uid = "" } = node.metadata;
@@ -50,7 +51,9 @@ export async function syncNetworkUnavailable(deps: ControllerDeps, signal: Abort
     } catch (error) {
       // It is gone, or another of its name has come: servers call a patch with another's uid a conflict, or invalid.
       if (isFault(error, "kube-not-found", "kube-conflict")) return;
-      if (!isFault(error, "kube-refused") || (await readNode(kube, { name, uid }, signal)) !== undefined) throw error;
+      if (!isFault(error, "kube-refused")) throw error;
+      if ((await readNode(kube, { name, uid }, signal)) === undefined) return;
+      await events.warn(subjectOf(nodes, node.metadata), "WriteRefused", describe(error), signal);
     }
   });
 }

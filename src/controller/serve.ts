@@ -14,6 +14,7 @@ import type { ControllerConfig } from "./config.ts";
 import type { ControllerDeps } from "./deps.ts";
 import { createReporter } from "./events.ts";
 import { startMemberships } from "./memberships/memberships.ts";
+import { createPolicyStatuses, startPolicyStatuses } from "./memberships/policy-statuses.ts";
 import { startNetworkUnavailable } from "./network-unavailable.ts";
 import { startNodeBlocks } from "./node-blocks.ts";
 import { serveStatus } from "./status.ts";
@@ -91,10 +92,13 @@ async function lead(deps: ControllerDeps, { loops, metrics, term }: Leading): Pr
   const { nodes, networks, endpoints, ledgers } = deps.caches;
   for (const cache of [nodes, networks, endpoints, ledgers]) await cache.whenSynced(syncWithinMs, term);
   const onPass = reportPasses(metrics, deps.log);
-  for (const start of [startNodeBlocks, startNetworkUnavailable, startSweep, startMemberships, startBreakGlass]) {
-    const loop = start(deps, term, onPass);
-    loops.set(loop.status().name, loop);
-  }
+  const statuses = createPolicyStatuses(deps, () => loops.get("policy-status")?.trigger());
+  const started = [startNodeBlocks, startNetworkUnavailable, startSweep, startBreakGlass].map((start) =>
+    start(deps, term, onPass),
+  );
+  started.push(startPolicyStatuses(statuses, term, onPass));
+  started.push(startMemberships({ ...deps, statuses }, term, onPass));
+  for (const loop of started) loops.set(loop.status().name, loop);
   await Promise.all([...loops.values()].map((loop) => loop.done));
   loops.clear();
 }

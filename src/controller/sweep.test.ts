@@ -163,3 +163,19 @@ test("when most of a cluster vanishes at once, its blocks are freed a while late
     assert.equal((await given(world)).length, 20);
     assert.equal((await world.kube.list(nodes)).items.length, 20);
   }));
+
+test("blocks that were freed, given again and lost again have to be lost for as long as the first time", () =>
+  withLeader(config, async (world, leader) => {
+    for (const turn of ["first", "second"]) {
+      const names = Array.from({ length: 60 }, (_, at) => `${turn}-${at}`);
+      // Somebody else gives them, and no agent comes: nothing is promised, and nothing but blocks is left.
+      for (const [at, name] of names.entries()) await world.addNode(name, { podCIDRs: [`10.64.${at}.0/24`] });
+      await settle(world, leader);
+      for (const name of names) await world.removeNode(name);
+      await settle(world, leader);
+      assert.equal((await given(world)).length, 60, turn);
+      world.nowMs += massSettleMs;
+      await settle(world, leader);
+      assert.equal((await given(world)).length, 0, turn);
+    }
+  }));

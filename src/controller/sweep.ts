@@ -143,7 +143,7 @@ async function freeBlocks(
   const cachedViews = viewsOf(caches.nodes.all(), caches.networks.all());
   const cachedNamings = namingsOf(cachedViews, caches.networks.all());
   const nothingLeft = known.every(({ book }) => isEmpty(leftoversOf(book, cachedViews, cachedNamings)));
-  if (nothingLeft) return;
+  if (nothingLeft) return wantNothing(brakes);
 
   const ledgers = await readLedgers(deps, signal);
   const { items: allNodes } = await kube.list(nodes, { signal });
@@ -156,7 +156,7 @@ async function freeBlocks(
   );
   if (unsure !== undefined) {
     log.debug({ object: `NodeNetwork/${unsure.metadata.name}` }, "its Node is gone: blocks are freed after it");
-    return;
+    return wantNothing(brakes);
   }
   const views = viewsOf(allNodes, allNetworks);
   const namings = namingsOf(views, allNetworks);
@@ -165,6 +165,11 @@ async function freeBlocks(
     const brake = present(brakes.get(ledger.book.range), `a brake of ${ledger.book.range}`);
     await freeOf(deps, { ledger, left, brake }, signal);
   }
+}
+
+/** A look in which no block is to be freed: one that is in a later look has been wanted since then, and not since the last time. */
+function wantNothing(brakes: ReadonlyMap<Cidr, Brake>): void {
+  for (const brake of brakes.values()) brake.allow([], 0);
 }
 
 async function freeOf(

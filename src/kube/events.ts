@@ -186,14 +186,18 @@ async function writeOne(
   entry.written = name;
 }
 
-/** Says for each object whether one more may be written: so many at once, then one each `refillMs`. */
-function createAllowance(limits: EventLimits): (object: string, nowMs: number) => boolean {
+/** Gives what says for each object whether one more may be written: so many at once, then one each `refillMs`; each yes is counted. */
+export function createAllowance({
+  burstMax,
+  refillMs,
+  rememberedMax,
+}: Pick<EventLimits, "burstMax" | "refillMs" | "rememberedMax">): (object: string, nowMs: number) => boolean {
   const left = new Map<string, { tokens: number; atMs: number }>();
   return (object, nowMs) => {
-    const { tokens, atMs } = left.get(object) ?? { tokens: limits.burstMax, atMs: nowMs };
-    const now = Math.min(limits.burstMax, tokens + (nowMs - atMs) / limits.refillMs);
+    const { tokens, atMs } = left.get(object) ?? { tokens: burstMax, atMs: nowMs };
+    const now = Math.min(burstMax, tokens + Math.max(0, nowMs - atMs) / refillMs);
     const allowed = now >= 1;
-    keepNewest(left, object, { tokens: allowed ? now - 1 : now, atMs: nowMs }, limits.rememberedMax);
+    keepNewest(left, object, { tokens: allowed ? now - 1 : now, atMs: nowMs }, rememberedMax);
     return allowed;
   };
 }

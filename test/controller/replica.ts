@@ -5,6 +5,7 @@ import { followAll, type LoopName } from "../../src/controller/caches.ts";
 import type { Caches, ControllerDeps } from "../../src/controller/deps.ts";
 import { createReporter } from "../../src/controller/events.ts";
 import { createMembershipKeeper } from "../../src/controller/memberships/memberships.ts";
+import { createPolicyStatuses } from "../../src/controller/memberships/policy-statuses.ts";
 import { syncNetworkUnavailable } from "../../src/controller/network-unavailable.ts";
 import { syncNodeBlocks } from "../../src/controller/node-blocks.ts";
 import { createSweep } from "../../src/controller/sweep.ts";
@@ -15,6 +16,8 @@ import { until } from "../until.ts";
 import { createLife, crossedKube, type Life } from "./crossing.ts";
 import { createWorld, type World, type WorldConfig } from "./world.ts";
 
+type ReplicaLoop = LoopName | "policy-status";
+
 export interface Replica {
   /** What its loops are given. */
   deps: ControllerDeps;
@@ -22,10 +25,12 @@ export interface Replica {
   catchUp(): Promise<void>;
   /** Those of its caches that are named (all without a name) stay as they are from now on; with `false` they live again. */
   freeze(on?: boolean, ...caches: (keyof Caches)[]): void;
+  /** These hear nothing more until they are listed anew, as where a connection has died in silence. */
+  deafen(...caches: (keyof Caches)[]): void;
   /** One pass of each loop. @throws what a loop threw */
   pass(): Promise<void>;
   /** One pass of that loop. */
-  passOf(loop: LoopName): Promise<void>;
+  passOf(loop: ReplicaLoop): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -75,15 +80,17 @@ export async function startReplica(world: World, life: Pick<Life, "cross">): Pro
     uptime: now,
   };
   const sweep = createSweep(deps);
-  const memberships = createMembershipKeeper(deps);
+  const statuses = createPolicyStatuses(deps);
+  const memberships = createMembershipKeeper({ ...deps, statuses });
   const breakGlass = createBreakGlassTeller(deps);
   // A leader whose term is over and who does not look: no write of it is stopped by a signal.
   const { signal } = new AbortController();
-  const loops: Readonly<Record<LoopName, () => Promise<void>>> = {
+  const loops: Readonly<Record<ReplicaLoop, () => Promise<void>>> = {
     "node-blocks": () => syncNodeBlocks(deps, signal),
     "network-unavailable": () => syncNetworkUnavailable(deps, signal),
     sweep: () => sweep.sync(signal),
     memberships: () => memberships.sync(signal),
+    "policy-status": () => statuses.sync(signal),
     "break-glass": () => breakGlass.sync(signal),
   };
   const replica: Replica = {
@@ -91,6 +98,9 @@ export async function startReplica(world: World, life: Pick<Life, "cross">): Pro
     catchUp: () => until("a replica's caches hold what the server holds", () => isCaughtUp(world, live)),
     freeze: (on = true, ...names) => {
       for (const name of names.length > 0 ? names : cacheNames) frozen[name].freeze(on);
+    },
+    deafen: (...names) => {
+      for (const name of names) frozen[name].deafen();
     },
     passOf: (loop) => loops[loop](),
     pass: async () => {
@@ -108,17 +118,42 @@ export async function startReplica(world: World, life: Pick<Life, "cross">): Pro
   return replica;
 }
 
+interface Freezable<T> {
+  cache: Cache<T>;
+  freeze(on: boolean): void;
+  /** As `freeze`, until the cache has been told to renew and has its list. */
+  deafen(): void;
+}
+
 /** The cache, which `freeze` lets stand as it is. */
-function freezable<T extends KubeObject>(cache: Cache<T>): { cache: Cache<T>; freeze(on: boolean): void } {
+function freezable<T extends KubeObject>(cache: Cache<T>): Freezable<T> {
   let frozen: readonly T[] | undefined;
-  const all = (): readonly T[] => frozen ?? cache.all();
+  let deaf = false;
+  /** How many lists there are when it hears again. */
+  let hearsAt = Infinity;
+  const now = (): readonly T[] | undefined => {
+    if (cache.status().lists >= hearsAt) [frozen, deaf, hearsAt] = [undefined, false, Infinity];
+    return frozen;
+  };
+  const freeze = (on: boolean): void => void (frozen = on ? (frozen ?? [...cache.all()]) : undefined);
   return {
     cache: {
       ...cache,
-      all,
-      get: (ref) => (frozen === undefined ? cache.get(ref) : frozen.find(({ metadata }) => isNamed(metadata, ref))),
+      all: () => now() ?? cache.all(),
+      get: (ref) => {
+        const held = now();
+        return held === undefined ? cache.get(ref) : held.find(({ metadata }) => isNamed(metadata, ref));
+      },
+      renew: () => {
+        if (deaf) hearsAt = cache.status().lists + 1;
+        cache.renew();
+      },
     },
-    freeze: (on) => void (frozen = on ? (frozen ?? [...cache.all()]) : undefined),
+    freeze,
+    deafen: () => {
+      deaf = true;
+      freeze(true);
+    },
   };
 }
 
@@ -146,16 +181,18 @@ function isCaughtUp({ server }: World, caches: Caches): boolean {
   const pairs = cacheNames.map((name): [string, Cache<KubeObject>] => [shelves[name], caches[name]]);
   return pairs.every(([shelf, cache]) => {
     const stored = server.store.list(shelf) ?? [];
-    const known = new Set(
+    const keys = new Set(stored.map(({ key }) => key));
+    const known = new Map(
       cache.all().map(({ metadata: { namespace, name, resourceVersion } }) => {
         const key = namespace === undefined ? name : `${namespace}/${name}`;
-        return `${key} ${resourceVersion ?? ""}`;
+        return [key, resourceVersion ?? ""];
       }),
     );
+    const unheard = stored.filter(({ key, version }) => known.get(key) !== String(version));
     return (
       cache.synced() &&
-      stored.length === known.size &&
-      stored.every(({ key, version }) => known.has(`${key} ${version}`))
+      unheard.length === (cache.status().unreadable ?? 0) &&
+      known.keys().every((key) => keys.has(key))
     );
   });
 }

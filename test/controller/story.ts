@@ -97,7 +97,9 @@ export async function play(steps: readonly Step[]): Promise<void> {
 
 async function startActor(world: World): Promise<Actor> {
   const schedule = createSchedule();
-  return { replica: await startReplica(world, schedule), schedule, passing: undefined };
+  const replica = await startReplica(world, schedule);
+  await replica.passOf("memberships"); // which waits for lists at first, and has nothing to write here
+  return { replica, schedule, passing: undefined };
 }
 
 async function take(step: Step, world: World, actors: Actor[], everybody: Actor[]): Promise<void> {

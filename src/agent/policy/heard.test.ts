@@ -22,7 +22,7 @@ interface Stand {
   asked: (string | undefined)[];
   cache: { silentMs: number; failures: number; held: NetworkPolicy[]; renewals: number };
   /** `whileAsked`: what the watch does while the list is under way. */
-  server: { has: NetworkPolicy[]; fails?: Fault; renewing: boolean; whileAsked?: () => void };
+  server: { has: KubeObject[]; fails?: Fault; renewing: boolean; whileAsked?: () => void };
 }
 
 function stand(): Stand {
@@ -60,7 +60,12 @@ function stand(): Stand {
           }),
           renew: () => {
             cache.renewals += 1;
-            if (server.renewing) Object.assign(cache, { silentMs: 0, held: server.has, lists: cache.lists + 1 });
+            if (server.renewing)
+              Object.assign(cache, {
+                silentMs: 0,
+                held: server.has.map((object) => networkPolicies.parse(object)),
+                lists: cache.lists + 1,
+              });
           },
         },
         within: (namespace) => ({ namespace }),
@@ -136,7 +141,7 @@ void test("what one kind says counts, though another does not answer: the one is
   const waiting = heard("shop");
   assert.equal(await within(100, waiting), false, "the new list is waited for");
   assert.equal(cache.renewals, 1);
-  Object.assign(cache, { held: server.has, lists: 2 });
+  Object.assign(cache, { held: [policy("2")], lists: 2 });
   await waiting;
   await heard("shop");
   assert.equal(other.asked, 2, "who did not answer is asked again");
@@ -150,4 +155,20 @@ void test("a late word of the old watch is no new list: ADD waits for what it la
   server.whileAsked = () => (cache.silentMs = 0);
   await assert.rejects(heard("shop"), (error) => isFault(error, "policy-unknown"));
   assert.deepEqual([cache.renewals, cache.held], [1, [policy("1")]]);
+});
+
+void test("an object that cannot be read is left out, as the cache leaves it out: nobody's ADD fails by it", async () => {
+  const odd = { ...policy("2"), spec: { podSelector: { matchExpressions: [{ key: "a", operator: "in" }] } } };
+  for (const held of [[], [policy("1")]]) {
+    const { heard, cache, server } = stand();
+    server.has = [odd];
+    cache.held = held;
+    await heard("shop");
+    assert.equal(cache.renewals, 0, "its older version is all that can be known");
+  }
+  const { heard, cache, server } = stand();
+  server.has = [odd, { ...policy("3"), metadata: { ...policy("3").metadata, name: "b" } }];
+  server.renewing = false;
+  await assert.rejects(heard("shop"), (error) => isFault(error, "policy-unknown"));
+  assert.equal(cache.renewals, 1, "what can be read beside it counts");
 });

@@ -4,8 +4,9 @@ import { describe, Fault, isFault } from "../../base/fault.ts";
 import type { Log } from "../../base/log.ts";
 import { keepNewest } from "../../base/newest.ts";
 import { pause } from "../../base/pause.ts";
-import { ifKnown } from "../../kube/if-there.ts";
 import type { Cache, Kind, Kube, KubeObject, Selection } from "../../kube/contract.ts";
+import { type Identity, keyOf } from "../../kube/path.ts";
+import { listReadableIfKnown } from "../../kube/readable.ts";
 
 /** A watch that nothing was heard of for that long is not believed by itself. API servers send a bookmark about once a minute. */
 export const heardWithinMs = 60_000;
@@ -25,6 +26,7 @@ type Followed = Pick<Cache<KubeObject>, "all" | "silentMs" | "status" | "renew">
 interface Behind {
   one: FollowedKind;
   said: string;
+  unreadable: readonly Identity[];
   selection: Selection;
   lists: number;
 }
@@ -53,7 +55,7 @@ export interface HeardDeps {
 /**
  * Gives what settles once everything that judges pods of a namespace has been heard of lately: by its watch, or by one consistent list of it,
  * which all who ask meanwhile share. A cache that lacks what the list has is filled anew first. Where the API server does not answer for
- * a kind, what is known of that kind counts, as in every outage.
+ * a kind, what is known of that kind counts, as in every outage. An object that cannot be read is left out, as the cache leaves it out.
  * @throws Fault "policy-unknown" where it answers and would not say, or the cache does not catch up
  */
 export function createHeard({
@@ -82,10 +84,12 @@ export function createHeard({
     const [behind, failures]: [Behind[], unknown[]] = [[], []];
     const lookAt = async (one: FollowedKind): Promise<void> => {
       const selection = one.within(namespace);
-      const said = versions(await ifKnown(kube.list(one.kind, { ...selection, signal: deadline })));
-      if (said === heldVersions(one, selection)) keepNewest(agreed, agreedKey(namespace, one.kind), askedMs, agreedMax);
-      else {
-        behind.push({ one, said, selection, lists: one.cache.status().lists });
+      const { items, unreadable } = await listReadableIfKnown(kube, one.kind, { ...selection, signal: deadline });
+      const said = versions(items);
+      if (said === heldVersions(one, selection, unreadable)) {
+        keepNewest(agreed, agreedKey(namespace, one.kind), askedMs, agreedMax);
+      } else {
+        behind.push({ one, said, unreadable, selection, lists: one.cache.status().lists });
         one.cache.renew();
       }
     };
@@ -94,8 +98,8 @@ export function createHeard({
   }
 
   /** True once the cache has what the list had, or a newer list. */
-  const hasCaughtUp = ({ one, said, selection, lists }: Behind): boolean =>
-    one.cache.status().lists > lists || heldVersions(one, selection) === said;
+  const hasCaughtUp = ({ one, said, unreadable, selection, lists }: Behind): boolean =>
+    one.cache.status().lists > lists || heldVersions(one, selection, unreadable) === said;
 
   /** A kind that does not answer takes nothing from what the others have said. */
   async function ask(namespace: string, silent: readonly FollowedKind[]): Promise<void> {
@@ -137,8 +141,13 @@ function isWithin({ metadata }: KubeObject, { namespace, fieldSelector }: Select
   return fieldSelector === undefined || fieldSelector === `metadata.name=${metadata.name}`;
 }
 
-const heldVersions = ({ cache }: FollowedKind, selection: Selection): string =>
-  versions(cache.all().filter((object) => isWithin(object, selection)));
+/** Without what a cache keeps of objects whose newest version cannot be read: it is all that is known of them. */
+function heldVersions({ cache }: FollowedKind, selection: Selection, unreadable: readonly Identity[]): string {
+  const kept = new Map(unreadable.map((identity) => [keyOf(identity), identity.uid]));
+  const isKept = ({ metadata }: KubeObject): boolean =>
+    metadata.uid !== undefined && kept.get(keyOf(metadata)) === metadata.uid;
+  return versions(cache.all().filter((object) => isWithin(object, selection) && !isKept(object)));
+}
 
 const versions = (objects: readonly KubeObject[]): string =>
   objects

@@ -1,11 +1,12 @@
 // On which of the nodes that have members a security group is enforced: by what their agents say, compared with the objects as they are.
 
-import { policyBypassed } from "../../kube/objects.ts";
+import type { Node } from "../../kube/core-objects.ts";
+import { type NodeEndpoints, type NodeNetwork, policyBypassed } from "../../kube/objects.ts";
 import type { SecurityGroup } from "../../kube/policy-objects.ts";
 import { agreeOn, groupsMark } from "../../policy/mark.ts";
-import type { Caches } from "../deps.ts";
 import type { Opened } from "./opened.ts";
 import type { MemberNodes } from "./roster.ts";
+import type { Still } from "./still.ts";
 
 export interface Enforcement {
   /** Nodes with members. */
@@ -21,9 +22,14 @@ export interface Enforcement {
   openedBy: string[];
 }
 
-export type EnforcementCaches = Pick<Caches, "nodes" | "networks" | "endpoints" | "groups">;
+export interface EnforcementCaches {
+  nodes: Still<Node>;
+  networks: Still<NodeNetwork>;
+  endpoints: Still<NodeEndpoints>;
+  groups: Still<SecurityGroup>;
+}
 
-/** Looks at the caches as they are now; `nodesOf` gives the nodes that have members of a group. */
+/** Looks at what there was; `nodesOf` gives the nodes that have members of a group. */
 export function createEnforcement(
   { nodes, networks, endpoints, groups }: EnforcementCaches,
   nodesOf: (group: string) => MemberNodes,

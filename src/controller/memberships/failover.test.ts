@@ -8,8 +8,11 @@ import { checkMemberships, setMembershipStage, tenantsIn } from "../../../test/c
 import { type Replica, startReplica } from "../../../test/controller/replica.ts";
 import type { Tenants } from "../../../test/controller/tenants.ts";
 import type { World } from "../../../test/controller/world.ts";
+import type { Kind, KubeObject } from "../../kube/contract.ts";
+import { networkPolicies, securityGroupBindings, securityGroupPolicies } from "../../kube/policy-objects.ts";
 import type { Caches } from "../deps.ts";
 import { askEveryMs } from "./inherited.ts";
+import { unneededSettleMs } from "./needs.ts";
 
 interface Failover {
   world: World;
@@ -124,6 +127,51 @@ for (const [what, { happens, behind }] of Object.entries(news)) {
   }
 }
 
+/** What the former leader has heard of last, and acted on; the watches of the next one had died before, which nobody had noticed. */
+const lastNews: Record<string, { happens: (two: Two) => Promise<unknown>; deaf: (keyof Caches)[] }> = {
+  "a label that makes a pod no member": {
+    happens: ({ tenants }) => tenants.label("web-2", { app: "none" }),
+    deaf: ["pods"],
+  },
+  "a pod that is gone": {
+    happens: ({ tenants }) => tenants.removePod("web-2"),
+    deaf: ["pods", "endpoints"],
+  },
+  "a binding that is gone": {
+    happens: ({ world }) => world.kube.remove(securityGroupBindings, { name: "sellers", namespace: "shop" }),
+    deaf: ["bindings"],
+  },
+  "a policy that is new": {
+    happens: ({ tenants }) =>
+      tenants.policy("fresh", {
+        podSelector: {},
+        ingress: [{ from: [{ podSelector: { matchLabels: { app: "db" } } }] }],
+      }),
+    deaf: ["networkPolicies"],
+  },
+  "a policy that is gone": {
+    happens: async ({ world, former }) => {
+      await world.kube.remove(networkPolicies, { name: "web", namespace: "shop" });
+      await former.catchUp();
+      await former.passOf("memberships");
+      world.nowMs += unneededSettleMs;
+    },
+    deaf: ["networkPolicies"],
+  },
+};
+
+for (const [what, { happens, deaf }] of Object.entries(lastNews))
+  test(`${what}: a new leader whose watches of ${deaf.join(" and ")} had died leaves what the former has written`, () =>
+    withTwo(async (two) => {
+      two.next.deafen(...deaf);
+      const before = await writtenBefore(two, () => happens(two));
+      await two.next.catchUp();
+      await leavesThem(two, before);
+      two.world.nowMs += unneededSettleMs;
+      await leavesThem(two, before, "a minute later");
+      await checkMemberships(two.world);
+    }));
+
 test("a slice that a leader writes itself for one member keeps those that it does not know", () =>
   withTwo(async ({ world, tenants, former, next }) => {
     await next.passOf("memberships");
@@ -190,4 +238,36 @@ test("who is gone, or no member any more, when a leader takes over goes with its
     await next.catchUp();
     await next.passOf("memberships");
     await checkMemberships(world);
+  }));
+
+const peerOfWebs = "pods app=web of namespaces kubernetes.io/metadata.name=shop";
+/** As the server takes it, whose definition lets any word be an operator. */
+const wholeOfAws: Kind<KubeObject> = { ...securityGroupPolicies, parse: (raw) => raw as KubeObject };
+
+test("an object that cannot be read keeps in whom it may make a member, and nobody else waits for it", () =>
+  withTwo(async (two) => {
+    const { world, tenants, former, next } = two;
+    await tenants.bindAsAws("odd", { podSelector: { matchLabels: { app: "db" } }, groupIds: ["sellers"] });
+    await former.catchUp();
+    await former.passOf("memberships");
+    const matchExpressions = [{ key: "app", operator: "in", values: ["db"] }];
+    const spec = { podSelector: { matchLabels: null, matchExpressions } };
+    await world.kube.patch(wholeOfAws, { name: "odd", namespace: "shop" }, { type: "merge", body: { spec } });
+    await tenants.removePod("web-2");
+    await tenants.addPod("web-3", { labels: { app: "web" }, node: "n2", addresses: ["10.4.2.9"] });
+    // One that starts anew, and has never read it.
+    const fresh = await startReplica(world, createLife());
+    try {
+      for (const later of [0, 1_000, askEveryMs]) {
+        world.nowMs += later;
+        await fresh.passOf("memberships");
+        const { "members of SecurityGroup sellers": sellers = {}, [peerOfWebs]: webs = {} } = await tenants.slices();
+        const stays = ["10.4.1.2,fd00:4:0:1::2", "10.4.2.9"];
+        assert.deepEqual(new Set(Object.values(sellers).flat()), new Set([...stays, "10.4.2.3"]));
+        assert.deepEqual(new Set(Object.values(webs).flat()), new Set(stays));
+      }
+      await next.passOf("memberships");
+    } finally {
+      await fresh.close();
+    }
   }));

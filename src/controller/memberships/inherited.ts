@@ -1,9 +1,11 @@
 // Members that a new leader finds in slices and does not know: its caches may be behind those of whoever wrote them, so storage is asked before they go.
 
-import type { Kind, Kube, KubeObject } from "../../kube/contract.ts";
+import { isFault } from "../../base/fault.ts";
+import type { Kind, Kube, KubeObject, Meta } from "../../kube/contract.ts";
 import { nodes, type Pod, pods } from "../../kube/core-objects.ts";
-import { ifKnown, ifThere } from "../../kube/if-there.ts";
-import { nodeEndpoints, nodeNetworks } from "../../kube/objects.ts";
+import { ifThere } from "../../kube/if-there.ts";
+import { type Endpoint, nodeEndpoints, nodeNetworks } from "../../kube/objects.ts";
+import { listReadable, listReadableIfKnown, type Readable } from "../../kube/readable.ts";
 import {
   type MembershipSlice,
   namespaces,
@@ -17,6 +19,7 @@ import { readObjects } from "../../policy/read-objects.ts";
 import type { ControllerDeps } from "../deps.ts";
 import { createRoster, type Roster } from "./roster.ts";
 import { idsOf, type Members } from "./slices.ts";
+import { still } from "./still.ts";
 
 /** Between two questions to storage about what is still not known: caches are behind for seconds, or are made anew. */
 export const askEveryMs = 10_000;
@@ -70,12 +73,15 @@ export function createInherited({ kube, uptime }: Pick<ControllerDeps, "kube" | 
       }
       for (const key of settled.keys()) if (!followed.has(key)) settled.delete(key);
       if (doubtful.size === 0 || uptime() - askedMs < askEveryMs) return doubtful;
-      const roster = await storedRoster(kube, held, new Set([...doubtful.values()].flatMap((ids) => [...ids])), signal);
+      const unknown = new Set([...doubtful.values()].flatMap((ids) => [...ids]));
+      const { roster, isUnsure } = await storedRoster(kube, held, unknown, signal);
       askedMs = uptime();
       const kept = new Map<string, ReadonlySet<string>>();
       for (const { definition, slices } of held) {
         const { key } = definition;
-        const ids = [...(doubtful.get(key) ?? [])].filter((id) => roster.members(key).has(id));
+        const ids = [...(doubtful.get(key) ?? [])].filter(
+          (id) => roster.members(key).has(id) || isUnsure(definition, id),
+        );
         if (ids.length > 0) kept.set(key, new Set(ids));
         else for (const slice of slices) if (!isSettled(slice)) settle(slice);
       }
@@ -84,16 +90,22 @@ export function createInherited({ kube, uptime }: Pick<ControllerDeps, "kube" | 
   };
 }
 
-/** Who of those with these ids is a member of what, by storage alone. */
+/** What storage alone says. */
+interface Stored {
+  roster: Roster;
+  /** Who is no member by what could be read, and may be one by what could not: the leader of before may have read an older version. */
+  isUnsure: (definition: MembershipDefinition, id: string) => boolean;
+}
+
+/** Who of those with these ids is a member of what. One object that cannot be read keeps nobody waiting but those whom it may be about. */
 async function storedRoster(
   kube: Kube,
   held: readonly Held[],
   ids: ReadonlySet<string>,
   signal: AbortSignal,
-): Promise<Roster> {
-  const stored = async <T extends KubeObject>(kind: Kind<T>): Promise<readonly T[]> =>
-    (await kube.list(kind, { signal })).items;
-  const [published, ...others] = await Promise.all([
+): Promise<Stored> {
+  const stored = <T extends KubeObject>(kind: Kind<T>): Promise<Readable<T>> => listReadable(kube, kind, { signal });
+  const [published, storedNodes, networks, spaces, accounts, groups, bindings, groupPolicies] = await Promise.all([
     stored(nodeEndpoints),
     stored(nodes),
     stored(nodeNetworks),
@@ -101,33 +113,49 @@ async function storedRoster(
     stored(serviceAccounts),
     stored(securityGroups),
     stored(securityGroupBindings),
-    ifKnown(kube.list(securityGroupPolicies, { signal })),
+    listReadableIfKnown(kube, securityGroupPolicies, { signal }),
   ]);
-  const [storedNodes, networks, spaces, accounts, groups, bindings, groupPolicies] = others;
   const addresses = new Set([...ids].flatMap((id) => id.split(",")));
-  const owners = published
+  const owners = published.items
     .flatMap(({ endpoints }) => endpoints)
     .filter((endpoint) => endpoint.addresses.some((address) => addresses.has(address)));
   const found = await podsOf(kube, owners, signal);
   const roster = createRoster({
-    pods: { all: () => found },
-    nodes: getter(storedNodes),
-    networks: getter(networks),
-    endpoints: getter(published),
+    pods: still(found.items),
+    nodes: still(storedNodes.items),
+    networks: still(networks.items),
+    endpoints: still(published.items),
   });
   const objects = {
-    namespaces: spaces,
-    serviceAccounts: accounts,
-    groups,
-    bindings,
+    namespaces: spaces.items,
+    serviceAccounts: accounts.items,
+    groups: groups.items,
+    bindings: bindings.items,
     networkPolicies: [],
-    groupPolicies,
+    groupPolicies: groupPolicies.items,
   };
   roster.update(
     readObjects(objects),
     held.map(({ definition }) => definition),
   );
-  return roster;
+  const isWhere = [published, storedNodes, networks, found].every(({ unreadable }) => unreadable.length === 0);
+  const isOpen = [spaces, groups].every(({ unreadable }) => unreadable.length === 0);
+  const binding = new Set([accounts, bindings, groupPolicies].flatMap(({ unreadable }) => unreadable.map(namespaceOf)));
+  return {
+    roster,
+    isUnsure: ({ select }, id) => {
+      if (!roster.isAttached(id)) return !isWhere;
+      return !isOpen || ("group" in select && namespacesOf(owners, id).some((name) => binding.has(name)));
+    },
+  };
+}
+
+const namespaceOf = ({ namespace = "" }: Pick<Meta, "namespace">): string => namespace;
+
+/** The namespaces of attachments that have an address of that id. */
+function namespacesOf(owners: readonly Endpoint[], id: string): string[] {
+  const addresses = new Set<string>(id.split(","));
+  return owners.filter((owner) => owner.addresses.some((address) => addresses.has(address))).map(namespaceOf);
 }
 
 /** The pods of these names that there are. */
@@ -135,15 +163,18 @@ async function podsOf(
   kube: Kube,
   names: readonly { name: string; namespace: string }[],
   signal: AbortSignal,
-): Promise<readonly Pod[]> {
-  if (names.length > podsAskedMax) return (await kube.list(pods, { signal })).items;
-  const found = await Promise.all(
-    names.map(({ name, namespace }) => ifThere(kube.get(pods, { name, namespace }, { signal }))),
-  );
-  return found.filter((pod) => pod !== undefined);
-}
-
-function getter<T extends KubeObject>(objects: readonly T[]): { get: (ref: { name: string }) => T | undefined } {
-  const byName = new Map(objects.map((object) => [object.metadata.name, object]));
-  return { get: ({ name }) => byName.get(name) };
+): Promise<Readable<Pod>> {
+  if (names.length > podsAskedMax) return await listReadable(kube, pods, { signal });
+  const found: Readable<Pod> = { items: [], unreadable: [] };
+  const ask = async ({ name, namespace }: { name: string; namespace: string }): Promise<void> => {
+    try {
+      const pod = await ifThere(kube.get(pods, { name, namespace }, { signal }));
+      if (pod !== undefined) found.items.push(pod);
+    } catch (error) {
+      if (!isFault(error, "kube-answer")) throw error;
+      found.unreadable.push({ name, namespace });
+    }
+  };
+  await Promise.all(names.map(ask));
+  return found;
 }

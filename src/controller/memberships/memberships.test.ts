@@ -16,6 +16,7 @@ import type { Caches } from "../deps.ts";
 import { massSettleMs } from "./losses.ts";
 import { createMembershipKeeper } from "./memberships.ts";
 import { unneededSettleMs } from "./needs.ts";
+import { createPolicyStatuses } from "./policy-statuses.ts";
 
 const config: WorldConfig = { assign: "cluster", ranges: [], serviceRanges: [] };
 const webs = { podSelector: { matchLabels: { app: "web" } } };
@@ -127,7 +128,8 @@ test("nothing is written before every kind has been listed", () =>
     const signal = new AbortController().signal;
     for (const name of Object.keys(leader.deps.caches) as (keyof Caches)[]) {
       const cache = { ...leader.deps.caches[name], synced: () => false };
-      const keeper = createMembershipKeeper({ ...leader.deps, caches: { ...leader.deps.caches, [name]: cache } });
+      const deps = { ...leader.deps, caches: { ...leader.deps.caches, [name]: cache } };
+      const keeper = createMembershipKeeper({ ...deps, statuses: createPolicyStatuses(deps) });
       const before = world.server.store.version();
       await keeper.sync(signal);
       assert.equal(world.server.store.version(), before, name);

@@ -9,20 +9,20 @@ import type { ReadObjects } from "../../policy/read-objects.ts";
 import type { ControllerDeps } from "../deps.ts";
 import { subjectOf } from "../events.ts";
 import { createInherited } from "./inherited.ts";
+import { listAnew, listedWithinMs } from "./list-anew.ts";
 import { createLosses } from "./losses.ts";
 import { createNeeds } from "./needs.ts";
 import { createPolicyView } from "../../kube/policy-view.ts";
-import { createRoster, type MemberNodes } from "./roster.ts";
+import { seePolicy } from "./policy-seen.ts";
+import type { PolicyStatuses } from "./policy-statuses.ts";
+import { createRoster } from "./roster.ts";
 import { planSlices, type Members, type SlicePlan } from "./slices.ts";
-import { writePolicyStatus } from "./write-status.ts";
 import { writeSlices } from "./write-slices.ts";
 
 /** What happens in this time becomes one write. */
 const gatherMs = 20;
 /** As long as a pass computes, at most so long it rests: members that come all the time cost half a processor. */
 const restOfPass = restOf({ times: 1, leastMs: 1, mostMs: 500 });
-/** Between two looks at the status of groups and bindings: numbers of members change with every pod. */
-export const statusEveryMs = 5_000;
 /** A full pass, and one while removals wait for their time. */
 const fullPassMs = 60_000;
 const waitingPassMs = 2_000;
@@ -34,8 +34,13 @@ export interface MembershipKeeper {
   dueMs: () => number;
 }
 
+export interface MembershipDeps extends ControllerDeps {
+  /** Shown what people are to be told, when it is time for that. */
+  statuses: Pick<PolicyStatuses, "isDue" | "show">;
+}
+
 /** Starts the loop. */
-export function startMemberships(deps: ControllerDeps, signal: AbortSignal, onPass?: (pass: LoopPass) => void): Loop {
+export function startMemberships(deps: MembershipDeps, signal: AbortSignal, onPass?: (pass: LoopPass) => void): Loop {
   const keeper = createMembershipKeeper(deps);
   let computedMs = 0;
   return startLoop({
@@ -56,9 +61,9 @@ export function startMemberships(deps: ControllerDeps, signal: AbortSignal, onPa
   });
 }
 
-/** Makes what keeps the slices; it remembers between passes what it has seen. */
-export function createMembershipKeeper(deps: ControllerDeps): MembershipKeeper {
-  const { caches, config, uptime, now } = deps;
+/** Makes what keeps the slices, for one term; it remembers between passes what it has seen. */
+export function createMembershipKeeper(deps: MembershipDeps): MembershipKeeper {
+  const { caches, config, uptime, now, statuses, log } = deps;
   const readPolicy = createPolicyView(caches, config.policy);
   const roster = createRoster(caches);
   const needsOf = createNeeds(uptime);
@@ -67,8 +72,9 @@ export function createMembershipKeeper(deps: ControllerDeps): MembershipKeeper {
   /** By which members and which versions of its slices a membership was found to be in order. */
   let inOrder = new Map<string, { members: Members; versions: string }>();
   let waiting = false;
+  /** Whether everything has been listed in this term, or waited for in vain. */
+  let listed = false;
   const followedOf = createFollowed();
-  let statusMs = -Infinity;
   let statusDue = false;
   /** When statuses have to say something else of break-glass, in milliseconds since 1970. */
   let edgeMs = Infinity;
@@ -80,11 +86,25 @@ export function createMembershipKeeper(deps: ControllerDeps): MembershipKeeper {
     },
     sync: async (signal) => {
       if (!Object.values(caches).every((cache) => cache.synced())) return; // never remove before all is known
+      if (!listed) {
+        const behind = await listAnew(caches, listedWithinMs, signal);
+        if (signal.aborted) return;
+        listed = true;
+        if (behind.length > 0)
+          log.warn({ kinds: behind }, "not listed anew in time: memberships go on by what was known");
+      }
       const slices = Map.groupBy(caches.slices.all(), ({ membership }) => membership);
       const objects = readPolicy();
       const needs = needsOf(objects, slices.keys());
       const followed = followedOf(objects, needs.definitions);
       roster.update(objects, followed.all);
+      // Before anything is waited for: what is told is told of the versions that it was judged by.
+      statusDue = !statuses.isDue();
+      if (!statusDue) {
+        const seen = seePolicy(deps, objects, followed.groups, roster);
+        edgeMs = seen.opened.edgeMs;
+        statuses.show(seen);
+      }
       const plans: SlicePlan[] = [];
       const stillInOrder: typeof inOrder = new Map();
       const all = needs.definitions.map((definition) => ({
@@ -105,7 +125,7 @@ export function createMembershipKeeper(deps: ControllerDeps): MembershipKeeper {
         const lost = losses.keptOf(key, held, members, roster.isAttached);
         if (lost.size > 0) {
           waiting = true;
-          await tellOfLoss(deps, held, peer, signal);
+          tellOfLoss(deps, held, peer, signal);
         }
         const kept = new Set([...lost, ...(unheard.get(key) ?? [])]);
         const plan = planSlices({ membership: key, peer, members, kept }, held);
@@ -119,22 +139,6 @@ export function createMembershipKeeper(deps: ControllerDeps): MembershipKeeper {
         if (!unheard.has(slice.membership)) inherited.settle(slice);
       };
       await writeSlices(deps, [...plans, { changed: [], made: [], emptied: unneeded }], onWritten, signal);
-      const sinceStatusMs = uptime() - statusMs;
-      if (sinceStatusMs < statusEveryMs) {
-        statusDue = true;
-        return;
-      }
-      const membersOf = (group: string): number => {
-        const definition = followed.groups.get(group);
-        return definition === undefined ? 0 : roster.members(definition.key).size;
-      };
-      const nodesOf = (group: string): MemberNodes => {
-        const definition = followed.groups.get(group);
-        return definition === undefined ? new Map() : roster.nodes(definition.key);
-      };
-      edgeMs = await writePolicyStatus(deps, objects, { membersOf, nodesOf }, signal);
-      statusMs = uptime();
-      statusDue = false;
     },
   };
 }
@@ -163,15 +167,15 @@ const versionsOf = (slices: readonly MembershipSlice[]): string =>
 const isEmpty = ({ changed, made, emptied }: SlicePlan): boolean =>
   changed.length === 0 && made.length === 0 && emptied.length === 0;
 
-/** Always in the same words, so that it is told once and not with each pass. */
-async function tellOfLoss(
+/** Always in the same words, so that it is told once and not with each pass. Slices do not wait for it. */
+function tellOfLoss(
   { events }: ControllerDeps,
   held: readonly MembershipSlice[],
   peer: string,
   signal: AbortSignal,
-): Promise<void> {
+): void {
   const [first] = held;
   if (first === undefined) return;
   const message = `more than a fifth of "${peer}" are gone at once; they are taken out only if that is seen again`;
-  await events.warn(subjectOf(membershipSlices, first.metadata), "MassRemovalWaits", message, signal);
+  void events.warn(subjectOf(membershipSlices, first.metadata), "MassRemovalWaits", message, signal);
 }

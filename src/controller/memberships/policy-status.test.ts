@@ -2,10 +2,12 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Replica, withLeader } from "../../../test/controller/replica.ts";
+import { type Replica, startReplica, withLeader } from "../../../test/controller/replica.ts";
 import { settle } from "../../../test/controller/settled.ts";
 import { createTenants, shop, type Tenants } from "../../../test/controller/tenants.ts";
-import type { World } from "../../../test/controller/world.ts";
+import { createWorld, type World } from "../../../test/controller/world.ts";
+import { within } from "../../base/pause.ts";
+import { isFault } from "../../base/fault.ts";
 import type { Kind, KubeObject } from "../../kube/contract.ts";
 import { events, nodes } from "../../kube/core-objects.ts";
 import { nodeEndpoints, nodeNetworks } from "../../kube/objects.ts";
@@ -13,11 +15,13 @@ import { namespaces, securityGroupBindings, securityGroups } from "../../kube/po
 import { groupsMark } from "../../policy/mark.ts";
 import { policyBypassed, policyOpened } from "../../kube/objects.ts";
 import { breakGlassAnnotation } from "../../policy/break-glass.ts";
-import { createMembershipKeeper, type MembershipKeeper, statusEveryMs } from "./memberships.ts";
+import { createMembershipKeeper, type MembershipKeeper } from "./memberships.ts";
+import { createPolicyStatuses, statusEveryMs } from "./policy-statuses.ts";
 import { groupStatus } from "./policy-status.ts";
 
 interface Scene {
   world: World;
+  leader: Replica;
   tenants: Tenants;
   /** Lets the leader work until statuses are what they should be. */
   work(): Promise<void>;
@@ -33,7 +37,8 @@ async function withScene(play: (scene: Scene) => Promise<void>): Promise<void> {
       world.nowMs += statusEveryMs;
       await settle(world, leader);
     };
-    await play({ world, tenants, work, keeper: createMembershipKeeper(leader.deps) });
+    const keeper = createMembershipKeeper({ ...leader.deps, statuses: createPolicyStatuses(leader.deps) });
+    await play({ world, leader, tenants, work, keeper });
   });
 }
 
@@ -95,12 +100,13 @@ test("a binding says which groups it cannot have and why; so does an event in it
     const [condition] = status?.conditions ?? [];
     assert.deepEqual([condition?.status, condition?.reason], ["False", "NotBindable"]);
     assert.match(condition?.message ?? "", /SecurityGroup closed may not be bound from namespace shop .*there is no/);
-    const events = ["shop SecurityGroupBinding NotBindable", "shop SecurityGroupBinding Unknown"];
-    assert.deepEqual(await told(world), events);
+    assert.deepEqual(await told(world), ["shop SecurityGroupBinding NotBindable"], "one event for both");
     await tenants.group("missing");
     await work();
     assert.deepEqual((await statusOf())?.refused, [{ group: "closed", reason: "NotBindable" }]);
-    assert.deepEqual(await told(world), events);
+    assert.deepEqual(await told(world), Array(2).fill("shop SecurityGroupBinding NotBindable"), "it says less");
+    await work();
+    assert.equal((await told(world)).length, 2);
   }));
 
 test("what of a policy cannot be understood is told on it", () =>
@@ -250,4 +256,89 @@ test("a binding's status counts the pods that it selects, whoever gets the group
     await tenants.setPhase("a", "Succeeded");
     await work();
     assert.equal(await podsOf("web"), 1);
+  }));
+
+test("a status that is refused keeps no other waiting, and is told on its object", () =>
+  withScene(async ({ world, tenants, work }) => {
+    await tenants.group("db");
+    await tenants.group("idle");
+    await tenants.bind("web", { podSelector: {}, groups: ["db"] });
+    const effect = { does: "answer", status: 422, reason: "Invalid", message: "no such status here" } as const;
+    const refused = { verb: "patch", resource: "securitygroups", subresource: "status", name: "db" } as const;
+    world.server.faults.add({ ...refused, effect });
+    await work();
+    const statuses = [
+      (await world.kube.get(securityGroups, { name: "db" })).status,
+      (await world.kube.get(securityGroups, { name: "idle" })).status?.members,
+      (await world.kube.get(securityGroupBindings, { name: "web", namespace: shop })).status?.pods,
+    ];
+    assert.deepEqual(statuses, [undefined, 0, 0]);
+    assert.deepEqual(await told(world), ["default SecurityGroup WriteRefused"]);
+  }));
+
+test("where the server takes no status of a group, those of bindings are written all the same", () =>
+  withScene(async ({ world, leader, tenants }) => {
+    await tenants.group("db");
+    await tenants.bind("web", { podSelector: {}, groups: ["missing"] });
+    const effect = { does: "answer", status: 500, reason: "InternalError", message: "not now" } as const;
+    world.server.faults.add({ verb: "patch", resource: "securitygroups", subresource: "status", effect });
+    await leader.catchUp();
+    await leader.passOf("memberships");
+    await assert.rejects(leader.passOf("policy-status"), (error) => isFault(error, "kube-busy"));
+    const { status } = await world.kube.get(securityGroupBindings, { name: "web", namespace: shop });
+    assert.equal(status?.pods, 0);
+    assert.deepEqual(await told(world), ["shop SecurityGroupBinding Unknown"]);
+    world.server.faults.clear();
+    await leader.passOf("policy-status");
+    assert.equal((await world.kube.get(securityGroups, { name: "db" })).status?.members, 0, "it is tried again");
+  }));
+
+test("no slice waits for a status or an event", async (t) => {
+  const world = await createWorld({ assign: "cluster", ranges: [], serviceRanges: [] });
+  const unanswered = /^(PATCH securitygroup|POST events)/;
+  const leader = await startReplica(world, {
+    cross: async (what, call) => await (unanswered.test(what) ? new Promise<never>(() => {}) : call()),
+  });
+  t.after(async () => {
+    await leader.close();
+    await world.close();
+  });
+  const tenants = await createTenants(world);
+  await tenants.addNode("n1", "10.4.1.0/24");
+  await tenants.group("db");
+  for (const app of ["web", "other"])
+    await tenants.policy(app, { podSelector: {}, ingress: [{ from: [{ podSelector: { matchLabels: { app } } }] }] });
+  for (let at = 0; at < 50; at += 1)
+    await tenants.addPod(`p${at}`, { labels: { app: "web" }, node: "n1", addresses: [`10.4.1.${at + 2}`] });
+  await tenants.addPod("a", { labels: { app: "other" }, node: "n1", addresses: ["10.4.1.99"] });
+  await leader.catchUp();
+  await leader.passOf("memberships");
+  assert.equal(await within(100, leader.passOf("policy-status")), false, "nobody takes the status");
+  await tenants.publish("n1", []);
+  await leader.catchUp();
+  assert.ok(await within(10_000, leader.passOf("memberships")), "though the loss of many is to be told");
+  const slices = Object.values(await tenants.slices()).flatMap(Object.values);
+  assert.deepEqual(
+    slices.map(({ length }) => length),
+    [50],
+  );
+});
+
+test("a status speaks of the version that was judged, though more was written and heard of meanwhile", () =>
+  withScene(async ({ world, leader, tenants, work }) => {
+    await tenants.group("db");
+    await leader.catchUp();
+    await leader.passOf("memberships");
+    await tenants.group("late");
+    await tenants.bind("late", { podSelector: {}, groups: ["late"] });
+    await leader.catchUp();
+    await leader.passOf("policy-status");
+    const statusesOf = async () => [
+      (await world.kube.get(securityGroups, { name: "late" })).status?.members,
+      (await world.kube.get(securityGroupBindings, { name: "late", namespace: shop })).status?.conditions?.[0]?.reason,
+    ];
+    assert.deepEqual(await statusesOf(), [undefined, undefined]);
+    assert.deepEqual(await told(world), []);
+    await work();
+    assert.deepEqual(await statusesOf(), [0, "Accepted"]);
   }));

@@ -108,8 +108,17 @@ export function refusedGroups(names: readonly string[], namespace: string, objec
   });
 }
 
-/** The sentence about a refused group. */
-export function refusalText({ group, reason }: RefusedGroup, namespace: string): string {
+/** Why a binding does not count in full: the reason of the first group, and a sentence about each; undefined where all count. */
+export function refusalOf(
+  refused: readonly RefusedGroup[],
+  namespace: string,
+): { reason: string; message: string } | undefined {
+  const [first] = refused;
+  if (first === undefined) return undefined;
+  return { reason: first.reason, message: refused.map((one) => refusalText(one, namespace)).join("; ") };
+}
+
+function refusalText({ group, reason }: RefusedGroup, namespace: string): string {
   const title = objectTitle("SecurityGroup", { name: group });
   return reason === "Unknown"
     ? `there is no ${title}: pods are bound to nothing in its place, so it allows them nothing`
@@ -156,10 +165,8 @@ const accepted: Verdict = { status: "True", reason: "Accepted", message: "all of
 const invalid = (message: string): Verdict => ({ status: "False", reason: "Invalid", message });
 
 function bindingVerdict(refused: readonly RefusedGroup[], namespace: string): Verdict {
-  const [first] = refused;
-  if (first === undefined) return accepted;
-  const message = refused.map((one) => refusalText(one, namespace)).join("; ");
-  return { status: "False", reason: first.reason, message };
+  const refusal = refusalOf(refused, namespace);
+  return refusal === undefined ? accepted : { status: "False", ...refusal };
 }
 
 const observed = (generation: number | undefined): { observedGeneration?: number } =>

@@ -31,9 +31,9 @@ export async function writeSlices(
       if (written !== undefined) onWritten(written);
     } catch (error) {
       if (isFault(error, "kube-conflict", "kube-exists", "kube-not-found")) return;
-      // What the server refuses of one slice must not slow down the others.
+      // What the server refuses of one slice must not slow down the others, nor must the event about it.
       if (!isFault(error, "kube-refused")) throw error;
-      await events.warn(subjectOf(membershipSlices, slice.metadata), "WriteRefused", describe(error), signal);
+      void events.warn(subjectOf(membershipSlices, slice.metadata), "WriteRefused", describe(error), signal);
     }
   });
   if (writes.length > 0) log.debug({ writes: writes.length }, "wrote slices of memberships");
