@@ -136,7 +136,7 @@ void test("what cannot be read is refused, with its place", async (t) => {
     [
       [shop, policy.replace("podSelector: { matchLabels: { tier: db } }", "podSelector: 7")],
       end,
-      /1\.yaml, document 1: NetworkPolicy db: /,
+      /1\.yaml, document 1: NetworkPolicy shop\/db: spec\.podSelector: /,
     ],
     [[shop, shop], end, /two pods, or makers of pods, are named shop\/\w+; leave one of them out/],
     [[shop], { ...end, to: "shop/dc" }, /there is no pod "dc" in namespace "shop"/],

@@ -7,6 +7,7 @@ import { z } from "zod";
 import { describe, Fault } from "../base/fault.ts";
 import { namespaceNameLabel } from "../policy/membership.ts";
 import type { PolicyObjects } from "../policy/model.ts";
+import { objectTitle } from "../policy/problem.ts";
 import type { Kind, KubeObject } from "./contract.ts";
 import { type Node, nodes, type Pod, pods } from "./core-objects.ts";
 import {
@@ -17,6 +18,7 @@ import {
   securityGroups,
   serviceAccounts,
 } from "./policy-objects.ts";
+import { parseStrictly } from "./strict.ts";
 
 const filesMax = 10_000;
 const fileLenMax = 16 * 1024 * 1024;
@@ -131,14 +133,17 @@ function isOf({ apiVersion, kind }: Raw, wanted: Kind<KubeObject>): boolean {
 
 function parsed<T extends KubeObject>({ where, kind: title, value }: Raw, kind: Kind<T>): T {
   try {
-    return kind.parse(value);
+    return parseStrictly(kind, value);
   } catch (error) {
-    const { success, data } = withMeta.safeParse(value);
-    throw new Fault(
-      "bad-config",
-      `${where}: ${title} ${success ? data.metadata.name : "without a name"}: ${describe(error)}`,
-    );
+    throw new Fault("bad-config", `${where}: ${titleOf(title, value)}: ${describe(error)}`);
   }
+}
+
+function titleOf(kind: string, value: unknown): string {
+  const { success, data } = withMeta.safeParse(value);
+  if (!success) return `${kind} without a name`;
+  const { name, namespace } = data.metadata;
+  return objectTitle(kind, { name, ...(namespace === undefined ? {} : { namespace }) });
 }
 
 /** A pod as the workload's template makes it, under the workload's name. */

@@ -69,7 +69,7 @@ const policyPeer = z.object({
   namespaceSelector: labelSelector.exactOptional(),
   ipBlock: z.object({ cidr: z.string(), except: z.array(z.string()).exactOptional() }).exactOptional(),
 });
-const networkPolicySchema = z.object({
+export const networkPolicySchema = z.object({
   metadata: meta,
   spec: z
     .object({
@@ -287,7 +287,7 @@ export const securityGroupBindings = defineKind(
   securityGroupBindingSchema,
 );
 
-const securityGroupPolicySchema = z.object({
+export const securityGroupPolicySchema = z.object({
   metadata: meta,
   spec: z
     .object({

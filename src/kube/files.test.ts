@@ -1,0 +1,132 @@
+// Files of objects: what an API server would refuse is refused, with its place and the cure.
+
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test, type TestContext } from "node:test";
+import { securityGroups } from "./policy-objects.ts";
+import { type FileObjects, readObjectFiles } from "./files.ts";
+
+/** Reads files of these contents, 0.yaml and on. */
+function read(t: TestContext, ...contents: readonly string[]): FileObjects {
+  const directory = mkdtempSync(join(tmpdir(), "fairlead-files-"));
+  t.after(() => rmSync(directory, { recursive: true }));
+  contents.forEach((content, index) => writeFileSync(join(directory, `${index}.yaml`), content));
+  return readObjectFiles([directory]);
+}
+
+/** What is said of them, without the directory. */
+function told(t: TestContext, ...contents: readonly string[]): string {
+  try {
+    read(t, ...contents);
+    return "";
+  } catch (error) {
+    return error instanceof Error ? error.message.replaceAll(/\/\S*\//g, "") : "";
+  }
+}
+
+const group = (spec: string): string =>
+  `{ apiVersion: fairlead.dev/v1alpha1, kind: SecurityGroup, metadata: { name: db }, spec: ${spec} }`;
+const binding = (spec: string): string =>
+  `{ apiVersion: fairlead.dev/v1alpha1, kind: SecurityGroupBinding, metadata: { name: db, namespace: shop }, spec: ${spec} }`;
+const policy = (spec: string): string =>
+  `{ apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: { name: db, namespace: shop }, spec: ${spec} }`;
+const ofAws = (spec: string): string =>
+  `{ apiVersion: vpcresources.k8s.aws/v1beta1, kind: SecurityGroupPolicy, metadata: { name: db, namespace: shop }, spec: ${spec} }`;
+const anybody = 'from: [{ cidr: 0.0.0.0/0 }, { cidr: "::/0" }]';
+
+/** What is written, and what is said after place and name. */
+type Case = readonly [written: string, says: string];
+
+function refuseAll(t: TestContext, cases: readonly Case[]): void {
+  for (const [written, says] of cases) {
+    const [, kind] = /kind: (\w+)/.exec(written) ?? [];
+    const name = kind === "SecurityGroup" ? "db" : "shop/db";
+    assert.equal(told(t, written), `0.yaml, document 1: ${kind} ${name}: ${says}`, written);
+  }
+}
+
+void test("keys that nobody knows are refused, with the one that may have been meant", (t) => {
+  refuseAll(t, [
+    [group("{ bindableFrom: {}, egres: [] }"), "spec.egres: is not known; did you mean egress?"],
+    [
+      group("{ bindableFrom: { team: shop } }"),
+      'spec.bindableFrom.team: is not known; write matchLabels: { team: "shop" }',
+    ],
+    [
+      group(`{ bindableFrom: {}, ingress: [{ protocl: tcp, ports: [{ port: 80 }], ${anybody} }] }`),
+      "spec.ingress[0].protocl: is not known; did you mean protocol?",
+    ],
+    [
+      group("{ bindableFrom: {}, egress: [{ from: [{ cidr: 0.0.0.0/0 }], to: [{ cidr: 0.0.0.0/0 }] }] }"),
+      "spec.egress[0].from: is not known; known here: protocol, ports, icmp, description, to",
+    ],
+    [
+      binding("{ podSelector: { tier: db }, groups: [db] }"),
+      'spec.podSelector.tier: is not known; write matchLabels: { tier: "db" }',
+    ],
+    [
+      policy("{ podSelector: { tier: db }, ingress: [] }"),
+      'spec.podSelector.tier: is not known; write matchLabels: { tier: "db" }',
+    ],
+    [
+      policy("{ ingress: [{ from: [{ namespaceSelector: { team: shop } }] }] }"),
+      'spec.ingress[0].from[0].namespaceSelector.team: is not known; write matchLabels: { team: "shop" }',
+    ],
+    [policy("{ ingress: [{ form: [] }] }"), "spec.ingress[0].form: is not known; did you mean from?"],
+    [
+      policy("{ ingress: [{ ports: [{ protocl: UDP }] }] }"),
+      "spec.ingress[0].ports[0].protocl: is not known; did you mean protocol?",
+    ],
+    [
+      ofAws("{ podSelector: {}, securityGroups: { groupIDs: [db] } }"),
+      "spec.securityGroups.groupIDs: is not known; did you mean groupIds?",
+    ],
+    [
+      group("{ bindableFrom: {} }, egress: []"),
+      "egress: is not known; known here: apiVersion, kind, metadata, spec, status",
+    ],
+  ]);
+});
+
+void test("no value is no absent key in kinds of others than the server's own, and in labels nowhere", (t) => {
+  refuseAll(t, [
+    [group("{ bindableFrom: {}, egress: }"), "spec.egress: has no value; write one, or leave the key away"],
+    [
+      policy("{ podSelector: { matchLabels: { tier: } }, ingress: [] }"),
+      "spec.podSelector.matchLabels.tier: has no value; write one, or leave the key away",
+    ],
+    [
+      "{ apiVersion: v1, kind: Pod, metadata: { name: db, namespace: shop, labels: { tier: } } }",
+      "metadata.labels.tier: has no value; write one, or leave the key away",
+    ],
+  ]);
+  assert.equal(told(t, policy("{ podSelector: {}, ingress: [{ from: , ports: [{ port: 80 }] }] }")), "");
+});
+
+void test("what a cluster has written is read again: metadata and status are the server's affair", (t) => {
+  const metadata = `
+metadata:
+  name: db
+  namespace: shop
+  creationTimestamp: null
+  managedFields: [{ manager: kubectl, operation: Update, fieldsV1: { "f:spec": {} } }]
+  selfLink: /x`;
+  const { policy: objects } = read(
+    t,
+    `kind: NetworkPolicy\napiVersion: networking.k8s.io/v1${metadata}\nspec: { podSelector: {} }\nstatus: {}\n`,
+    `kind: SecurityGroup\napiVersion: fairlead.dev/v1alpha1${metadata.replace("  namespace: shop\n", "")}\nspec: { bindableFrom: {} }\nstatus: { later: [] }\n`,
+    "kind: Pod\napiVersion: v1\nmetadata: { name: db, namespace: shop, uid: x }\nspec: { later: 1 }\nstatus: { later: 1 }\n",
+  );
+  assert.deepEqual([objects.networkPolicies.length, objects.groups.length], [1, 1]);
+});
+
+void test("a server may be newer than we are: keys that only files may not have are left behind", () => {
+  const spec = { bindableFrom: { later: 1 }, later: 1 };
+  assert.deepEqual(securityGroups.parse({ metadata: { name: "db" }, spec }).spec, { bindableFrom: {} });
+});
+
+void test("of many problems the first three are told, and how many there are besides", (t) => {
+  assert.equal(told(t, group("{ bindableFrom: {}, a: 1, b: 1, c: 1, d: 1, e: 1 }")).split("\n").at(-1), "  and 2 more");
+});

@@ -1,0 +1,119 @@
+// Objects of people's files, held to what an API server refuses: what is passed over in silence there may open pods.
+
+import { z } from "zod";
+import { pathText, problemWords } from "../base/config.ts";
+import { Fault } from "../base/fault.ts";
+import { nearest } from "../base/near.ts";
+import type { Kind, KubeObject } from "./contract.ts";
+import {
+  networkPolicies,
+  networkPolicySchema,
+  securityGroupBindings,
+  securityGroupBindingSchema,
+  securityGroupPolicies,
+  securityGroupPolicySchema,
+  securityGroups,
+  securityGroupSchema,
+} from "./policy-objects.ts";
+
+/** Problems told of one object; the rest is counted. */
+const problemsShownMax = 3;
+/** Keys of every object; what is in metadata and status is the server's affair. */
+const objectKeys = ["apiVersion", "kind", "metadata", "spec", "status"];
+
+/** Kinds of which we know every key. Of the others we read a part. */
+const wholeKinds = new Map<Kind<KubeObject>, z.ZodObject>([
+  [networkPolicies, networkPolicySchema],
+  [securityGroups, securityGroupSchema],
+  [securityGroupBindings, securityGroupBindingSchema],
+  [securityGroupPolicies, securityGroupPolicySchema],
+]);
+/** Kinds whose absent keys may be written as null: the server takes it for absent only of kinds of its own. */
+const nullable = new Set<Kind<KubeObject>>([networkPolicies]);
+
+/** The part of metadata in which null is no absent key. */
+const labelled = z.looseObject({ labels: z.record(z.string(), z.string()).optional() });
+
+/** Text by the path of what is wrong. */
+type Problems = Map<string, string>;
+
+/** As `kind.parse`, and of the kinds that say who may talk to whom nothing that a server would refuse. @throws Fault "bad-config": what is wrong, a line each */
+export function parseStrictly<T extends KubeObject>(
+  kind: Kind<T>,
+  { status, ...value }: Readonly<Record<string, unknown>>,
+): T {
+  const schema = wholeKinds.get(kind);
+  const problems: Problems = new Map();
+  walk(labelled, value["metadata"], ["metadata"], false, problems);
+  if (schema !== undefined) {
+    addUnknown(objectKeys, value, [], problems);
+    const spec = schema.shape["spec"];
+    if (spec !== undefined) walk(spec, value["spec"], ["spec"], !nullable.has(kind), problems);
+  }
+  // A status is for the server to judge; ours has parts that a newer version may have changed.
+  const object = parsed(kind, schema === undefined ? { ...value, status } : value, problems);
+  if (object === undefined || problems.size > 0) throw new Fault("bad-config", textOf(problems));
+  return object;
+}
+
+function parsed<T extends KubeObject>(kind: Kind<T>, value: unknown, problems: Problems): T | undefined {
+  try {
+    return kind.parse(value);
+  } catch (error) {
+    if (!(error instanceof z.ZodError)) throw error;
+    for (const issue of error.issues) problems.set(pathText(issue.path), problemWords(issue));
+    return undefined;
+  }
+}
+
+function textOf(problems: Problems): string {
+  const lines = [...problems].map(([path, words]) => `${path}: ${words}`);
+  const more = lines.length - problemsShownMax;
+  return [...lines.slice(0, problemsShownMax), ...(more > 0 ? [`and ${more} more`] : [])].join("\n  ");
+}
+
+/** Looks at everything below `value` that `schema` has a word for: keys that it has not, and null. */
+function walk(
+  schema: z.core.$ZodType,
+  value: unknown,
+  path: readonly PropertyKey[],
+  nullIsWrong: boolean,
+  problems: Problems,
+): void {
+  if (value === null && nullIsWrong) problems.set(pathText(path), "has no value; write one, or leave the key away");
+  const inner = unwrapped(schema);
+  const below = (part: z.core.$ZodType, key: PropertyKey, member: unknown, strict = nullIsWrong): void =>
+    walk(part, member, [...path, key], strict, problems);
+  if (inner instanceof z.ZodArray && Array.isArray(value))
+    value.forEach((member, index) => below(inner.element, index, member));
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return;
+  if (inner instanceof z.ZodRecord)
+    // A label without its value would be one condition less.
+    for (const [key, member] of Object.entries(value)) below(inner.valueType, key, member, true);
+  if (!(inner instanceof z.ZodObject)) return;
+  if (inner.def.catchall === undefined) addUnknown(Object.keys(inner.shape), value, path, problems);
+  for (const [key, member] of Object.entries(value)) {
+    const part = Object.hasOwn(inner.shape, key) ? inner.shape[key] : undefined;
+    if (part !== undefined) below(part, key, member);
+  }
+}
+
+function unwrapped(schema: z.core.$ZodType): z.core.$ZodType {
+  const isWrapper =
+    schema instanceof z.ZodExactOptional || schema instanceof z.ZodPrefault || schema instanceof z.ZodOptional;
+  return isWrapper ? unwrapped(schema.unwrap()) : schema;
+}
+
+function addUnknown(known: readonly string[], value: object, path: readonly PropertyKey[], problems: Problems): void {
+  for (const [key, member] of Object.entries(value)) {
+    if (known.includes(key)) continue;
+    const near = nearest(key, known);
+    const cure =
+      near !== undefined
+        ? `did you mean ${near}?`
+        : known.includes("matchLabels") && typeof member === "string"
+          ? `write matchLabels: { ${key}: ${JSON.stringify(member)} }`
+          : `known here: ${known.join(", ")}`;
+    problems.set(pathText([...path, key]), `is not known; ${cure}`);
+  }
+}
