@@ -129,6 +129,16 @@ void test("an object that does not count in full is told", async (t) => {
   assert.match(text, /^not all that was written counts:\n {2}NetworkPolicy shop\/db: spec\.ingress\[0\]\.ports\[0\]/m);
 });
 
+void test("a policy of somebody else is told, since it judges nothing", async (t) => {
+  const foreign = "{ apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy, metadata: { name: x, namespace: shop } }";
+  const { text, well } = await run(t, [shop, foreign], { from: "shop/api", to: "shop/db", traffic: "5432" });
+  assert.equal(well, true);
+  assert.match(
+    text,
+    /^ {2}CiliumNetworkPolicy shop\/x: .*1\.yaml, document 1: passed over, Fairlead does not read it$/m,
+  );
+});
+
 void test("what cannot be read is refused, with its place", async (t) => {
   const end = { from: "shop/api", to: "shop/db", traffic: "80" };
   const cases: [readonly string[], Partial<WhyOptions>, RegExp][] = [

@@ -130,3 +130,87 @@ void test("a server may be newer than we are: keys that only files may not have 
 void test("of many problems the first three are told, and how many there are besides", (t) => {
   assert.equal(told(t, group("{ bindableFrom: {}, a: 1, b: 1, c: 1, d: 1, e: 1 }")).split("\n").at(-1), "  and 2 more");
 });
+
+void test("a kind that is nearly one of those that are read is refused, with the right one", (t) => {
+  const cases: readonly [apiVersion: string, kind: string, says: string][] = [
+    ["fairlead.dev/v1", "SecurityGroup", 'apiVersion: is "fairlead.dev/v1"; write fairlead.dev/v1alpha1'],
+    ["fairlead.io/v1alpha1", "SecurityGroup", 'apiVersion: is "fairlead.io/v1alpha1"; write fairlead.dev/v1alpha1'],
+    ["v1", "SecurityGroupBinding", 'apiVersion: is "v1"; write fairlead.dev/v1alpha1'],
+    [
+      "vpcresources.k8s.aws/v1",
+      "SecurityGroupPolicy",
+      'apiVersion: is "vpcresources.k8s.aws/v1"; write vpcresources.k8s.aws/v1beta1',
+    ],
+    ["extensions/v1beta1", "NetworkPolicy", 'apiVersion: is "extensions/v1beta1"; write networking.k8s.io/v1'],
+    [
+      "networking.k8s.io/v1beta1",
+      "NetworkPolicy",
+      'apiVersion: is "networking.k8s.io/v1beta1"; write networking.k8s.io/v1',
+    ],
+    ["networking.k8.io/v1", "NetworkPolicy", 'apiVersion: is "networking.k8.io/v1"; write networking.k8s.io/v1'],
+    ["core/v1", "Namespace", 'apiVersion: is "core/v1"; write v1'],
+    ["networking.k8s.io/v1", "Networkpolicy", "kind: is not known; did you mean NetworkPolicy?"],
+    ["networking.k8s.io/v1", "NetworkPolicies", "kind: is not known; did you mean NetworkPolicy?"],
+    ["v1", "pod", "kind: is not known; did you mean Pod?"],
+    ["fairlead.dev/v1alpha1", "SecurityGruop", "kind: is not known; did you mean SecurityGroup?"],
+    [
+      "fairlead.dev/v1alpha1",
+      "Firewall",
+      "kind: is not known; known of fairlead.dev: SecurityGroup, SecurityGroupBinding, NodeNetwork, NodeEndpoints, BlockLedger, MembershipSlice",
+    ],
+  ];
+  for (const [apiVersion, kind, says] of cases)
+    assert.equal(
+      told(t, `{ apiVersion: ${apiVersion}, kind: ${kind}, metadata: { name: db }, spec: {} }`),
+      `0.yaml, document 1: ${kind} db: ${says}`,
+    );
+  const without: readonly [string, string][] = [
+    [
+      "{ kind: SecurityGroup, metadata: { name: db } }",
+      "SecurityGroup db: apiVersion: is missing; write fairlead.dev/v1alpha1",
+    ],
+    ["{ kind: CronJob, metadata: { name: db } }", "CronJob db: apiVersion: is missing; write batch/v1"],
+    ["{ kind: List, items: [] }", "List without a name: apiVersion: is missing; write v1"],
+    ["{ apiVersion: v1, metadata: { name: db } }", "an object db: kind: is missing"],
+    ["{ apiVersion: v1, kind: List, items: }", "a List: items: is no list of objects"],
+  ];
+  for (const [written, says] of without) assert.equal(told(t, written), `0.yaml, document 1: ${says}`);
+});
+
+void test("what is no affair of ours is passed over: values of charts, other kinds, namesakes in other groups, what our daemons write", (t) => {
+  const texts = [
+    "kind: Deployment\nreplicas: 2\n",
+    "apiVersion: v2\nname: chart\n",
+    "{ apiVersion: v1, kind: ConfigMap, metadata: { name: db }, data: {} }",
+    "{ apiVersion: v1, kind: Service, metadata: { name: db }, spec: {} }",
+    "{ apiVersion: longhorn.io/v1beta2, kind: Node, metadata: { name: db }, spec: {} }",
+    "{ apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: { name: db }, spec: {} }",
+    "{ apiVersion: fairlead.dev/v1alpha1, kind: NodeNetwork, metadata: { name: db }, spec: {} }",
+  ];
+  assert.equal(told(t, ...texts), "");
+  assert.deepEqual(read(t, ...texts).problems, []);
+});
+
+void test("policies of others are told: they judge nothing here", (t) => {
+  const { problems } = read(
+    t,
+    "{ apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy, metadata: { name: x, namespace: shop } }",
+    "{ apiVersion: policy.networking.k8s.io/v1alpha1, kind: AdminNetworkPolicy, metadata: { name: x } }",
+    "{ apiVersion: projectcalico.org/v3, kind: NetworkPolicyList, items: [{ metadata: { name: x, namespace: shop } }] }",
+    policy("{ podSelector: {} }"),
+  );
+  assert.deepEqual(
+    problems.map(({ object, path, message }) => `${object}: ${path.replace(/^.*\//, "")}: ${message}`),
+    [
+      "CiliumNetworkPolicy shop/x: 0.yaml, document 1: passed over, Fairlead does not read it",
+      "AdminNetworkPolicy x: 1.yaml, document 1: passed over, Fairlead does not read it",
+      "NetworkPolicy shop/x: 2.yaml, document 1, item 1: passed over, Fairlead does not read it",
+    ],
+  );
+});
+
+void test("in a list of one kind the objects need not say their kind", (t) => {
+  const items = "items: [{ metadata: { name: a } }, { metadata: { name: b } }]";
+  const { policy: objects } = read(t, `{ apiVersion: networking.k8s.io/v1, kind: NetworkPolicyList, ${items} }`);
+  assert.equal(objects.networkPolicies.length, 2);
+});

@@ -7,9 +7,10 @@ import { z } from "zod";
 import { describe, Fault } from "../base/fault.ts";
 import { namespaceNameLabel } from "../policy/membership.ts";
 import type { PolicyObjects } from "../policy/model.ts";
-import { objectTitle } from "../policy/problem.ts";
+import { objectTitle, type Problem } from "../policy/problem.ts";
 import type { Kind, KubeObject } from "./contract.ts";
 import { type Node, nodes, type Pod, pods } from "./core-objects.ts";
+import { isPolicyOfOthers, usualVersion, versionOf, wrongKind } from "./file-kinds.ts";
 import {
   namespaces,
   networkPolicies,
@@ -35,6 +36,11 @@ interface Raw {
 }
 
 const rawSchema = z.looseObject({ apiVersion: z.string(), kind: z.string() });
+const almostSchema = z.looseObject({
+  metadata: z.unknown().optional(),
+  spec: z.unknown().optional(),
+  items: z.unknown().optional(),
+});
 const listSchema = z.looseObject({ items: z.array(z.unknown()) });
 const metaSchema = z.looseObject({ name: z.string().min(1), namespace: z.string().optional() });
 const withMeta = z.looseObject({ metadata: metaSchema });
@@ -57,6 +63,8 @@ export interface FileObjects {
   policy: PolicyObjects;
   /** Namespaces that something is in and that no file has; they are among those of `policy`, without labels of their own. */
   namespacesMissing: string[];
+  /** Policies of others, which are not read. */
+  problems: Problem[];
 }
 
 /**
@@ -92,6 +100,7 @@ export function readObjectFiles(
       groupPolicies: inNamespace(of(securityGroupPolicies)),
     },
     namespacesMissing: missing,
+    problems: raws.filter(({ apiVersion, kind }) => isPolicyOfOthers(apiVersion, kind)).map(passedOver),
   };
 }
 
@@ -120,15 +129,44 @@ function readFile(file: string): Raw[] {
 /** The object, or those of a List. What is no object of Kubernetes (values of a chart, say) is passed over. */
 function objectsIn(value: unknown, where: string): Raw[] {
   const read = rawSchema.safeParse(value);
-  if (!read.success) return [];
+  if (!read.success) {
+    refuseNameless(value, where);
+    return [];
+  }
   const { apiVersion, kind } = read.data;
-  if (!kind.endsWith("List")) return [{ where, apiVersion, kind, value: read.data }];
+  const isList = kind.endsWith("List");
+  const wrong = wrongKind(apiVersion, isList ? kind.slice(0, -"List".length) : kind);
+  if (wrong !== undefined) throw new Fault("bad-config", `${where}: ${titleOf(kind, value)}: ${wrong}`);
+  if (!isList) return [{ where, apiVersion, kind, value: read.data }];
   const list = listSchema.safeParse(value);
-  return list.success ? list.data.items.flatMap((item, index) => objectsIn(item, `${where}, item ${index + 1}`)) : [];
+  if (!list.success && kind === "List") throw new Fault("bad-config", `${where}: a List: items: is no list of objects`);
+  if (!list.success) return [];
+  // Of a list of one kind the server writes the kind once.
+  const common = kind === "List" ? {} : { apiVersion, kind: kind.slice(0, -"List".length) };
+  return list.data.items.flatMap((item, index) =>
+    objectsIn(typeof item === "object" ? { ...common, ...item } : item, `${where}, item ${index + 1}`),
+  );
+}
+
+/** What looks like an object that would be read, and lacks one of the two words that say what it is. */
+function refuseNameless(value: unknown, where: string): void {
+  const { success, data } = almostSchema.safeParse(value);
+  if (!success || (data.metadata ?? data.spec ?? data.items) === undefined) return;
+  const { apiVersion, kind } = data;
+  if (typeof apiVersion === "string" && data.metadata !== undefined)
+    throw new Fault("bad-config", `${where}: ${titleOf("an object", value)}: kind: is missing`);
+  const right = typeof kind === "string" ? usualVersion(kind) : undefined;
+  if (right !== undefined)
+    throw new Fault("bad-config", `${where}: ${titleOf(String(kind), value)}: apiVersion: is missing; write ${right}`);
 }
 
 function isOf({ apiVersion, kind }: Raw, wanted: Kind<KubeObject>): boolean {
-  return kind === wanted.kind && apiVersion === (wanted.group === "" ? "" : `${wanted.group}/`) + wanted.version;
+  return kind === wanted.kind && apiVersion === versionOf(wanted);
+}
+
+/** Told of policies that judge nothing here. */
+function passedOver({ where, kind, value }: Raw): Problem {
+  return { object: titleOf(kind, value), path: where, message: "passed over, Fairlead does not read it" };
 }
 
 function parsed<T extends KubeObject>({ where, kind: title, value }: Raw, kind: Kind<T>): T {
