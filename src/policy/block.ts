@@ -2,6 +2,7 @@
 
 import { type Cidr, cidrContains, cidrOf, parseInterfaceAddress } from "../net/cidr.ts";
 import type { Ip } from "../net/ip.ts";
+import { cidrCure } from "../net/schema.ts";
 import type { Peer } from "./model.ts";
 import type { Report } from "./problem.ts";
 
@@ -39,7 +40,7 @@ export function readBlock(
     if (network === undefined) {
       report(
         `${path}.${where}`,
-        `${JSON.stringify(text)} is not a network; the peer allows nothing; write it as 10.0.0.0/8`,
+        `${JSON.stringify(text)} is not a network; the peer allows nothing; ${cidrCure(text)}`,
       );
     }
     return network;
