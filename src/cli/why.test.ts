@@ -148,7 +148,11 @@ void test("what cannot be read is refused, with its place", async (t) => {
       end,
       /1\.yaml, document 1: NetworkPolicy shop\/db: spec\.podSelector: /,
     ],
-    [[shop, shop], end, /two pods, or makers of pods, are named shop\/\w+; leave one of them out/],
+    [
+      [shop, shop],
+      end,
+      /1\.yaml, document 4, item 1: Pod shop\/db: .*0\.yaml, document 4, item 1 has a pod, or what makes pods, of that name, too; leave one of them out/,
+    ],
     [[shop], { ...end, to: "shop/dc" }, /there is no pod "dc" in namespace "shop"/],
     [[shop], { ...end, files: ["/nowhere"] }, /there is no file or directory \/nowhere/],
     [[shop], { from: "shop/api" }, /name two ends/],

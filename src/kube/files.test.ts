@@ -214,3 +214,32 @@ void test("in a list of one kind the objects need not say their kind", (t) => {
   const { policy: objects } = read(t, `{ apiVersion: networking.k8s.io/v1, kind: NetworkPolicyList, ${items} }`);
   assert.equal(objects.networkPolicies.length, 2);
 });
+
+void test("two objects of one kind and name are refused, with both places", (t) => {
+  const meta = "metadata: { name: db, namespace: shop }";
+  const workload = `{ apiVersion: apps/v1, kind: Deployment, ${meta}, spec: { template: { spec: {} } } }`;
+  const cases: readonly [string, string][] = [
+    [group("{ bindableFrom: {} }"), "SecurityGroup db"],
+    [binding("{ podSelector: {}, groups: [db] }"), "SecurityGroupBinding shop/db"],
+    [policy("{ podSelector: {} }"), "NetworkPolicy shop/db"],
+    [ofAws("{ podSelector: {}, securityGroups: { groupIds: [db] } }"), "SecurityGroupPolicy shop/db"],
+    ["{ apiVersion: v1, kind: Namespace, metadata: { name: shop } }", "Namespace shop"],
+    ["{ apiVersion: v1, kind: Node, metadata: { name: n1 } }", "Node n1"],
+    [`{ apiVersion: v1, kind: ServiceAccount, ${meta} }`, "ServiceAccount shop/db"],
+  ];
+  for (const [written, title] of cases)
+    assert.equal(
+      told(t, written, `${policy("{}").replace("name: db", "name: other")}\n---\n${written}`),
+      `1.yaml, document 2: ${title}: 0.yaml, document 1 has one of that name, too; leave one of them out`,
+    );
+  assert.equal(
+    told(t, workload, `{ apiVersion: v1, kind: Pod, ${meta} }`),
+    "0.yaml, document 1: Pod shop/db: 1.yaml, document 1 has a pod, or what makes pods, of that name, too; leave one of them out",
+  );
+  const [here, there] = ["default", "shop"].map((name) => policy("{}").replace("shop", name));
+  assert.equal(told(t, here ?? "", there ?? ""), "");
+  assert.match(
+    told(t, here ?? "", policy("{}").replace(", namespace: shop", "")),
+    /NetworkPolicy default\/db: 0\.yaml/,
+  );
+});

@@ -56,6 +56,17 @@ const cronSchema = z.looseObject({
 });
 const workloads = new Set(["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job"]);
 
+const readKinds: readonly Kind<KubeObject>[] = [
+  pods,
+  nodes,
+  namespaces,
+  serviceAccounts,
+  networkPolicies,
+  securityGroups,
+  securityGroupBindings,
+  securityGroupPolicies,
+];
+
 /** What files say. */
 export interface FileObjects {
   pods: Pod[];
@@ -84,7 +95,7 @@ export function readObjectFiles(
     raws.filter((raw) => isOf(raw, kind)).map((raw) => parsed(raw, kind));
   const written = [...raws.filter((raw) => isOf(raw, pods)), ...raws.flatMap(podOf)];
   const made = written.map((raw, index) => parsed(placed(raw, addressOf(index)), pods));
-  refuseTwins(made);
+  for (const kind of readKinds) refuseTwins(kind === pods ? written : raws.filter((raw) => isOf(raw, kind)), kind);
   const known = of(namespaces).map(withNameLabel);
   const mentioned = new Set(made.map(({ metadata }) => metadata.namespace ?? namespaceDefault));
   const missing = [...mentioned].filter((name) => !known.some(({ metadata }) => metadata.name === name));
@@ -222,13 +233,22 @@ function placed(raw: Raw, addresses: readonly { ip: string }[]): Raw {
 
 const podParts = z.looseObject({ spec: z.looseObject({}).prefault({}), status: z.looseObject({}).prefault({}) });
 
-function refuseTwins(made: readonly Pod[]): void {
-  const seen = new Set<string>();
-  for (const { metadata } of made) {
-    const key = `${metadata.namespace}/${metadata.name}`;
-    if (seen.has(key))
-      throw new Fault("bad-config", `two pods, or makers of pods, are named ${key}; leave one of them out`);
-    seen.add(key);
+/** One of the two would count, and people would read the other. */
+function refuseTwins(raws: readonly Raw[], kind: Kind<KubeObject>): void {
+  const seen = new Map<string, string>();
+  const what = kind === pods ? "a pod, or what makes pods," : "one";
+  for (const { where, value } of raws) {
+    const read = withMeta.safeParse(value);
+    if (!read.success) continue; // refused where it is parsed
+    const { name, namespace = namespaceDefault } = read.data.metadata;
+    const title = objectTitle(kind.kind, kind.namespaced ? { namespace, name } : { name });
+    const first = seen.get(title);
+    if (first !== undefined)
+      throw new Fault(
+        "bad-config",
+        `${where}: ${title}: ${first} has ${what} of that name, too; leave one of them out`,
+      );
+    seen.set(title, where);
   }
 }
 
