@@ -124,9 +124,9 @@ void test("questions: in order, each with its expectation or the common one; wit
 });
 
 void test("an object that does not count in full is told", async (t) => {
-  const odd = policy.replace("port: sql", "port: sql, endPort: 9");
+  const odd = policy.replace("name: db,", "name: db, annotations: { fairlead.dev/mode: adit },");
   const { text } = await run(t, [shop, odd], { from: "shop/api", to: "shop/db", traffic: "5432" });
-  assert.match(text, /^not all that was written counts:\n {2}NetworkPolicy shop\/db: spec\.ingress\[0\]\.ports\[0\]/m);
+  assert.match(text, /^not all that was written counts:\n {2}NetworkPolicy shop\/db: metadata\.annotations\[/m);
 });
 
 void test("a policy of somebody else is told, since it judges nothing", async (t) => {

@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
+import { bindingsRefused, groupsRefused, groupsTaken, policiesRefused } from "../../test/kube-policy.contract.ts";
 import { securityGroups } from "./policy-objects.ts";
 import { type FileObjects, readObjectFiles } from "./files.ts";
 
@@ -242,4 +243,60 @@ void test("two objects of one kind and name are refused, with both places", (t) 
     told(t, here ?? "", policy("{}").replace(", namespace: shop", "")),
     /NetworkPolicy default\/db: 0\.yaml/,
   );
+});
+
+void test("what an API server refuses of a spec is refused in files, and what it takes is taken", (t) => {
+  // One exception that is all of its network leaves nobody: that opens nothing.
+  const refusals = policiesRefused.filter(([spec]) => !JSON.stringify(spec).includes('"except":["10.0.0.0/8"]'));
+  assert.equal(refusals.length, policiesRefused.length - 1);
+  const written = [
+    ...refusals.map(([spec]) => policy(JSON.stringify({ podSelector: {}, ...spec }))),
+    ...groupsRefused.map(([spec]) => group(JSON.stringify(spec))),
+    ...bindingsRefused.map(([spec]) => binding(JSON.stringify(spec))),
+  ];
+  for (const one of written) assert.match(told(t, one), /^0\.yaml, document 1: \w+ (shop\/)?db: spec[.:]/, one);
+  for (const spec of groupsTaken) assert.equal(told(t, group(JSON.stringify(spec))), "", JSON.stringify(spec));
+});
+
+void test("networks are refused by the words of whoever reads them; names by their form", (t) => {
+  const from = (peer: string): string => `{ bindableFrom: {}, ingress: [{ from: [${peer}] }] }`;
+  refuseAll(t, [
+    [
+      group(from("{ cidr: 10.1.2.3/8 }")),
+      'spec.ingress[0].from[0].cidr: "10.1.2.3/8" has bits set after its prefix; the network around it is 10.0.0.0/8',
+    ],
+    [
+      group(from("{ cidr: 10.0.0.0/8, except: [10.1.2.3/16] }")),
+      'spec.ingress[0].from[0].except[0]: "10.1.2.3/16" has bits set after its prefix; the network around it is 10.1.0.0/16',
+    ],
+    [
+      group(from("{ cidr: 10.0.0.0/8, except: [11.0.0.0/16] }")),
+      "spec.ingress[0].from[0].except[0]: 11.0.0.0/16 does not lie within 10.0.0.0/8; cut out of it what does",
+    ],
+    [
+      policy("{ ingress: [{ from: [{ ipBlock: { cidr: 10.0.0.0/8, except: [0.0.0.0/0] } }] }] }"),
+      "spec.ingress[0].from[0].ipBlock.except[0]: 0.0.0.0/0 does not lie within 10.0.0.0/8; cut out of it what does",
+    ],
+    [
+      policy("{ ingress: [{ from: [{ ipBlock: { cidr: 10.1.2.3 } }] }] }"),
+      'spec.ingress[0].from[0].ipBlock.cidr: "10.1.2.3" is not a network; the peer allows nothing; write 10.1.2.3/32',
+    ],
+    [
+      group(`{ bindableFrom: { matchLabels: { ${Array.from({ length: 17 }, (_, at) => `k${at}: v`).join(", ")} } } }`),
+      "spec.bindableFrom.matchLabels: has more than 16 keys",
+    ],
+  ]);
+  assert.equal(told(t, policy("{ ingress: [{ from: [{ ipBlock: { cidr: 10.1.2.3/8 } }] }] }")), "", "as the server");
+  const says = 'is not a name; write lower-case letters, digits and "-", which is at neither end';
+  const names: readonly [string, string][] = [
+    [
+      group("{ bindableFrom: {} }").replace("name: db", "name: My_DB"),
+      `SecurityGroup My_DB: metadata.name: "My_DB" ${says}`,
+    ],
+    [policy("{}").replace("name: db", "name: db-"), `NetworkPolicy shop/"db-": metadata.name: "db-" ${says}`],
+    [policy("{}").replace("shop", "shop.x"), `NetworkPolicy shop.x/db: metadata.namespace: "shop.x" ${says}`],
+    ["{ apiVersion: v1, kind: Namespace, metadata: { name: a.b } }", `Namespace a.b: metadata.name: "a.b" ${says}`],
+  ];
+  for (const [written, words] of names) assert.equal(told(t, written), `0.yaml, document 1: ${words}`);
+  assert.equal(told(t, group("{ bindableFrom: {} }").replace("name: db", "name: db.internal")), "");
 });

@@ -5,7 +5,12 @@ import { pathText, problemWords } from "../base/config.ts";
 import { Fault } from "../base/fault.ts";
 import { nearest } from "../base/near.ts";
 import type { Kind, KubeObject } from "./contract.ts";
+import type { MembershipDefinition, Peer } from "../policy/model.ts";
+import type { Problem } from "../policy/problem.ts";
+import { readBinding, readGroup, readGroupPolicy } from "../policy/read-group.ts";
+import { readNetworkPolicy } from "../policy/read-network-policy.ts";
 import {
+  namespaces,
   networkPolicies,
   networkPolicySchema,
   securityGroupBindings,
@@ -21,12 +26,39 @@ const problemsShownMax = 3;
 /** Keys of every object; what is in metadata and status is the server's affair. */
 const objectKeys = ["apiVersion", "kind", "metadata", "spec", "status"];
 
-/** Kinds of which we know every key. Of the others we read a part. */
-const wholeKinds = new Map<Kind<KubeObject>, z.ZodObject>([
-  [networkPolicies, networkPolicySchema],
-  [securityGroups, securityGroupSchema],
-  [securityGroupBindings, securityGroupBindingSchema],
-  [securityGroupPolicies, securityGroupPolicySchema],
+/** Longest name, and longest name of a namespace (RFC 1123): labels with dots between them, and one label. */
+const nameLenMax = 253;
+const labelLenMax = 63;
+const nameForm = /^[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*$/;
+
+/** A kind of which we know every key. Of the others we read a part. */
+interface Whole {
+  schema: z.ZodObject;
+  /** What its reader finds: of an object that a server has let in it is told, here it is refused. */
+  problems(raw: unknown): Problem[];
+}
+
+const refer = (definition: MembershipDefinition): Peer => ({ members: definition.key });
+const whole = <T extends KubeObject>(
+  kind: Kind<T>,
+  schema: z.ZodObject,
+  read: (object: T, problems: Problem[]) => unknown,
+): [Kind<KubeObject>, Whole] => [
+  kind,
+  {
+    schema,
+    problems: (raw) => {
+      const problems: Problem[] = [];
+      read(kind.parse(raw), problems);
+      return problems;
+    },
+  },
+];
+const wholeKinds = new Map<Kind<KubeObject>, Whole>([
+  whole(networkPolicies, networkPolicySchema, (policy, problems) => readNetworkPolicy(policy, refer, problems)),
+  whole(securityGroups, securityGroupSchema, (group, problems) => readGroup(group, refer, problems)),
+  whole(securityGroupBindings, securityGroupBindingSchema, readBinding),
+  whole(securityGroupPolicies, securityGroupPolicySchema, readGroupPolicy),
 ]);
 /** Kinds whose absent keys may be written as null: the server takes it for absent only of kinds of its own. */
 const nullable = new Set<Kind<KubeObject>>([networkPolicies]);
@@ -42,16 +74,21 @@ export function parseStrictly<T extends KubeObject>(
   kind: Kind<T>,
   { status, ...value }: Readonly<Record<string, unknown>>,
 ): T {
-  const schema = wholeKinds.get(kind);
+  const known = wholeKinds.get(kind);
   const problems: Problems = new Map();
   walk(labelled, value["metadata"], ["metadata"], false, problems);
-  if (schema !== undefined) {
+  if (known !== undefined) {
     addUnknown(objectKeys, value, [], problems);
-    const spec = schema.shape["spec"];
+    const spec = known.schema.shape["spec"];
     if (spec !== undefined) walk(spec, value["spec"], ["spec"], !nullable.has(kind), problems);
   }
   // A status is for the server to judge; ours has parts that a newer version may have changed.
-  const object = parsed(kind, schema === undefined ? { ...value, status } : value, problems);
+  const object = parsed(kind, known === undefined ? { ...value, status } : value, problems);
+  if (object !== undefined) addNames(kind, object, problems);
+  if (object !== undefined && problems.size === 0) {
+    for (const { path, message } of known?.problems(value) ?? [])
+      if (path.startsWith("spec")) problems.set(path, message);
+  }
   if (object === undefined || problems.size > 0) throw new Fault("bad-config", textOf(problems));
   return object;
 }
@@ -72,6 +109,16 @@ function textOf(problems: Problems): string {
   return [...lines.slice(0, problemsShownMax), ...(more > 0 ? [`and ${more} more`] : [])].join("\n  ");
 }
 
+function addNames(kind: Kind<KubeObject>, { metadata: { name, namespace } }: KubeObject, problems: Problems): void {
+  const isName = (text: string): boolean => text.length <= nameLenMax && nameForm.test(text);
+  const isLabel = (text: string): boolean => text.length <= labelLenMax && nameForm.test(text) && !text.includes(".");
+  if (!(kind === namespaces ? isLabel : isName)(name)) problems.set("metadata.name", notName(name));
+  if (namespace !== undefined && !isLabel(namespace)) problems.set("metadata.namespace", notName(namespace));
+}
+
+const notName = (text: string): string =>
+  `${JSON.stringify(text)} is not a name; write lower-case letters, digits and "-", which is at neither end`;
+
 /** Looks at everything below `value` that `schema` has a word for: keys that it has not, and null. */
 function walk(
   schema: z.core.$ZodType,
@@ -87,9 +134,13 @@ function walk(
   if (inner instanceof z.ZodArray && Array.isArray(value))
     value.forEach((member, index) => below(inner.element, index, member));
   if (typeof value !== "object" || value === null || Array.isArray(value)) return;
-  if (inner instanceof z.ZodRecord)
+  if (inner instanceof z.ZodRecord) {
+    const most = inner.meta()?.["maxProperties"];
+    if (typeof most === "number" && Object.keys(value).length > most)
+      problems.set(pathText(path), `has more than ${most} keys`);
     // A label without its value would be one condition less.
     for (const [key, member] of Object.entries(value)) below(inner.valueType, key, member, true);
+  }
   if (!(inner instanceof z.ZodObject)) return;
   if (inner.def.catchall === undefined) addUnknown(Object.keys(inner.shape), value, path, problems);
   for (const [key, member] of Object.entries(value)) {
