@@ -1,7 +1,7 @@
 // Files of objects: what an API server would refuse is refused, with its place and the cure.
 
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
@@ -216,6 +216,19 @@ void test("in a list of one kind the objects need not say their kind", (t) => {
   assert.equal(objects.networkPolicies.length, 2);
 });
 
+void test("the objects of the lab's scenarios are read, but for the two that a server refuses", () => {
+  const directory = new URL("../../lab/scenarios/objects/", import.meta.url).pathname;
+  const refused = readdirSync(directory).filter((name) => {
+    try {
+      readObjectFiles([join(directory, name)]);
+      return false;
+    } catch {
+      return true;
+    }
+  });
+  assert.deepEqual(refused.sort(), ["binding-of-nothing.yaml", "group-of-nobody.yaml"]);
+});
+
 void test("two objects of one kind and name are refused, with both places", (t) => {
   const meta = "metadata: { name: db, namespace: shop }";
   const workload = `{ apiVersion: apps/v1, kind: Deployment, ${meta}, spec: { template: { spec: {} } } }`;
@@ -299,4 +312,53 @@ void test("networks are refused by the words of whoever reads them; names by the
   ];
   for (const [written, words] of names) assert.equal(told(t, written), `0.yaml, document 1: ${words}`);
   assert.equal(told(t, group("{ bindableFrom: {} }").replace("name: db", "name: db.internal")), "");
+});
+
+void test("what is of the wrong form is told in words, and the likely mistake with its cure", (t) => {
+  const rule = (text: string): string => group(`{ bindableFrom: {}, ingress: [{ ${text}, ${anybody} }] }`);
+  const ports = (text: string): string => rule(`protocol: tcp, ports: [${text}]`);
+  refuseAll(t, [
+    [rule("protocol: TCP"), 'spec.ingress[0].protocol: is "TCP"; write tcp'],
+    [
+      rule("protocol: gre"),
+      "spec.ingress[0].protocol: is none of tcp, udp, sctp, icmp, icmpv6 and the numbers 0 to 255",
+    ],
+    [rule("protocol: 47"), 'spec.ingress[0].protocol: is 47 and must be text; write "47"'],
+    [ports("{ port: http }"), 'spec.ingress[0].ports[0].port: is "http"; security groups take port numbers, not names'],
+    [ports("{ port: 5432-5440 }"), "spec.ingress[0].ports[0].port: is a range; write port: 5432, endPort: 5440"],
+    [ports('{ port: "80" }'), "spec.ingress[0].ports[0].port: is text; write 80 without quotes"],
+    [ports("80"), "spec.ingress[0].ports[0]: is 80 and must be a map of keys"],
+    [
+      group("{ ingress: [] }"),
+      "spec.bindableFrom: is required; {} lets every namespace bind the group, matchLabels those that have the labels",
+    ],
+    [
+      group("{ bindableFrom: {}, ingress: [{ protocol: tcp }] }"),
+      'spec.ingress[0].from: is required; { namespaceSelector: {} } is every pod of the cluster, { cidr: 0.0.0.0/0 } and { cidr: "::/0" } are everybody',
+    ],
+    [
+      group("{ bindableFrom: {}, egress: [{}] }"),
+      'spec.egress[0].to: is required; { namespaceSelector: {} } is every pod of the cluster, { cidr: 0.0.0.0/0 } and { cidr: "::/0" } are everybody',
+    ],
+    [group("{ bindableFrom: {}, mode: log }"), 'spec.mode: is "log"; write one of enforce, audit'],
+    [policy("{ policyTypes: [ingress] }"), 'spec.policyTypes[0]: is "ingress"; write Ingress'],
+    [policy("{ podSelector: 7 }"), "spec.podSelector: is 7 and must be a map of keys"],
+    [
+      policy("{ podSelector: { matchLabels: { tier: 1 } } }"),
+      'spec.podSelector.matchLabels.tier: is 1 and must be text; write "1"',
+    ],
+    [policy("{ ingress: { from: [] } }"), "spec.ingress: is a map of keys and must be a list"],
+    [
+      policy("{ ingress: [{ ports: [{ port: 80, protocol: tcp }] }] }"),
+      'spec.ingress[0].ports[0].protocol: is "tcp"; write TCP',
+    ],
+    [
+      policy("{ ingress: [{ ports: [{ port: [80] }] }] }"),
+      "spec.ingress[0].ports[0].port: must be a number, or the name of a port",
+    ],
+    [
+      policy("{ ingress: [{ ports: [{ port: 5432-5440 }] }] }"),
+      'spec.ingress[0].ports[0].port: "5432-5440" is not the name of a port, write port and endPort; this entry of ports allows nothing',
+    ],
+  ]);
 });

@@ -98,9 +98,41 @@ function parsed<T extends KubeObject>(kind: Kind<T>, value: unknown, problems: P
     return kind.parse(value);
   } catch (error) {
     if (!(error instanceof z.ZodError)) throw error;
-    for (const issue of error.issues) problems.set(pathText(issue.path), problemWords(issue));
+    for (const issue of error.issues) problems.set(pathText(issue.path), wordsOf(issue, at(value, issue.path)));
     return undefined;
   }
+}
+
+const at = (value: unknown, path: readonly PropertyKey[]): unknown =>
+  path.reduce<unknown>(
+    (whole, key) => (typeof whole === "object" && whole !== null ? Reflect.get(whole, key) : undefined),
+    value,
+  );
+
+/** How people call what the schemas expect. */
+const typeWords = new Map([
+  ["object", "a map of keys"],
+  ["record", "a map of keys"],
+  ["array", "a list"],
+  ["string", "text"],
+  ["number", "a number"],
+  ["int", "a whole number"],
+  ["boolean", "true or false"],
+]);
+
+/** What is wrong with the value, and what to write where it is plain what was meant. A schema's own words come first. */
+function wordsOf(issue: z.core.$ZodIssue, value: unknown): string {
+  if (issue.code === "invalid_value" && typeof value === "string") {
+    const allowed = issue.values.map(String);
+    const near = nearest(value, allowed);
+    return `is ${JSON.stringify(value)}; write ${near ?? `one of ${allowed.join(", ")}`}`;
+  }
+  if (issue.code !== "invalid_type" || value === undefined || !issue.message.startsWith("Invalid input"))
+    return problemWords(issue);
+  const isPlain = typeof value === "number" || typeof value === "boolean";
+  if (issue.expected === "string" && isPlain) return `is ${value} and must be text; write "${value}"`;
+  const shown = typeof value === "object" ? (Array.isArray(value) ? "a list" : "a map of keys") : JSON.stringify(value);
+  return `is ${shown} and must be ${typeWords.get(issue.expected) ?? issue.expected}`;
 }
 
 function textOf(problems: Problems): string {
