@@ -24,7 +24,7 @@ const ours = `/apis/${apiVersion}`;
 /** Specs that are refused, each with words of the refusal. */
 type Refusals = readonly (readonly [spec: Obj, words: RegExp])[];
 
-const policies: Refusals = [
+export const policiesRefused: Refusals = [
   [{ ingress: [{ from: [{}] }] }, /spec\.ingress\[0\]\.from\[0\]: Required value: must specify a peer/],
   [
     { egress: [{ to: [{ podSelector: {}, ipBlock: { cidr: "10.0.0.0/8" } }] }] },
@@ -70,7 +70,7 @@ const ingress = (rule: Obj): Obj => ({ bindableFrom: {}, ingress: [{ from: [ever
 const from = (peer: Obj): Obj => ingress({ from: [peer] });
 const label = { matchLabels: { app: "web" } };
 
-const groupsRefused: Refusals = [
+export const groupsRefused: Refusals = [
   [{}, /spec\.bindableFrom: Required value/],
   [{ bindableFrom: {}, mode: "off" }, /spec\.mode: Unsupported value: "off"/],
   [ingress({ ports: [{ port: 80 }] }), /ports need protocol tcp, udp or sctp/],
@@ -97,7 +97,7 @@ const groupsRefused: Refusals = [
   ],
 ];
 
-const groupsTaken: readonly Obj[] = [
+export const groupsTaken: readonly Obj[] = [
   { bindableFrom: {} },
   { bindableFrom: label, mode: "audit", egress: [] },
   ingress({ protocol: "tcp", ports: [{ port: 80, endPort: 80 }, { port: 443 }], description: "the web" }),
@@ -115,7 +115,7 @@ const groupsTaken: readonly Obj[] = [
   },
 ];
 
-const bindingsRefused: Refusals = [
+export const bindingsRefused: Refusals = [
   [{ groups: ["a"] }, /a binding needs podSelector or serviceAccountSelector/],
   [{ podSelector: {}, groups: [] }, /groups in body should have at least 1 items/],
   [{ podSelector: {}, groups: Array.from({ length: 17 }, (_, at) => `g${at}`) }, /must have at most 16 items/],
@@ -179,7 +179,7 @@ export function testPolicyKinds(name: string, wire: () => Wire): void {
       wire(),
       path,
       {},
-      policies.map(([spec, words]) => [{ podSelector: {}, ...spec }, words]),
+      policiesRefused.map(([spec, words]) => [{ podSelector: {}, ...spec }, words]),
     );
   });
 

@@ -53,13 +53,23 @@ function toPlain(document: ReturnType<typeof parseDocument>, file: string): unkn
 }
 
 function problemLine(issue: z.core.$ZodIssue): string {
-  const path = issue.path
+  const path = pathText(issue.path);
+  return `${path === "" ? "(top level)" : path}: ${problemWords(issue)}`;
+}
+
+/** What is wrong, in words. */
+export function problemWords(issue: z.core.$ZodIssue): string {
+  // What is not there at all is the commonest mistake, and deserves plainer words than its missing type.
+  const missing = issue.code === "invalid_type" && issue.message.endsWith("received undefined");
+  return missing ? "is missing" : issue.message;
+}
+
+/** "spec.ingress[0].ports"; "" for the whole. */
+export function pathText(path: readonly PropertyKey[]): string {
+  return path
     .map((part) => (typeof part === "number" ? `[${part}]` : `.${String(part)}`))
     .join("")
     .replace(/^\./, "");
-  // What is not there at all is the commonest mistake, and deserves plainer words than its missing type.
-  const missing = issue.code === "invalid_type" && issue.message.endsWith("received undefined");
-  return `${path === "" ? "(top level)" : path}: ${missing ? "is missing" : issue.message}`;
 }
 
 function freeze<T>(value: T): Readonly<T> {

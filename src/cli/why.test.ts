@@ -124,9 +124,19 @@ void test("questions: in order, each with its expectation or the common one; wit
 });
 
 void test("an object that does not count in full is told", async (t) => {
-  const odd = policy.replace("port: sql", "port: sql, endPort: 9");
+  const odd = policy.replace("name: db,", "name: db, annotations: { fairlead.dev/mode: adit },");
   const { text } = await run(t, [shop, odd], { from: "shop/api", to: "shop/db", traffic: "5432" });
-  assert.match(text, /^not all that was written counts:\n {2}NetworkPolicy shop\/db: spec\.ingress\[0\]\.ports\[0\]/m);
+  assert.match(text, /^not all that was written counts:\n {2}NetworkPolicy shop\/db: metadata\.annotations\[/m);
+});
+
+void test("a policy of somebody else is told, since it judges nothing", async (t) => {
+  const foreign = "{ apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy, metadata: { name: x, namespace: shop } }";
+  const { text, well } = await run(t, [shop, foreign], { from: "shop/api", to: "shop/db", traffic: "5432" });
+  assert.equal(well, true);
+  assert.match(
+    text,
+    /^ {2}CiliumNetworkPolicy shop\/x: .*1\.yaml, document 1: passed over, Fairlead does not read it$/m,
+  );
 });
 
 void test("what cannot be read is refused, with its place", async (t) => {
@@ -136,9 +146,13 @@ void test("what cannot be read is refused, with its place", async (t) => {
     [
       [shop, policy.replace("podSelector: { matchLabels: { tier: db } }", "podSelector: 7")],
       end,
-      /1\.yaml, document 1: NetworkPolicy db: /,
+      /1\.yaml, document 1: NetworkPolicy shop\/db: spec\.podSelector: /,
     ],
-    [[shop, shop], end, /two pods, or makers of pods, are named shop\/\w+; leave one of them out/],
+    [
+      [shop, shop],
+      end,
+      /1\.yaml, document 4, item 1: Pod shop\/db: .*0\.yaml, document 4, item 1 has a pod, or what makes pods, of that name, too; leave one of them out/,
+    ],
     [[shop], { ...end, to: "shop/dc" }, /there is no pod "dc" in namespace "shop"/],
     [[shop], { ...end, files: ["/nowhere"] }, /there is no file or directory \/nowhere/],
     [[shop], { from: "shop/api" }, /name two ends/],

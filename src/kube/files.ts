@@ -7,8 +7,10 @@ import { z } from "zod";
 import { describe, Fault } from "../base/fault.ts";
 import { namespaceNameLabel } from "../policy/membership.ts";
 import type { PolicyObjects } from "../policy/model.ts";
+import { objectTitle, type Problem } from "../policy/problem.ts";
 import type { Kind, KubeObject } from "./contract.ts";
 import { type Node, nodes, type Pod, pods } from "./core-objects.ts";
+import { isPolicyOfOthers, usualVersion, versionOf, wrongKind } from "./file-kinds.ts";
 import {
   namespaces,
   networkPolicies,
@@ -17,6 +19,7 @@ import {
   securityGroups,
   serviceAccounts,
 } from "./policy-objects.ts";
+import { parseStrictly } from "./strict.ts";
 
 const filesMax = 10_000;
 const fileLenMax = 16 * 1024 * 1024;
@@ -33,6 +36,11 @@ interface Raw {
 }
 
 const rawSchema = z.looseObject({ apiVersion: z.string(), kind: z.string() });
+const almostSchema = z.looseObject({
+  metadata: z.unknown().optional(),
+  spec: z.unknown().optional(),
+  items: z.unknown().optional(),
+});
 const listSchema = z.looseObject({ items: z.array(z.unknown()) });
 const metaSchema = z.looseObject({ name: z.string().min(1), namespace: z.string().optional() });
 const withMeta = z.looseObject({ metadata: metaSchema });
@@ -48,6 +56,17 @@ const cronSchema = z.looseObject({
 });
 const workloads = new Set(["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job"]);
 
+const readKinds: readonly Kind<KubeObject>[] = [
+  pods,
+  nodes,
+  namespaces,
+  serviceAccounts,
+  networkPolicies,
+  securityGroups,
+  securityGroupBindings,
+  securityGroupPolicies,
+];
+
 /** What files say. */
 export interface FileObjects {
   pods: Pod[];
@@ -55,6 +74,8 @@ export interface FileObjects {
   policy: PolicyObjects;
   /** Namespaces that something is in and that no file has; they are among those of `policy`, without labels of their own. */
   namespacesMissing: string[];
+  /** Policies of others, which are not read. */
+  problems: Problem[];
 }
 
 /**
@@ -74,7 +95,7 @@ export function readObjectFiles(
     raws.filter((raw) => isOf(raw, kind)).map((raw) => parsed(raw, kind));
   const written = [...raws.filter((raw) => isOf(raw, pods)), ...raws.flatMap(podOf)];
   const made = written.map((raw, index) => parsed(placed(raw, addressOf(index)), pods));
-  refuseTwins(made);
+  for (const kind of readKinds) refuseTwins(kind === pods ? written : raws.filter((raw) => isOf(raw, kind)), kind);
   const known = of(namespaces).map(withNameLabel);
   const mentioned = new Set(made.map(({ metadata }) => metadata.namespace ?? namespaceDefault));
   const missing = [...mentioned].filter((name) => !known.some(({ metadata }) => metadata.name === name));
@@ -90,6 +111,7 @@ export function readObjectFiles(
       groupPolicies: inNamespace(of(securityGroupPolicies)),
     },
     namespacesMissing: missing,
+    problems: raws.filter(({ apiVersion, kind }) => isPolicyOfOthers(apiVersion, kind)).map(passedOver),
   };
 }
 
@@ -118,27 +140,59 @@ function readFile(file: string): Raw[] {
 /** The object, or those of a List. What is no object of Kubernetes (values of a chart, say) is passed over. */
 function objectsIn(value: unknown, where: string): Raw[] {
   const read = rawSchema.safeParse(value);
-  if (!read.success) return [];
+  if (!read.success) {
+    refuseNameless(value, where);
+    return [];
+  }
   const { apiVersion, kind } = read.data;
-  if (!kind.endsWith("List")) return [{ where, apiVersion, kind, value: read.data }];
+  const isList = kind.endsWith("List");
+  const wrong = wrongKind(apiVersion, isList ? kind.slice(0, -"List".length) : kind);
+  if (wrong !== undefined) throw new Fault("bad-config", `${where}: ${titleOf(kind, value)}: ${wrong}`);
+  if (!isList) return [{ where, apiVersion, kind, value: read.data }];
   const list = listSchema.safeParse(value);
-  return list.success ? list.data.items.flatMap((item, index) => objectsIn(item, `${where}, item ${index + 1}`)) : [];
+  if (!list.success && kind === "List") throw new Fault("bad-config", `${where}: a List: items: is no list of objects`);
+  if (!list.success) return [];
+  // Of a list of one kind the server writes the kind once.
+  const common = kind === "List" ? {} : { apiVersion, kind: kind.slice(0, -"List".length) };
+  return list.data.items.flatMap((item, index) =>
+    objectsIn(typeof item === "object" ? { ...common, ...item } : item, `${where}, item ${index + 1}`),
+  );
+}
+
+/** What looks like an object that would be read, and lacks one of the two words that say what it is. */
+function refuseNameless(value: unknown, where: string): void {
+  const { success, data } = almostSchema.safeParse(value);
+  if (!success || (data.metadata ?? data.spec ?? data.items) === undefined) return;
+  const { apiVersion, kind } = data;
+  if (typeof apiVersion === "string" && data.metadata !== undefined)
+    throw new Fault("bad-config", `${where}: ${titleOf("an object", value)}: kind: is missing`);
+  const right = typeof kind === "string" ? usualVersion(kind) : undefined;
+  if (right !== undefined)
+    throw new Fault("bad-config", `${where}: ${titleOf(String(kind), value)}: apiVersion: is missing; write ${right}`);
 }
 
 function isOf({ apiVersion, kind }: Raw, wanted: Kind<KubeObject>): boolean {
-  return kind === wanted.kind && apiVersion === (wanted.group === "" ? "" : `${wanted.group}/`) + wanted.version;
+  return kind === wanted.kind && apiVersion === versionOf(wanted);
+}
+
+/** Told of policies that judge nothing here. */
+function passedOver({ where, kind, value }: Raw): Problem {
+  return { object: titleOf(kind, value), path: where, message: "passed over, Fairlead does not read it" };
 }
 
 function parsed<T extends KubeObject>({ where, kind: title, value }: Raw, kind: Kind<T>): T {
   try {
-    return kind.parse(value);
+    return parseStrictly(kind, value);
   } catch (error) {
-    const { success, data } = withMeta.safeParse(value);
-    throw new Fault(
-      "bad-config",
-      `${where}: ${title} ${success ? data.metadata.name : "without a name"}: ${describe(error)}`,
-    );
+    throw new Fault("bad-config", `${where}: ${titleOf(title, value)}: ${describe(error)}`);
   }
+}
+
+function titleOf(kind: string, value: unknown): string {
+  const { success, data } = withMeta.safeParse(value);
+  if (!success) return `${kind} without a name`;
+  const { name, namespace } = data.metadata;
+  return objectTitle(kind, { name, ...(namespace === undefined ? {} : { namespace }) });
 }
 
 /** A pod as the workload's template makes it, under the workload's name. */
@@ -179,13 +233,22 @@ function placed(raw: Raw, addresses: readonly { ip: string }[]): Raw {
 
 const podParts = z.looseObject({ spec: z.looseObject({}).prefault({}), status: z.looseObject({}).prefault({}) });
 
-function refuseTwins(made: readonly Pod[]): void {
-  const seen = new Set<string>();
-  for (const { metadata } of made) {
-    const key = `${metadata.namespace}/${metadata.name}`;
-    if (seen.has(key))
-      throw new Fault("bad-config", `two pods, or makers of pods, are named ${key}; leave one of them out`);
-    seen.add(key);
+/** One of the two would count, and people would read the other. */
+function refuseTwins(raws: readonly Raw[], kind: Kind<KubeObject>): void {
+  const seen = new Map<string, string>();
+  const what = kind === pods ? "a pod, or what makes pods," : "one";
+  for (const { where, value } of raws) {
+    const read = withMeta.safeParse(value);
+    if (!read.success) continue; // refused where it is parsed
+    const { name, namespace = namespaceDefault } = read.data.metadata;
+    const title = objectTitle(kind.kind, kind.namespaced ? { namespace, name } : { name });
+    const first = seen.get(title);
+    if (first !== undefined)
+      throw new Fault(
+        "bad-config",
+        `${where}: ${title}: ${first} has ${what} of that name, too; leave one of them out`,
+      );
+    seen.set(title, where);
   }
 }
 

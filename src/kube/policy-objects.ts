@@ -28,6 +28,11 @@ export const portsOfEndpointMax = 64;
 /** Longest text of a membership's selector. */
 const peerTextMax = 8192;
 
+/** For a key that must be there: what to say where it is not. */
+const required = (words: string) => ({
+  error: ({ input }: { input?: unknown }) => (input === undefined ? `is required; ${words}` : undefined),
+});
+
 /** What the server checks of it, it checks by itself for Kubernetes' own kinds. */
 const labelSelector = z.object({
   matchLabels: z.record(z.string(), z.string()).exactOptional(),
@@ -61,7 +66,7 @@ export const serviceAccounts = defineKind(
 /** `port` is a number or a name, absent: all of them. */
 const policyPort = z.object({
   protocol: z.enum(["TCP", "UDP", "SCTP"]).exactOptional(),
-  port: z.union([z.int(), z.string()]).exactOptional(),
+  port: z.union([z.int(), z.string()], "must be a number, or the name of a port").exactOptional(),
   endPort: z.int().exactOptional(),
 });
 const policyPeer = z.object({
@@ -69,7 +74,7 @@ const policyPeer = z.object({
   namespaceSelector: labelSelector.exactOptional(),
   ipBlock: z.object({ cidr: z.string(), except: z.array(z.string()).exactOptional() }).exactOptional(),
 });
-const networkPolicySchema = z.object({
+export const networkPolicySchema = z.object({
   metadata: meta,
   spec: z
     .object({
@@ -163,17 +168,33 @@ const groupPeer = z
   );
 export type GroupPeer = z.output<typeof groupPeer>;
 
+const protocolForm = /^(tcp|udp|sctp|icmp|icmpv6|[0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5])$/;
+const notProtocol = ({ input = "" }: { input?: string | undefined }): string =>
+  protocolForm.test(input.toLowerCase())
+    ? `is ${JSON.stringify(input)}; write ${input.toLowerCase()}`
+    : "is none of tcp, udp, sctp, icmp, icmpv6 and the numbers 0 to 255";
+
+/** What people write where a number belongs; undefined for what has no cure of its own. */
+function notPort({ input }: { input?: unknown }): string | undefined {
+  if (typeof input !== "string") return undefined;
+  const [range, first, last] = /^(\d{1,5})-(\d{1,5})$/.exec(input) ?? [];
+  if (range !== undefined) return `is a range; write port: ${first}, endPort: ${last}`;
+  if (/^\d{1,5}$/.test(input)) return `is text; write ${input} without quotes`;
+  return `is ${JSON.stringify(input)}; security groups take port numbers, not names`;
+}
+const portNumber = z.int({ error: notPort }).min(0).max(65_535);
+
 const groupRuleParts = {
   protocol: z
     .string()
     .max(6)
-    .regex(/^(tcp|udp|sctp|icmp|icmpv6|[0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5])$/)
+    .regex(protocolForm, { error: notProtocol })
     .exactOptional()
     .describe("tcp, udp, sctp, icmp, icmpv6 or the number of an IP protocol; absent: all"),
   ports: z
     .array(
       z
-        .object({ port: z.int().min(0).max(65_535), endPort: z.int().min(0).max(65_535).exactOptional() })
+        .object({ port: portNumber, endPort: portNumber.exactOptional() })
         .meta(serverRules(["!has(self.endPort) || self.endPort >= self.port", "endPort must not be below port"])),
     )
     .max(portsOfRuleMax)
@@ -185,7 +206,15 @@ const groupRuleParts = {
     .describe("message of icmp and icmpv6; absent: all"),
   description: z.string().max(255).exactOptional(),
 };
-const peers = z.array(groupPeer).min(1).max(peersOfRuleMax);
+const peers = z
+  .array(
+    groupPeer,
+    required(
+      '{ namespaceSelector: {} } is every pod of the cluster, { cidr: 0.0.0.0/0 } and { cidr: "::/0" } are everybody',
+    ),
+  )
+  .min(1)
+  .max(peersOfRuleMax);
 const ruleOfGroup = serverRules(
   [
     "!has(self.ports) || (has(self.protocol) && self.protocol in ['tcp', 'udp', 'sctp'])",
@@ -215,7 +244,12 @@ export const securityGroupSchema = z.object({
       .max(rulesOfGroupMax)
       .exactOptional()
       .describe("what members may send; absent: everything, []: nothing"),
-    bindableFrom: ourSelector.describe("namespaces whose bindings may name this group; {} is every namespace"),
+    bindableFrom: z
+      .object(
+        ourSelector.shape,
+        required("{} lets every namespace bind the group, matchLabels those that have the labels"),
+      )
+      .describe("namespaces whose bindings may name this group; {} is every namespace"),
     mode: z.enum(["enforce", "audit"]).exactOptional().describe("audit: what would be denied is logged and passes"),
   }),
   /** Written by the controller. */
@@ -287,7 +321,7 @@ export const securityGroupBindings = defineKind(
   securityGroupBindingSchema,
 );
 
-const securityGroupPolicySchema = z.object({
+export const securityGroupPolicySchema = z.object({
   metadata: meta,
   spec: z
     .object({

@@ -44,3 +44,14 @@ test("an address is held where it is in the block and in no exception", () => {
   for (const text of ["10.1.0.0", "10.1.2.3", "11.0.0.0", "fd00::1"])
     assert.ok(!blockHolds(block, address(text)), text);
 });
+
+test("what is no network is told with the one that is meant, never a wider one", () => {
+  const told: string[] = [];
+  readBlock({ cidr: "10.1.2.3", except: ["10.1.2.3/33"] }, "from[0]", (path, message) =>
+    told.push(`${path}: ${message}`),
+  );
+  assert.deepEqual(told, [
+    'from[0].cidr: "10.1.2.3" is not a network; the peer allows nothing; write 10.1.2.3/32',
+    'from[0].except[0]: "10.1.2.3/33" is not a network; the peer allows nothing; the prefix of IPv4 is 0 to 32',
+  ]);
+});

@@ -1,7 +1,8 @@
 // Networks in rules, read as leniently as the API server admits them, and cut as exactly as the kernel will.
 
-import { type Cidr, cidrContains, cidrOf, parseInterfaceAddress } from "../net/cidr.ts";
+import { type Cidr, cidrBase, cidrContains, cidrOf, cidrPrefix, parseInterfaceAddress } from "../net/cidr.ts";
 import type { Ip } from "../net/ip.ts";
+import { cidrCure } from "../net/schema.ts";
 import type { Peer } from "./model.ts";
 import type { Report } from "./problem.ts";
 
@@ -28,6 +29,9 @@ export function readCidr(text: string): Cidr | undefined {
   return read === undefined ? undefined : cidrOf(read.address, read.prefix);
 }
 
+const liesIn = (inner: Cidr, outer: Cidr): boolean =>
+  cidrPrefix(inner) >= cidrPrefix(outer) && cidrContains(outer, cidrBase(inner));
+
 /** Reads a block; undefined where it, or one of its exceptions, cannot be read: without the exception it would allow too much. */
 export function readBlock(
   { cidr, except = [] }: { cidr: string; except?: readonly string[] },
@@ -39,7 +43,7 @@ export function readBlock(
     if (network === undefined) {
       report(
         `${path}.${where}`,
-        `${JSON.stringify(text)} is not a network; the peer allows nothing; write it as 10.0.0.0/8`,
+        `${JSON.stringify(text)} is not a network; the peer allows nothing; ${cidrCure(text)}`,
       );
     }
     return network;
@@ -47,6 +51,10 @@ export function readBlock(
   const block = read(cidr, "cidr");
   const cut = except.map((text, index) => read(text, `except[${index}]`));
   const known = cut.filter((network) => network !== undefined);
+  cut.forEach((network, index) => {
+    if (block === undefined || network === undefined || liesIn(network, block)) return;
+    report(`${path}.except[${index}]`, `${network} does not lie within ${block}; cut out of it what does`);
+  });
   return block === undefined || known.length < cut.length ? undefined : { block, except: known };
 }
 

@@ -41,11 +41,18 @@ export function readPolicyPort(
   }
   if (typeof port === "string") {
     if (endPort !== undefined) return refuse("endPort", "a named port is no begin of a range");
-    if (!portNameForm.test(port)) return refuse("port", `${JSON.stringify(port)} is not the name of a port`);
+    if (!portNameForm.test(port))
+      return refuse("port", `${JSON.stringify(port)} is not the name of a port${cureOf(port)}`);
     return { protocol: number, peerPort: port };
   }
   if (port < 1 || port > portMax) return refuse("port", `${port} is not a port (1-${portMax})`);
   return rangeOf(number, { port, ...(endPort === undefined ? {} : { endPort }) }, refuse);
+}
+
+/** What to write for text that is meant as numbers. */
+function cureOf(port: string): string {
+  if (/^\d{1,5}-\d{1,5}$/.test(port)) return ", write port and endPort";
+  return /^\d{1,5}$/.test(port) ? ", write it without quotes" : "";
 }
 
 function rangeOf(

@@ -8,7 +8,9 @@ import type {
   SecurityGroupBinding,
   SecurityGroupPolicy,
 } from "../kube/policy-objects.ts";
-import { readBlock } from "./block.ts";
+import { parseCidr } from "../net/cidr.ts";
+import { notCidr } from "../net/schema.ts";
+import { readBlock, readCidr } from "./block.ts";
 import { groupMembership } from "./membership.ts";
 import type { CanonicalSelector, Direction, Peer, Rule } from "./model.ts";
 import { readGroupPorts } from "./port.ts";
@@ -74,9 +76,18 @@ function readPeer(peer: GroupPeer, path: string, refer: Refer, report: Report): 
   if (podSelector !== undefined && namespaceSelector === undefined) {
     return refuse("podSelector selects among the pods of namespaceSelector, and there is none");
   }
-  if (cidr !== undefined) return readBlock({ cidr, ...(except === undefined ? {} : { except }) }, path, report);
+  if (cidr !== undefined) {
+    reportHostBits(cidr, `${path}.cidr`, report);
+    except?.forEach((text, index) => reportHostBits(text, `${path}.except[${index}]`, report));
+    return readBlock({ cidr, ...(except === undefined ? {} : { except }) }, path, report);
+  }
   if (securityGroup !== undefined) return refer(groupMembership(securityGroup));
   return selectedPods({ namespaceSelector, podSelector }, path, refer, report);
+}
+
+/** Host bits may stand for a wrong prefix: what is written counts, and is told. */
+function reportHostBits(text: string, path: string, report: Report): void {
+  if (parseCidr(text) === undefined && readCidr(text) !== undefined) report(path, notCidr(text));
 }
 
 /** Reads a SecurityGroupBinding. */

@@ -150,7 +150,8 @@ function statOf(file: string): { ino: number; size: number; mtimeMs: number } {
 }
 
 function takenOf(files: FileObjects, nodeName: string, keys: Pick<PolicyKeys, "allowDns">): Taken {
-  const read = readObjects(files.policy, keys);
+  const judging = readObjects(files.policy, keys);
+  const read = { ...judging, problems: [...judging.problems, ...files.problems] };
   const addressed = files.pods.map((pod) => ({ pod, addresses: addressesOf(pod) }));
   const elsewhere = addressed.filter(({ pod }) => pod.spec.nodeName !== nodeName);
   const index = indexMembers(

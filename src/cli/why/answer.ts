@@ -62,7 +62,7 @@ export interface Answers {
 }
 
 /** Makes the objects ready for many questions. */
-export function createAnswers({ cluster, policy }: Deciding, options: ModelOptions = {}): Answers {
+export function createAnswers({ cluster, policy, problems = [] }: Deciding, options: ModelOptions = {}): Answers {
   const view = viewCluster(cluster);
   const nodeBreakGlass = annotatedNodes(view.nodes);
   const pods = policyPods(view);
@@ -77,7 +77,7 @@ export function createAnswers({ cluster, policy }: Deciding, options: ModelOptio
   const nodeOf = (key: string): string | undefined => byKey.get(key)?.node;
   return {
     view,
-    problems: model.problems,
+    problems: [...model.problems, ...problems],
     portsOf: (place) => (place.kind === "pod" ? (byKey.get(place.key)?.ports ?? []) : []),
     why: (from, to, traffic) =>
       commonFamilies(from, to).map(([source, destination]) =>

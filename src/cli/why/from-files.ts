@@ -10,10 +10,11 @@ export interface FromFiles extends Deciding {
 
 /** Reads files and directories. @throws Fault "not-found", "bad-config": see `readObjectFiles` */
 export function readFromFiles(paths: readonly string[]): FromFiles {
-  const { pods, nodes, policy, namespacesMissing: missing }: FileObjects = readObjectFiles(paths, madeUp);
+  const { pods, nodes, policy, namespacesMissing: missing, problems }: FileObjects = readObjectFiles(paths, madeUp);
   return {
     cluster: { nodes, networks: [], endpoints: [], ledgers: [], programs: [], leases: [], pods },
     policy,
+    problems,
     notes: [
       ...(missing.length === 0
         ? []

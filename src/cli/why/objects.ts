@@ -13,6 +13,7 @@ import {
 import type { Ip } from "../../net/ip.ts";
 import type { PolicyObjects, PolicyPod } from "../../policy/model.ts";
 import { policyPodOf } from "../../policy/policy-pod.ts";
+import type { Problem } from "../../policy/problem.ts";
 import { ifKnown } from "../../kube/if-there.ts";
 import type { OpenCluster } from "../cluster/open.ts";
 import { type ClusterObjects, readCluster, readFault } from "../cluster/read.ts";
@@ -21,6 +22,8 @@ import { type ClusterView, isOfPod, nodeAddresses, podAddresses } from "../clust
 export interface Deciding {
   cluster: ClusterObjects;
   policy: PolicyObjects;
+  /** What does not count beside what is within these objects. */
+  problems?: readonly Problem[];
 }
 
 /** Reads all of it, all kinds at once. @throws Fault of one plain sentence: see `readFault` */
