@@ -15,7 +15,7 @@ import {
 } from "./policy-objects.ts";
 
 const ours = [securityGroups, securityGroupBindings, nodeNetworks, nodeEndpoints, blockLedgers, membershipSlices];
-/** Kinds whose names nobody else's objects may have. */
+/** Kinds that others may have called so, too: AWS' and Crossplane's SecurityGroups are objects of a cloud. */
 const ourNames: readonly Kind<KubeObject>[] = [...ours, securityGroupPolicies];
 const known: readonly Kind<KubeObject>[] = [...ourNames, networkPolicies, namespaces, serviceAccounts, pods, nodes];
 /** Groups that Kubernetes' own kinds were in, or are thought to be in. */
@@ -48,7 +48,7 @@ export function wrongKind(apiVersion: string, kind: string): string | undefined 
     const right = versionOf(namesake);
     const isMeant =
       group === namesake.group ||
-      ourNames.includes(namesake) ||
+      (ourNames.includes(namesake) && group.includes(wordOf(namesake.group))) ||
       formerGroups.has(group) ||
       nearest(group, [namesake.group]) !== undefined;
     return apiVersion === right || !isMeant
@@ -62,7 +62,12 @@ export function wrongKind(apiVersion: string, kind: string): string | undefined 
   return group === ourGroup ? `kind: is not known; known of ${ourGroup}: ${kinds.join(", ")}` : undefined;
 }
 
-/** True for a kind of somebody else that says who may talk to whom: it judges nothing here, and people should know. */
+/** The part of a group's name that nobody leaves out. */
+const wordOf = (group: string): string => group.slice(0, group.indexOf("."));
+
+/** True for a kind of somebody else that says who may talk to whom, or is called as ours that do: it judges nothing here, and people should know. */
 export function isPolicyOfOthers(apiVersion: string, kind: string): boolean {
+  const namesake = ourNames.find((one) => one.kind === kind);
+  if (namesake !== undefined) return apiVersion !== versionOf(namesake);
   return /NetworkPolic(?:y|ies)$/.test(kind) && apiVersion !== versionOf(networkPolicies);
 }

@@ -199,6 +199,7 @@ void test("policies of others are told: they judge nothing here", (t) => {
     "{ apiVersion: policy.networking.k8s.io/v1alpha1, kind: AdminNetworkPolicy, metadata: { name: x } }",
     "{ apiVersion: projectcalico.org/v3, kind: NetworkPolicyList, items: [{ metadata: { name: x, namespace: shop } }] }",
     policy("{ podSelector: {} }"),
+    "{ apiVersion: ec2.services.k8s.aws/v1alpha1, kind: SecurityGroup, metadata: { name: x, namespace: shop } }",
   );
   assert.deepEqual(
     problems.map(({ object, path, message }) => `${object}: ${path.replace(/^.*\//, "")}: ${message}`),
@@ -206,6 +207,7 @@ void test("policies of others are told: they judge nothing here", (t) => {
       "CiliumNetworkPolicy shop/x: 0.yaml, document 1: passed over, Fairlead does not read it",
       "AdminNetworkPolicy x: 1.yaml, document 1: passed over, Fairlead does not read it",
       "NetworkPolicy shop/x: 2.yaml, document 1, item 1: passed over, Fairlead does not read it",
+      "SecurityGroup shop/x: 4.yaml, document 1: passed over, Fairlead does not read it",
     ],
   );
 });
