@@ -182,6 +182,25 @@ void test("questions: one that cannot be answered is told with its line, and the
   }
 });
 
+void test("a pod on the network of its node is told to need one, and keeps no other question from its answer", async (t) => {
+  const agent = (spec: string): string =>
+    `---\napiVersion: v1\nkind: Pod\nmetadata: { name: agent, namespace: shop }\nspec: { hostNetwork: true, containers: []${spec} }\n`;
+  const node = (status: string): string => `---\napiVersion: v1\nkind: Node\nmetadata: { name: n1 }\n${status}`;
+  const questions = "shop/api shop/agent 80 allow\nshop/agent shop/api 80 allow\nshop/api shop/db sql allow";
+  const said = "pod shop/agent is on its node's network, and no file has";
+  for (const [more, told] of [
+    [agent(""), `${said} that node; give spec.nodeName and a Node, with its status.addresses`],
+    [agent(", nodeName: n1"), `${said} Node n1; give it, with its status.addresses`],
+    [agent(", nodeName: n1") + node(""), "node n1 has no address; give its Node status.addresses"],
+  ] as const) {
+    const asked = await run(t, [shop + more, policy], { questions, output: "json" });
+    assert.deepEqual([asked.exitCode, asked.told], [2, [`line 1: ${told}`, `line 2: ${told}`]]);
+    assert.equal(asked.text.split("\n").length, 2);
+  }
+  const known = agent(", nodeName: n1") + node("status: { addresses: [{ type: InternalIP, address: 192.0.2.9 }] }\n");
+  assert.equal((await run(t, [shop + known, policy], { questions })).exitCode, 0);
+});
+
 void test("programs are told of each answer which line asked, what was expected, and whether it is so", async (t) => {
   const questions = "\nshop/api shop/db sql allow\nshop/api shop/db 22 allow\nshop/api shop/db 22";
   const { text } = await run(t, [shop, policy], { questions, output: "json" });

@@ -182,8 +182,9 @@ function answered(question: Question, answers: Answers, { namespace, services }:
   for (const place of [from, to]) refuseService(place, services);
   const found = trafficOf(question, to, answers).flatMap((traffic) => answers.why(from, to, traffic));
   if (found.length > 0) return { question, found };
-  const [problem] = [...from.problems, ...to.problems];
-  throw new Fault("not-found", problem?.says ?? `${from.title} and ${to.title} have no addresses of one family`);
+  const [problem] = [from, to].flatMap(({ addresses, problems }) => (addresses.length === 0 ? problems : []));
+  const families = `${from.title} and ${to.title} have no addresses of one family`;
+  throw new Fault("not-found", problem === undefined ? families : `${problem.says}; ${problem.cure}`);
 }
 
 function trafficOf({ traffic }: Question, to: Place, answers: Answers): Traffic[] {

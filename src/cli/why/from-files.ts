@@ -12,7 +12,7 @@ export interface FromFiles extends Deciding {
 export function readFromFiles(paths: readonly string[]): FromFiles {
   const { pods, nodes, policy, namespacesMissing: missing }: FileObjects = readObjectFiles(paths, madeUp);
   return {
-    cluster: { nodes, networks: [], endpoints: [], ledgers: [], programs: [], leases: [], pods },
+    cluster: { nodes, networks: [], endpoints: [], ledgers: [], programs: [], leases: [], pods, fromFiles: true },
     policy,
     notes: [
       ...(missing.length === 0
