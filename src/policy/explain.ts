@@ -1,6 +1,7 @@
 // Why a packet passes or does not: the four judgements in words, what nearly allowed it, and what would have to change.
 
 import { breakGlassText } from "./break-glass.ts";
+import { peerCure, refusedCure, refusedOf } from "./group-cures.ts";
 import { credentialsPort, metadataKey } from "./metadata.ts";
 import type { Direction, Layer, LayerKind, Packet, Rule, Subject } from "./model.ts";
 import {
@@ -57,6 +58,8 @@ export interface ExplainParts {
   questions: Questions;
   matcher: RuleMatcher;
   definitions: Definitions;
+  /** Names of the groups that there are; absent: it is not known. */
+  groups?: ReadonlySet<string>;
 }
 
 /** Explains the verdict on `packet`, by the same questions and the same matcher. */
@@ -106,11 +109,23 @@ function explained(question: Question, packet: Packet, parts: ExplainParts): Exp
     objects: layer.objects,
     says: `no rule allows ${wanted(layer, packet, parts)}${outcome === "audited" ? `; it passes ${byWhat(subject)}` : ""}`,
     near: near.map(({ miss }) => miss),
-    cures: [
-      ...near.map(({ cure }) => cure),
-      `add a rule to ${oneOf(layer)} that allows ${wanted(layer, packet, parts)}`,
-    ],
+    cures: [...near.map(({ cure }) => cure), ...layerCures(layer, packet, subject, parts)],
   };
+}
+
+/** A rule more in what the pod has, and of groups that it does not get what gets it them: a rule there helps nobody. */
+function layerCures(layer: Layer, packet: Packet, subject: Subject | undefined, parts: ExplainParts): string[] {
+  const says = wanted(layer, packet, parts);
+  const other = otherOf(layer.direction === "egress" ? packet.destination : packet.source);
+  const allows = (rule: Rule): boolean => parts.matcher.allows(rule, packet, other);
+  const refused = refusedOf(layer, subject);
+  const had = layer.objects.filter((title) => !refused.some(({ object }) => object === title));
+  return [
+    ...refused.flatMap((hint) =>
+      subject === undefined ? [] : [refusedCure(hint, { layer, subject, wanted: says, allows })],
+    ),
+    ...(had.length === 0 ? [] : [`add a rule to ${oneOf(had)} that allows ${says}`]),
+  ];
 }
 
 function closedMetadata(
@@ -131,8 +146,7 @@ const objectsOf = ({ from }: Rule, { objects }: Layer): string[] => {
   return own.length === 0 ? [from] : own;
 };
 
-const oneOf = ({ objects }: Layer): string =>
-  objects.length === 1 ? objects.join("") : `one of ${objects.join(", ")}`;
+const oneOf = (objects: readonly string[]): string => `${objects.length === 1 ? "" : "one of "}${objects.join(", ")}`;
 
 const towards = (direction: Direction): "to" | "from" => (direction === "egress" ? "to" : "from");
 
@@ -161,10 +175,12 @@ interface Near {
 }
 
 /** Rules that are right about one half: those that know the peer first, since a port is the smaller change. */
-function nearMisses(layer: Layer, packet: Packet, { matcher, definitions, questions }: ExplainParts): Near[] {
+function nearMisses(layer: Layer, packet: Packet, parts: ExplainParts): Near[] {
+  const { matcher, definitions, questions } = parts;
   const address = layer.direction === "egress" ? packet.destination : packet.source;
   const other = otherOf(address);
-  const who = endText(address, questions.subjectAt(address));
+  const subject = questions.subjectAt(address);
+  const who = endText(address, subject);
   const traffic = trafficText(packet);
   const ofPort: Near[] = [];
   const ofPeer: Near[] = [];
@@ -180,7 +196,8 @@ function nearMisses(layer: Layer, packet: Packet, { matcher, definitions, questi
       const says = `${rule.from} allows ${traffic} ${towards(layer.direction)} ${known}, and ${cut ?? `${who} is none of them`}`;
       ofPeer.push({
         miss: { rule: rule.from, missed: "peer", says },
-        cure: cut === undefined ? `make ${who} a peer of ${rule.from}` : `take that except out of ${rule.from}`,
+        cure:
+          cut === undefined ? peerCure(rule, address, { ...parts, subject }) : `take that except out of ${rule.from}`,
       });
     }
   }

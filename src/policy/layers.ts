@@ -1,7 +1,8 @@
 // What is said about one pod, as layers of allow rules: what NetworkPolicies say, and what its security groups do.
 
-import { groupsOf } from "./groups-of.ts";
-import type { Direction, Layer, NamedPort, PolicyPod, PortMatch, Rule } from "./model.ts";
+import { groupsOf, type RefusedGroup } from "./groups-of.ts";
+import { namespaceNameLabel } from "./membership.ts";
+import type { Direction, Layer, NamedPort, PolicyPod, PortMatch, RefusedHint, Rule, SubjectHints } from "./model.ts";
 import { protocolText } from "./port.ts";
 import { type Problem, objectTitle } from "./problem.ts";
 import type { ReadObjects } from "./read-objects.ts";
@@ -14,6 +15,7 @@ export interface PodLayers {
   ingress: readonly Layer[];
   /** Groups that an object binds the pod to and that it does not get. */
   problems: readonly Problem[];
+  hints: SubjectHints;
 }
 
 /** What of a pod decides its layers. */
@@ -28,7 +30,8 @@ export function layersOf(pod: JudgedPod, objects: ReadObjects): PodLayers {
   const groups = groupLayers(pod, objects);
   const layers = (direction: Direction): Layer[] =>
     [policyLayer(policies, direction, pod.ports), groups[direction]].filter((layer) => layer !== undefined);
-  return { egress: layers("egress"), ingress: layers("ingress"), problems: groups.problems };
+  const { problems, refused } = groups;
+  return { egress: layers("egress"), ingress: layers("ingress"), problems, hints: { refused } };
 }
 
 /**
@@ -59,7 +62,7 @@ export function layersOfUnknown(namespace: string, objects: ReadObjects): PodLay
     ),
     ...closed("groups", direction, bindings),
   ];
-  return { egress: layers("egress"), ingress: layers("ingress"), problems: [] };
+  return { egress: layers("egress"), ingress: layers("ingress"), problems: [], hints: { refused: [] } };
 }
 
 function policyLayer(
@@ -115,19 +118,14 @@ interface GroupLayers {
   egress: Layer | undefined;
   ingress: Layer | undefined;
   problems: readonly Problem[];
+  refused: readonly RefusedHint[];
 }
 
 function groupLayers(pod: JudgedPod, read: ReadObjects): GroupLayers {
   const { bound, groups, refused } = groupsOf(pod, read);
-  if (!bound) return { egress: undefined, ingress: undefined, problems: [] };
-  const objects = [
-    ...groups.map(({ title }) => title),
-    ...refused.map(({ name, why }) => {
-      const title = objectTitle("SecurityGroup", { name });
-      // One that comes to be changes no name. The others depend on the pod, whose layer must then have a name of its own.
-      return why === "unknown" ? title : `${title} (${why})`;
-    }),
-  ].sort(order);
+  if (!bound) return { egress: undefined, ingress: undefined, problems: [], refused: [] };
+  const hints = refused.map(hintOf);
+  const objects = [...groups.map(({ title }) => title), ...hints.map(({ object }) => object)].sort(order);
   const layer = (direction: Direction): Layer => ({
     kind: "groups",
     direction,
@@ -141,5 +139,16 @@ function groupLayers(pod: JudgedPod, read: ReadObjects): GroupLayers {
     egress: groups.some(({ egress }) => egress === undefined) ? undefined : layer("egress"),
     ingress: layer("ingress"),
     problems: refused.map(({ problem }) => problem),
+    refused: hints,
   };
+}
+
+function hintOf({ name, why, group }: RefusedGroup): RefusedHint {
+  const title = objectTitle("SecurityGroup", { name });
+  // One that comes to be changes no name. The others depend on the pod, whose layer must then have a name of its own.
+  const object = why === "unknown" ? title : `${title} (${why})`;
+  if (group === undefined) return { name, why, object };
+  const { ingress, egress, bindableFrom } = group;
+  const byName = bindableFrom.some(({ key }) => key === namespaceNameLabel);
+  return { name, why, object, byName, rules: { ingress, ...(egress === undefined ? {} : { egress }) } };
 }
