@@ -3,6 +3,7 @@
 import { breakGlassText } from "./break-glass.ts";
 import { peerCure, refusedCure, refusedOf } from "./group-cures.ts";
 import { credentialsPort, metadataKey } from "./metadata.ts";
+import { missingNameMiss } from "./missing-names.ts";
 import type { Direction, Layer, LayerKind, Packet, Rule, Subject } from "./model.ts";
 import {
   type Definitions,
@@ -100,7 +101,7 @@ function explained(question: Question, packet: Packet, parts: ExplainParts): Exp
     };
   }
   if (kind === "metadata") return { ...base, outcome: "denied", layer: layer.id, ...closedMetadata(layer, packet) };
-  const near = nearMisses(layer, packet, parts);
+  const near = nearMisses(layer, packet, subject, parts);
   const outcome = layer.otherwise === "deny" ? "denied" : "audited";
   return {
     ...base,
@@ -175,7 +176,7 @@ interface Near {
 }
 
 /** Rules that are right about one half: those that know the peer first, since a port is the smaller change. */
-function nearMisses(layer: Layer, packet: Packet, parts: ExplainParts): Near[] {
+function nearMisses(layer: Layer, packet: Packet, own: Subject | undefined, parts: ExplainParts): Near[] {
   const { matcher, definitions, questions } = parts;
   const address = layer.direction === "egress" ? packet.destination : packet.source;
   const other = otherOf(address);
@@ -184,9 +185,11 @@ function nearMisses(layer: Layer, packet: Packet, parts: ExplainParts): Near[] {
   const traffic = trafficText(packet);
   const ofPort: Near[] = [];
   const ofPeer: Near[] = [];
+  const nameless = namelessMisses(layer, packet, layer.direction === "egress" ? subject : own, parts);
+  const told = new Set(nameless.map(({ miss }) => miss.rule));
   for (const rule of layer.rules) {
     const { port, peer } = matcher.halves(rule, packet, other);
-    if (peer && !port && ofPort.length < nearMissesMax) {
+    if (peer && !port && !told.has(rule.from) && ofPort.length < nearMissesMax) {
       const says = `${rule.from} knows ${who}, and allows it ${portsText(rule)}, not ${traffic}`;
       ofPort.push({ miss: { rule: rule.from, missed: "port", says }, cure: `add ${traffic} to ${rule.from}` });
     }
@@ -201,5 +204,22 @@ function nearMisses(layer: Layer, packet: Packet, parts: ExplainParts): Near[] {
       });
     }
   }
-  return [...ofPort, ...ofPeer];
+  return [...nameless, ...ofPort, ...ofPeer];
+}
+
+/** Rules that know the peer and name a port which the called pod has not got: on ingress the layer is without these names. */
+function namelessMisses(layer: Layer, packet: Packet, called: Subject | undefined, parts: ExplainParts): Near[] {
+  if (layer.kind !== "networkPolicy") return [];
+  const address = layer.direction === "egress" ? packet.destination : packet.source;
+  const who = endText(address, parts.questions.subjectAt(address));
+  const rules = layer.direction === "egress" ? layer.rules : (called?.hints?.unnamed ?? []);
+  return rules
+    .filter((rule) => parts.matcher.halves(rule, packet, otherOf(address)).peer)
+    .flatMap((rule): Near[] => {
+      const missed = missingNameMiss(rule, packet, called);
+      if (missed === undefined) return [];
+      const says = `${rule.from} knows ${who}, but ${missed.says}`;
+      return [{ miss: { rule: rule.from, missed: "port", says }, cure: missed.cure }];
+    })
+    .slice(0, nearMissesMax);
 }

@@ -2,6 +2,7 @@
 
 import { groupsOf, type RefusedGroup } from "./groups-of.ts";
 import { namespaceNameLabel } from "./membership.ts";
+import { missingNames } from "./missing-names.ts";
 import type { Direction, Layer, NamedPort, PolicyPod, PortMatch, RefusedHint, Rule, SubjectHints } from "./model.ts";
 import { protocolText } from "./port.ts";
 import { type Problem, objectTitle } from "./problem.ts";
@@ -31,7 +32,12 @@ export function layersOf(pod: JudgedPod, objects: ReadObjects): PodLayers {
   const layers = (direction: Direction): Layer[] =>
     [policyLayer(policies, direction, pod.ports), groups[direction]].filter((layer) => layer !== undefined);
   const { problems, refused } = groups;
-  return { egress: layers("egress"), ingress: layers("ingress"), problems, hints: { refused } };
+  return {
+    egress: layers("egress"),
+    ingress: layers("ingress"),
+    problems,
+    hints: { refused, ports: pod.ports, unnamed: unnamedRules(policies, pod.ports) },
+  };
 }
 
 /**
@@ -62,7 +68,12 @@ export function layersOfUnknown(namespace: string, objects: ReadObjects): PodLay
     ),
     ...closed("groups", direction, bindings),
   ];
-  return { egress: layers("egress"), ingress: layers("ingress"), problems: [], hints: { refused: [] } };
+  return {
+    egress: layers("egress"),
+    ingress: layers("ingress"),
+    problems: [],
+    hints: { refused: [], ports: [], unnamed: [] },
+  };
 }
 
 function policyLayer(
@@ -112,6 +123,11 @@ function withNumbers(rules: readonly Rule[], podPorts: readonly NamedPort[]): { 
   });
   const said = [...resolved].sort(([a], [b]) => order(a, b)).map(([name, numbers]) => `${name}=${numbers}`);
   return { rules: numbered, numbers: said.length === 0 ? "" : ` with ${said.join(", ")}` };
+}
+
+/** Of the policies of a pod, rules of ingress that name a port which it has not got. */
+function unnamedRules(policies: readonly ReadRules[], podPorts: readonly NamedPort[]): Rule[] {
+  return policies.flatMap(({ ingress = [] }) => ingress.filter((rule) => missingNames(rule, podPorts).length > 0));
 }
 
 interface GroupLayers {

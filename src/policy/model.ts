@@ -148,6 +148,10 @@ export interface Subject {
 /** What of a pod, and of what was written for it, is not in its layers. */
 export interface SubjectHints {
   refused: readonly RefusedHint[];
+  /** Its named ports. */
+  ports: readonly NamedPort[];
+  /** Rules of its ingress that name ports which it has not got; a layer has them without these names, or not at all. */
+  unnamed: readonly Rule[];
 }
 
 /** A group that an object binds the pod to, and that it does not get. */
