@@ -201,6 +201,26 @@ void test("a pod on the network of its node is told to need one, and keeps no ot
   assert.equal((await run(t, [shop + known, policy], { questions })).exitCode, 0);
 });
 
+void test("the address of a service in the files is refused, with its pods: nobody judges it, and it would pass", async (t) => {
+  const service = (spec: string): string =>
+    `---\napiVersion: v1\nkind: Service\nmetadata: { name: sql, namespace: shop }\nspec: { ${spec} }\n`;
+  const said = /^10\.96\.0\.7 is the address of Service shop\/sql, which is no place; ask for one of its pods/;
+  for (const [spec, pods] of [
+    ["clusterIP: 10.96.0.7, selector: { tier: api }", /its pods: shop\/api, shop\/report$/],
+    ['clusterIPs: [10.96.0.7, "fd00::7"]', /its pods$/],
+  ] as const) {
+    const asked = run(t, [shop + service(spec)], {
+      from: "shop/api",
+      to: "10.96.0.7",
+      traffic: "5432",
+      expect: "allow",
+    });
+    await assert.rejects(asked, (error: Error) => said.test(error.message) && pods.test(error.message));
+  }
+  const headless = { from: "shop/api", to: "10.96.0.7", traffic: "5432" };
+  assert.equal((await run(t, [shop + service("clusterIP: None")], headless)).exitCode, 0);
+});
+
 void test("programs are told of each answer which line asked, what was expected, and whether it is so", async (t) => {
   const questions = "\nshop/api shop/db sql allow\nshop/api shop/db 22 allow\nshop/api shop/db 22";
   const { text } = await run(t, [shop, policy], { questions, output: "json" });

@@ -107,7 +107,7 @@ async function readAll(open: () => Promise<OpenCluster>, options: WhyOptions): P
   const asked = groupsJudgeOwnNode === undefined ? {} : { groupsJudgeOwnNode };
   const inFile = agentConfig === undefined ? undefined : keysInFile(agentConfig);
   if (files.length > 0) {
-    return { ...readFromFiles(files), services: new Map(), keys: { ...(inFile ?? defaultKeys), ...asked } };
+    return { ...readFromFiles(files), keys: { ...(inFile ?? defaultKeys), ...asked } };
   }
   const cluster = await open();
   try {

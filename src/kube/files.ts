@@ -49,23 +49,28 @@ const cronSchema = z.looseObject({
 const workloads = new Set(["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job"]);
 
 /** What files say. */
-export interface FileObjects {
+export interface FileObjects<Further extends KubeObject = never> {
   pods: Pod[];
   nodes: Node[];
   policy: PolicyObjects;
   /** Namespaces that something is in and that no file has; they are among those of `policy`, without labels of their own. */
   namespacesMissing: string[];
+  /** How many objects were read, of whatever kind. */
+  count: number;
+  /** Of the kind that was asked for beside these. */
+  further: Further[];
 }
 
 /**
  * Reads every file *.yaml, *.yml and *.json of `paths`, which are files or directories, with all below them.
- * `addressOf` gives addresses to the pods that have no status, by their number.
+ * `addressOf` gives addresses to the pods that have no status, by their number; `further` is a kind beside those that are always read.
  * @throws Fault "not-found" where one is not there, "bad-config" that names file, object and what is wrong
  */
-export function readObjectFiles(
+export function readObjectFiles<Further extends KubeObject = never>(
   paths: readonly string[],
   addressOf: (index: number) => { ip: string }[] = () => [],
-): FileObjects {
+  further?: Kind<Further>,
+): FileObjects<Further> {
   const files = paths.flatMap(objectFilesBelow);
   if (files.length > filesMax) throw new Fault("bad-config", `more than ${filesMax} files; name fewer directories`);
   const raws = files.flatMap(readFile);
@@ -90,6 +95,8 @@ export function readObjectFiles(
       groupPolicies: inNamespace(of(securityGroupPolicies)),
     },
     namespacesMissing: missing,
+    count: raws.length,
+    further: further === undefined ? [] : inNamespace(of(further)),
   };
 }
 

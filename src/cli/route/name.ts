@@ -115,7 +115,7 @@ function podsNamed(name: string, view: ClusterView, namespace: string | undefine
 const keyOfPod = ({ metadata }: Pod): string => podKey(metadata.namespace ?? "", metadata.name);
 
 /** Some of the names after `before`, or `none`. */
-function offer(names: readonly string[], before: string, none: string): string {
+export function offer(names: readonly string[], before: string, none: string): string {
   if (names.length === 0) return none;
   const shown = names.toSorted().slice(0, offeredMax);
   const more = names.length - shown.length;

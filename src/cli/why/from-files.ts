@@ -1,17 +1,20 @@
 // A cluster out of YAML files, for reviewers who have none. Addresses are made up.
 
-import { type FileObjects, readObjectFiles } from "../../kube/files.ts";
+import { readObjectFiles } from "../../kube/files.ts";
+import { type ServiceNames, services, servicesOfFiles } from "../route/services.ts";
 import type { Deciding } from "./objects.ts";
 
 export interface FromFiles extends Deciding {
   /** What a reader of answers should know of them. */
   notes: string[];
+  services: ServiceNames;
 }
 
 /** Reads files and directories. @throws Fault "not-found", "bad-config": see `readObjectFiles` */
 export function readFromFiles(paths: readonly string[]): FromFiles {
-  const { pods, nodes, policy, namespacesMissing: missing }: FileObjects = readObjectFiles(paths, madeUp);
+  const { pods, nodes, policy, namespacesMissing: missing, further } = readObjectFiles(paths, madeUp, services);
   return {
+    services: servicesOfFiles(further, pods),
     cluster: { nodes, networks: [], endpoints: [], ledgers: [], programs: [], leases: [], pods, fromFiles: true },
     policy,
     notes: [
