@@ -272,6 +272,8 @@ void test("what cannot be read is refused, with its place", async (t) => {
     ],
     [[shop, shop], end, /two pods, or makers of pods, are named shop\/\w+; leave one of them out/],
     [[shop], { ...end, to: "shop/dc" }, /there is no pod "dc" in namespace "shop"/],
+    [[], end, /^\/\S+ has no \*\.yaml, \*\.yml or \*\.json$/],
+    [[policy, policy], end, /^\/\S+: 2 objects read, no pods among them; name files that have some/],
     [[shop], { ...end, files: ["/nowhere"] }, /there is no file or directory \/nowhere/],
     [[shop], { from: "shop/api" }, /name two ends/],
     [[shop], { ...end, questions: "shop/api shop/db 80" }, /not both/],

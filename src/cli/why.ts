@@ -89,7 +89,7 @@ export async function showWhy(open: () => Promise<OpenCluster>, options: WhyOpti
     ...known.filter((one) => isShown(one)).flatMap(({ found }) => textsOf(found)),
     problemsText(answers.problems),
     ...notes,
-    ...known.flatMap(({ question, found }) => wrongOf(question, found).map((one) => wrongText(question, one))),
+    known.flatMap(({ question, found }) => wrongOf(question, found).map((one) => wrongText(question, one))).join("\n"),
     ...(only === undefined ? [summaryText(countsOf(known, told.length, uncounted))] : []),
   ];
   return { text: parts.filter((part) => part !== "").join("\n\n"), told, exitCode };
