@@ -213,11 +213,11 @@ function namelessMisses(layer: Layer, packet: Packet, called: Subject | undefine
   const address = layer.direction === "egress" ? packet.destination : packet.source;
   const who = endText(address, parts.questions.subjectAt(address));
   const rules = layer.direction === "egress" ? layer.rules : (called?.hints?.unnamed ?? []);
+  const other = otherOf(address);
   return rules
-    .filter((rule) => parts.matcher.halves(rule, packet, otherOf(address)).peer)
     .flatMap((rule): Near[] => {
       const missed = missingNameMiss(rule, packet, called);
-      if (missed === undefined) return [];
+      if (missed === undefined || !parts.matcher.halves(rule, packet, other).peer) return [];
       const says = `${rule.from} knows ${who}, but ${missed.says}`;
       return [{ miss: { rule: rule.from, missed: "port", says }, cure: missed.cure }];
     })
