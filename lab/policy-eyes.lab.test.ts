@@ -71,7 +71,7 @@ const cases: EyesCase[] = [
   {
     name: "a question that fairlead why cannot answer",
     steps: `${stage}\nexpect fairlead why from web to db port 70000 says "x"`,
-    seen: /^fairlead why shop\/web shop\/db 70000\/tcp: exit 1: .*70000/,
+    seen: /^fairlead why shop\/web shop\/db 70000\/tcp: exit 2: .*70000/,
   },
   {
     name: "an object that is accepted",

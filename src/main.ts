@@ -18,6 +18,10 @@ const print = (text: string): void => void process.stdout.write(`${text}\n`);
 const warn = (text: string): void =>
   void process.stderr.write(`fairlead: ${text.split("\n").map(visible).join("\n")}\n`);
 
+/** Of what is thrown. For `why` 1 is an answer, "it does not pass", so a question without one has a code of its own. */
+let failureCode = 1;
+const unansweredCode = 2;
+
 const program = new Command("fairlead")
   .description("A Kubernetes network plugin that puts security groups on pods")
   .version(version)
@@ -149,7 +153,8 @@ interface WhyFlags extends ClusterOptions {
 inCluster(program.command("why [from] [to] [traffic]"))
   .description(
     "whether traffic passes between two pods, nodes or addresses, which object decides, and what would have to change; " +
-      "traffic is PORT, PORT/tcp|udp|sctp, a port's name, or icmp; exit code 1 where it does not pass",
+      "traffic is PORT, PORT/tcp|udp|sctp, a port's name, or icmp; exit code 1 where it does not pass, " +
+      "2 where that could not be answered",
   )
   .option("-n, --namespace <name>", "where pods are looked for that are named without their namespace; else everywhere")
   .option("--questions <file>", 'lines "FROM TO PORT/PROTOCOL [allow|deny]" in place of the arguments; - is stdin')
@@ -159,15 +164,23 @@ inCluster(program.command("why [from] [to] [traffic]"))
     (path: string, before: string[]) => [...before, path],
     [],
   )
-  .addOption(new Option("--expect <answer>", "exit code 1 where any answer is another").choices(["allow", "deny"]))
+  .addOption(
+    new Option(
+      "--expect <answer>",
+      "exit code 1 where any answer is another, or where not all counts that files say",
+    ).choices(["allow", "deny"]),
+  )
   .option("--groups-judge-own-node", "as in the agents' configuration: groups judge what pods send to their own node")
   .option("--agent-config <file>", "the agents' configuration, whose keys of policy count; else the one in the cluster")
   .option("--json", "the same as -o json: one object a line, for each family")
+  // What cannot be read is no answer, and 1 is one.
+  .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : unansweredCode))
   .action(async (from: string | undefined, to: string | undefined, traffic: string | undefined, flags: WhyFlags) => {
+    failureCode = unansweredCode;
     const { showWhy } = await import("./cli/why.ts");
     const { openCluster } = await import("./cli/cluster/open.ts");
     const { fromFiles, json = false, output, ...rest } = flags;
-    const { text, well } = await showWhy(() => openCluster(flags, version), {
+    const { text, told, exitCode } = await showWhy(() => openCluster(flags, version), {
       ...rest,
       ...(from === undefined ? {} : { from }),
       ...(to === undefined ? {} : { to }),
@@ -175,8 +188,9 @@ inCluster(program.command("why [from] [to] [traffic]"))
       files: fromFiles,
       output: json ? "json" : output,
     });
-    print(text);
-    if (!well) process.exitCode = 1;
+    if (text !== "") print(text);
+    told.forEach(warn);
+    process.exitCode = exitCode;
   });
 
 inCluster(program.command("groups [name]"))
@@ -352,5 +366,5 @@ try {
   warn(describe(error));
   // What is no Fault is a bug of ours: its stack helps to mend it.
   if (!isFault(error) && error instanceof Error) process.stderr.write(`${error.stack}\n`);
-  process.exitCode = 1;
+  process.exitCode = failureCode;
 }

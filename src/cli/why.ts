@@ -1,10 +1,7 @@
 // `fairlead why FROM TO [PORT]`: whether traffic passes, which object decides in each judgement, and what would have to change.
 
-import { readFileSync } from "node:fs";
-import { Fault } from "../base/fault.ts";
-import { quote } from "../cni/quote.ts";
+import { Fault, isFault } from "../base/fault.ts";
 import { defaultKeys, type PolicyKeys } from "../policy/keys.ts";
-import type { ClusterOutcome } from "./cluster-status.ts";
 import type { OpenCluster } from "./cluster/open.ts";
 import { placeNamed } from "./route/name.ts";
 import type { Place } from "./route/place.ts";
@@ -13,11 +10,9 @@ import { type Answers, createAnswers, type WhyAnswer } from "./why/answer.ts";
 import { readFromFiles } from "./why/from-files.ts";
 import { keysInFile, keysOfCluster } from "./why/keys.ts";
 import { type Deciding, readDeciding } from "./why/objects.ts";
-import { answersText, problemsText } from "./why/report.ts";
+import { type Expected, linesOf, type Question, readQuestion } from "./why/questions.ts";
+import { answersText, type Counts, problemLines, problemsText, summaryText, wrongText } from "./why/report.ts";
 import { readTraffic, type Traffic } from "./why/traffic.ts";
-
-/** Lines of a file of questions. */
-const questionsMax = 100_000;
 
 export interface WhyOptions {
   from?: string;
@@ -39,46 +34,67 @@ export interface WhyOptions {
   output: "table" | "json";
 }
 
-type Expected = "allow" | "deny";
+export interface WhyOutcome {
+  /** For stdout; "" for nothing. */
+  text: string;
+  /** For stderr, a line each: questions that could not be answered; with JSON, also what of the objects does not count. */
+  told: readonly string[];
+  /** 0 where all is as it should be, 1 where an answer is not, 2 where a question could not be answered. */
+  exitCode: 0 | 1 | 2;
+}
 
-interface Question {
-  from: string;
-  to: string;
-  traffic?: string;
-  expect?: Expected;
-  /** Begins messages; "" for the only one. */
-  where: string;
+/** A question with its answers, one for each family and traffic. */
+interface Answered {
+  question: Question;
+  found: readonly WhyAnswer[];
+}
+
+interface Unanswered {
+  /** Which line of the file has no answer, and why. */
+  told: string;
 }
 
 /**
- * Gives the text to print. `well`: every answer is as expected; without expectations, the one question's traffic passes.
- * @throws Fault where a name or a question cannot be read, or the cluster cannot
+ * Answers all questions. Without expectations the one question's traffic should pass. Of files, everything that is written has to count
+ * where something is expected: what does not count keeps shut what it should open, and an expected "deny" would hold by a mistake.
+ * @throws Fault where the one question or no question can be answered, or the objects cannot be read
  */
-export async function showWhy(open: () => Promise<OpenCluster>, options: WhyOptions): Promise<ClusterOutcome> {
-  const asked = questionsOf(options);
+export async function showWhy(open: () => Promise<OpenCluster>, options: WhyOptions): Promise<WhyOutcome> {
+  const { questions: file, output, files } = options;
+  if (file !== undefined && options.from !== undefined)
+    throw new Fault("unsupported-value", "name two ends, or a file of questions, not both");
+  const lines = file === undefined ? [] : linesOf(file);
+  const only = file === undefined ? onlyQuestion(options) : undefined;
   const { notes, services, keys, ...deciding } = await readAll(open, options);
   const answers = createAnswers(deciding, { ...keys, nowMs: Date.now() });
-  const answered = asked.map((question) => ({
-    question,
-    found: answersTo(question, answers, { services, namespace: options.namespace }),
-  }));
-  const wrong = answered.flatMap(({ question, found }) =>
-    found.filter(({ passes }) => question.expect !== undefined && passes !== (question.expect === "allow")),
-  );
-  const bare = asked.every(({ expect }) => expect === undefined) && options.questions === undefined;
-  const well = bare ? answered.every(({ found }) => found.every(({ passes }) => passes)) : wrong.length === 0;
-  const all = answered.flatMap(({ found }) => found);
-  if (options.output === "json") return { text: all.map((one) => JSON.stringify(one)).join("\n"), well };
+  const naming = { services, namespace: options.namespace };
+  const each =
+    only === undefined
+      ? lines.map((line) => answerLine(line.line, () => answered(readQuestion(line, options.expect), answers, naming)))
+      : [answered(only, answers, naming)];
+  const known = each.filter((one) => "found" in one);
+  const told = each.flatMap((one) => ("told" in one ? [one.told] : []));
+  const isExpected = known.some(({ question }) => question.expect !== undefined);
+  // Policies of others were never meant to count.
+  const ofOthers = deciding.problems?.length ?? 0;
+  const uncounted = isExpected && files.length > 0 ? answers.problems.length - ofOthers : 0;
+  const well =
+    only !== undefined && !isExpected
+      ? known.every(({ found }) => found.every(({ passes }) => passes))
+      : known.every(isRight) && uncounted === 0;
+  const exitCode = told.length > 0 ? 2 : well ? 0 : 1;
+  if (output === "json") {
+    const text = known.flatMap(({ question, found }) => found.map((one) => JSON.stringify(forPrograms(question, one))));
+    return { text: text.join("\n"), told: [...told, ...problemLines(answers.problems)], exitCode };
+  }
   const parts = [
-    ...answered.flatMap(({ found }) => textsOf(found)),
+    ...known.filter((one) => isShown(one)).flatMap(({ found }) => textsOf(found)),
     problemsText(answers.problems),
     ...notes,
-    ...wrong.map(
-      (one) =>
-        `NOT as expected: ${one.from} -> ${one.to} over v${one.family} ${one.passes ? "passes" : "does not pass"}`,
-    ),
+    known.flatMap(({ question, found }) => wrongOf(question, found).map((one) => wrongText(question, one))).join("\n"),
+    ...(only === undefined ? [summaryText(countsOf(known, told.length, uncounted))] : []),
   ];
-  return { text: parts.filter((part) => part !== "").join("\n\n"), well };
+  return { text: parts.filter((part) => part !== "").join("\n\n"), told, exitCode };
 }
 
 interface Read extends Deciding {
@@ -93,7 +109,7 @@ async function readAll(open: () => Promise<OpenCluster>, options: WhyOptions): P
   const asked = groupsJudgeOwnNode === undefined ? {} : { groupsJudgeOwnNode };
   const inFile = agentConfig === undefined ? undefined : keysInFile(agentConfig);
   if (files.length > 0) {
-    return { ...readFromFiles(files), services: new Map(), keys: { ...(inFile ?? defaultKeys), ...asked } };
+    return { ...readFromFiles(files), keys: { ...(inFile ?? defaultKeys), ...asked } };
   }
   const cluster = await open();
   try {
@@ -108,27 +124,52 @@ async function readAll(open: () => Promise<OpenCluster>, options: WhyOptions): P
   }
 }
 
-function questionsOf({ from, to, traffic, questions, expect }: WhyOptions): Question[] {
-  const common = expect === undefined ? {} : { expect };
-  if (questions !== undefined) {
-    if (from !== undefined) throw new Fault("unsupported-value", "name two ends, or a file of questions, not both");
-    const lines = readFileSync(questions === "-" ? 0 : questions, "utf8").split("\n");
-    if (lines.length > questionsMax) throw new Fault("unsupported-value", `at most ${questionsMax} questions at once`);
-    return lines.flatMap((line, index) => readQuestion(line, `question ${index + 1}: `, common));
-  }
+function onlyQuestion({ from, to, traffic, expect }: WhyOptions): Question {
   if (from === undefined || to === undefined)
     throw new Fault("unsupported-value", "name two ends: fairlead why FROM TO [PORT]; or give --questions FILE");
-  return [{ from, to, ...(traffic === undefined ? {} : { traffic }), ...common, where: "" }];
+  return { from, to, ...(traffic === undefined ? {} : { traffic }), ...(expect === undefined ? {} : { expect }) };
 }
 
-function readQuestion(line: string, where: string, common: { expect?: Expected }): Question[] {
-  const text = line.trim();
-  if (text === "" || text.startsWith("#")) return [];
-  const [from = "", to, traffic, expect, ...more] = text.split(/\s+/);
-  const isExpected = expect === undefined || expect === "allow" || expect === "deny";
-  if (to === undefined || traffic === undefined || more.length > 0 || !isExpected)
-    throw new Fault("unsupported-value", `${where}${quote(text)}: write FROM TO PORT/PROTOCOL [allow|deny]`);
-  return [{ from, to, traffic, ...common, ...(expect === undefined ? {} : { expect }), where }];
+/** One that cannot be answered keeps no other from its answer. */
+function answerLine(line: number, answer: () => Answered): Answered | Unanswered {
+  try {
+    return answer();
+  } catch (error) {
+    if (!isFault(error)) throw error;
+    return { told: `line ${line}: ${error.message}` };
+  }
+}
+
+const isAsExpected = ({ passes }: WhyAnswer, expect: Expected): boolean => passes === (expect === "allow");
+
+const wrongOf = ({ expect }: Question, found: readonly WhyAnswer[]): WhyAnswer[] =>
+  expect === undefined ? [] : found.filter((one) => !isAsExpected(one, expect));
+
+const isRight = ({ question, found }: Answered): boolean => wrongOf(question, found).length === 0;
+
+/** Of a file, answers that were expected are not told: they would bury the others. */
+function isShown(one: Answered): boolean {
+  const { line, expect } = one.question;
+  return line === undefined || expect === undefined || !isRight(one);
+}
+
+function forPrograms({ line, expect }: Question, answer: WhyAnswer): WhyAnswer {
+  return {
+    ...answer,
+    ...(line === undefined ? {} : { line }),
+    ...(expect === undefined ? {} : { expected: expect, asExpected: isAsExpected(answer, expect) }),
+  };
+}
+
+function countsOf(known: readonly Answered[], unanswered: number, uncounted: number): Counts {
+  const expected = known.filter(({ question }) => question.expect !== undefined);
+  return {
+    expected: expected.length,
+    wrong: expected.filter((one) => !isRight(one)).length,
+    free: known.length - expected.length,
+    unanswered,
+    uncounted,
+  };
 }
 
 interface Naming {
@@ -136,19 +177,16 @@ interface Naming {
   services: ServiceNames;
 }
 
-function answersTo(question: Question, answers: Answers, { namespace, services }: Naming): WhyAnswer[] {
-  try {
-    const [from, to] = [question.from, question.to].map((name) => placeNamed(name, answers.view, namespace));
-    if (from === undefined || to === undefined) throw new Fault("bug", "a question has two ends");
-    for (const place of [from, to]) refuseService(place, services);
-    const found = trafficOf(question, to, answers).flatMap((traffic) => answers.why(from, to, traffic));
-    if (found.length > 0) return found;
-    const [problem] = [...from.problems, ...to.problems];
-    throw new Fault("not-found", problem?.says ?? `${from.title} and ${to.title} have no addresses of one family`);
-  } catch (error) {
-    if (question.where === "" || !(error instanceof Fault)) throw error;
-    throw new Fault(error.code, `${question.where}${error.message}`);
-  }
+/** @throws Fault where an end or the traffic cannot be read, or the ends have no addresses of one family */
+function answered(question: Question, answers: Answers, { namespace, services }: Naming): Answered {
+  const [from, to] = [question.from, question.to].map((name) => placeNamed(name, answers.view, namespace));
+  if (from === undefined || to === undefined) throw new Fault("bug", "a question has two ends");
+  for (const place of [from, to]) refuseService(place, services);
+  const found = trafficOf(question, to, answers).flatMap((traffic) => answers.why(from, to, traffic));
+  if (found.length > 0) return { question, found };
+  const [problem] = [from, to].flatMap(({ addresses, problems }) => (addresses.length === 0 ? problems : []));
+  const families = `${from.title} and ${to.title} have no addresses of one family`;
+  throw new Fault("not-found", problem === undefined ? families : `${problem.says}; ${problem.cure}`);
 }
 
 function trafficOf({ traffic }: Question, to: Place, answers: Answers): Traffic[] {

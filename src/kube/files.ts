@@ -68,7 +68,7 @@ const readKinds: readonly Kind<KubeObject>[] = [
 ];
 
 /** What files say. */
-export interface FileObjects {
+export interface FileObjects<Further extends KubeObject = never> {
   pods: Pod[];
   nodes: Node[];
   policy: PolicyObjects;
@@ -76,17 +76,22 @@ export interface FileObjects {
   namespacesMissing: string[];
   /** Policies of others, which are not read. */
   problems: Problem[];
+  /** How many objects were read, of whatever kind. */
+  count: number;
+  /** Of the kind that was asked for beside these. */
+  further: Further[];
 }
 
 /**
  * Reads every file *.yaml, *.yml and *.json of `paths`, which are files or directories, with all below them.
- * `addressOf` gives addresses to the pods that have no status, by their number.
+ * `addressOf` gives addresses to the pods that have no status, by their number; `further` is a kind beside those that are always read.
  * @throws Fault "not-found" where one is not there, "bad-config" that names file, object and what is wrong
  */
-export function readObjectFiles(
+export function readObjectFiles<Further extends KubeObject = never>(
   paths: readonly string[],
   addressOf: (index: number) => { ip: string }[] = () => [],
-): FileObjects {
+  further?: Kind<Further>,
+): FileObjects<Further> {
   const files = paths.flatMap(objectFilesBelow);
   if (files.length > filesMax) throw new Fault("bad-config", `more than ${filesMax} files; name fewer directories`);
   const raws = files.flatMap(readFile);
@@ -112,6 +117,8 @@ export function readObjectFiles(
     },
     namespacesMissing: missing,
     problems: raws.filter(({ apiVersion, kind }) => isPolicyOfOthers(apiVersion, kind)).map(passedOver),
+    count: raws.length,
+    further: further === undefined ? [] : inNamespace(of(further)),
   };
 }
 

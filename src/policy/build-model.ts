@@ -8,13 +8,17 @@ import { allMembers, indexMembers } from "./members.ts";
 import type { Layer, Memberships, Model, PolicyObjects, PolicyPod, Subject } from "./model.ts";
 import type { Definitions } from "./packet-text.ts";
 import type { Problem } from "./problem.ts";
+import { peersOfUnknownGroups } from "./read-group.ts";
 import { type ReadObjects, readObjects } from "./read-objects.ts";
+import { order } from "./selector.ts";
 import { isUnguarded } from "./source-guard.ts";
 
 /** The model, and for people: what memberships stand for, and what of the objects does not count and why. */
 export interface BuiltModel extends Model {
   definitions: Definitions;
   problems: readonly Problem[];
+  /** Names of the groups that there are. */
+  groups: ReadonlySet<string>;
 }
 
 /** As the agents' configuration has it; what is absent is as `defaultKeys` has it. */
@@ -36,7 +40,9 @@ export function clusterModel(
   options: ModelOptions = {},
 ): BuiltModel {
   const read = readObjects(objects, { ...defaultKeys, ...options });
-  return modelOf(read, pods, nodes, allMembers(indexMembers(pods, read), read), options);
+  const unknown = peersOfUnknownGroups(objects.groups);
+  const all = { ...read, problems: [...read.problems, ...unknown].sort((a, b) => order(a.object, b.object)) };
+  return modelOf(all, pods, nodes, allMembers(indexMembers(pods, read), read), options);
 }
 
 /** The model of a node: `pods` are its own, `memberships` what it has been told. */
@@ -77,7 +83,7 @@ function modelOf(
   const subjects = pods
     .filter(({ addresses }) => addresses.length > 0)
     .map((pod): Subject => {
-      const { problems, ...said } = layersOf(pod, read);
+      const { problems, hints, ...said } = layersOf(pod, read);
       problems.forEach(add);
       const { namespace, name, uid, node, addresses } = pod;
       const breakGlass = broken.of(pod);
@@ -88,6 +94,7 @@ function modelOf(
         ingress: ingress.map(shared),
         ...(breakGlass === undefined ? {} : { breakGlass }),
         isUnguarded: isUnguarded(pod, read.perPodGuard),
+        hints,
       };
     });
   return {
@@ -98,5 +105,6 @@ function modelOf(
     metadata,
     definitions: read.memberships,
     problems: [...problems.values()],
+    groups: new Set(read.groups.keys()),
   };
 }

@@ -1,7 +1,9 @@
 // Why a packet passes or does not: the four judgements in words, what nearly allowed it, and what would have to change.
 
 import { breakGlassText } from "./break-glass.ts";
+import { peerCure, refusedCure, refusedOf } from "./group-cures.ts";
 import { credentialsPort, metadataKey } from "./metadata.ts";
+import { missingNameMiss } from "./missing-names.ts";
 import type { Direction, Layer, LayerKind, Packet, Rule, Subject } from "./model.ts";
 import {
   type Definitions,
@@ -57,6 +59,8 @@ export interface ExplainParts {
   questions: Questions;
   matcher: RuleMatcher;
   definitions: Definitions;
+  /** Names of the groups that there are; absent: it is not known. */
+  groups?: ReadonlySet<string>;
 }
 
 /** Explains the verdict on `packet`, by the same questions and the same matcher. */
@@ -97,7 +101,7 @@ function explained(question: Question, packet: Packet, parts: ExplainParts): Exp
     };
   }
   if (kind === "metadata") return { ...base, outcome: "denied", layer: layer.id, ...closedMetadata(layer, packet) };
-  const near = nearMisses(layer, packet, parts);
+  const near = nearMisses(layer, packet, subject, parts);
   const outcome = layer.otherwise === "deny" ? "denied" : "audited";
   return {
     ...base,
@@ -106,11 +110,23 @@ function explained(question: Question, packet: Packet, parts: ExplainParts): Exp
     objects: layer.objects,
     says: `no rule allows ${wanted(layer, packet, parts)}${outcome === "audited" ? `; it passes ${byWhat(subject)}` : ""}`,
     near: near.map(({ miss }) => miss),
-    cures: [
-      ...near.map(({ cure }) => cure),
-      `add a rule to ${oneOf(layer)} that allows ${wanted(layer, packet, parts)}`,
-    ],
+    cures: [...near.map(({ cure }) => cure), ...layerCures(layer, packet, subject, parts)],
   };
+}
+
+/** A rule more in what the pod has, and of groups that it does not get what gets it them: a rule there helps nobody. */
+function layerCures(layer: Layer, packet: Packet, subject: Subject | undefined, parts: ExplainParts): string[] {
+  const says = wanted(layer, packet, parts);
+  const other = otherOf(layer.direction === "egress" ? packet.destination : packet.source);
+  const allows = (rule: Rule): boolean => parts.matcher.allows(rule, packet, other);
+  const refused = refusedOf(layer, subject);
+  const had = layer.objects.filter((title) => !refused.some(({ object }) => object === title));
+  return [
+    ...refused.flatMap((hint) =>
+      subject === undefined ? [] : [refusedCure(hint, { layer, subject, wanted: says, allows })],
+    ),
+    ...(had.length === 0 ? [] : [`add a rule to ${oneOf(had)} that allows ${says}`]),
+  ];
 }
 
 function closedMetadata(
@@ -131,8 +147,7 @@ const objectsOf = ({ from }: Rule, { objects }: Layer): string[] => {
   return own.length === 0 ? [from] : own;
 };
 
-const oneOf = ({ objects }: Layer): string =>
-  objects.length === 1 ? objects.join("") : `one of ${objects.join(", ")}`;
+const oneOf = (objects: readonly string[]): string => `${objects.length === 1 ? "" : "one of "}${objects.join(", ")}`;
 
 const towards = (direction: Direction): "to" | "from" => (direction === "egress" ? "to" : "from");
 
@@ -161,16 +176,20 @@ interface Near {
 }
 
 /** Rules that are right about one half: those that know the peer first, since a port is the smaller change. */
-function nearMisses(layer: Layer, packet: Packet, { matcher, definitions, questions }: ExplainParts): Near[] {
+function nearMisses(layer: Layer, packet: Packet, own: Subject | undefined, parts: ExplainParts): Near[] {
+  const { matcher, definitions, questions } = parts;
   const address = layer.direction === "egress" ? packet.destination : packet.source;
   const other = otherOf(address);
-  const who = endText(address, questions.subjectAt(address));
+  const subject = questions.subjectAt(address);
+  const who = endText(address, subject);
   const traffic = trafficText(packet);
   const ofPort: Near[] = [];
   const ofPeer: Near[] = [];
+  const nameless = namelessMisses(layer, packet, layer.direction === "egress" ? subject : own, parts);
+  const told = new Set(nameless.map(({ miss }) => miss.rule));
   for (const rule of layer.rules) {
     const { port, peer } = matcher.halves(rule, packet, other);
-    if (peer && !port && ofPort.length < nearMissesMax) {
+    if (peer && !port && !told.has(rule.from) && ofPort.length < nearMissesMax) {
       const says = `${rule.from} knows ${who}, and allows it ${portsText(rule)}, not ${traffic}`;
       ofPort.push({ miss: { rule: rule.from, missed: "port", says }, cure: `add ${traffic} to ${rule.from}` });
     }
@@ -180,9 +199,27 @@ function nearMisses(layer: Layer, packet: Packet, { matcher, definitions, questi
       const says = `${rule.from} allows ${traffic} ${towards(layer.direction)} ${known}, and ${cut ?? `${who} is none of them`}`;
       ofPeer.push({
         miss: { rule: rule.from, missed: "peer", says },
-        cure: cut === undefined ? `make ${who} a peer of ${rule.from}` : `take that except out of ${rule.from}`,
+        cure:
+          cut === undefined ? peerCure(rule, address, { ...parts, subject }) : `take that except out of ${rule.from}`,
       });
     }
   }
-  return [...ofPort, ...ofPeer];
+  return [...nameless, ...ofPort, ...ofPeer];
+}
+
+/** Rules that know the peer and name a port which the called pod has not got: on ingress the layer is without these names. */
+function namelessMisses(layer: Layer, packet: Packet, called: Subject | undefined, parts: ExplainParts): Near[] {
+  if (layer.kind !== "networkPolicy") return [];
+  const address = layer.direction === "egress" ? packet.destination : packet.source;
+  const who = endText(address, parts.questions.subjectAt(address));
+  const rules = layer.direction === "egress" ? layer.rules : (called?.hints?.unnamed ?? []);
+  const other = otherOf(address);
+  return rules
+    .flatMap((rule): Near[] => {
+      const missed = missingNameMiss(rule, packet, called);
+      if (missed === undefined || !parts.matcher.halves(rule, packet, other).peer) return [];
+      const says = `${rule.from} knows ${who}, but ${missed.says}`;
+      return [{ miss: { rule: rule.from, missed: "port", says }, cure: missed.cure }];
+    })
+    .slice(0, nearMissesMax);
 }

@@ -1,6 +1,6 @@
 // Which security groups a pod is a member of, and which it is not although an object says so.
 
-import type { PolicyPod } from "./model.ts";
+import type { PolicyPod, RefusedHint } from "./model.ts";
 import { type Problem, objectTitle } from "./problem.ts";
 import type { ReadBinding, ReadGroup } from "./read-group.ts";
 import { type ReadObjects, selectsNamespace } from "./read-objects.ts";
@@ -13,7 +13,9 @@ const noLabels: Labels = {};
 
 export interface RefusedGroup {
   name: string;
-  why: "unknown" | "not bindable" | "too many";
+  why: RefusedHint["why"];
+  /** Absent where it is unknown. */
+  group?: ReadGroup;
   /** About the object that names it. */
   problem: Problem;
 }
@@ -44,6 +46,7 @@ export function groupsOf(pod: BindablePod, objects: ReadObjects): PodGroups {
       refused.set(name, {
         name,
         why,
+        ...(group === undefined ? {} : { group }),
         problem: { object: title, path, message: `${message}; it allows this pod nothing` },
       });
     };

@@ -31,10 +31,10 @@ const passed: Verdict = { passes: true, audited: [] };
 
 /**
  * Makes `model` ready for many packets. It keeps what it is given: for a changed model, make another. `definitions` say to people what
- * memberships stand for.
+ * memberships stand for, `groups` which groups there are.
  */
-export function createJudge(model: Model & { definitions?: Definitions }): Judge {
-  const { definitions = new Map() } = model;
+export function createJudge(model: Model & { definitions?: Definitions; groups?: ReadonlySet<string> }): Judge {
+  const { definitions = new Map(), groups } = model;
   const questions = createQuestions(model);
   const matcher = createRuleMatcher(model.memberships);
   const allowing = (layer: Layer, packet: Packet, other: Other): boolean =>
@@ -53,7 +53,10 @@ export function createJudge(model: Model & { definitions?: Definitions }): Judge
     }
     return audited.length === 0 ? passed : { passes: true, audited };
   };
-  return { verdict, explain: (packet) => explainPacket(packet, { questions, matcher, definitions }) };
+  return {
+    verdict,
+    explain: (packet) => explainPacket(packet, { questions, matcher, definitions, ...(groups && { groups }) }),
+  };
 }
 
 function judgementOf({ direction, kind }: Question, { id }: Layer): Judgement {

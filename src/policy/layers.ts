@@ -1,7 +1,9 @@
 // What is said about one pod, as layers of allow rules: what NetworkPolicies say, and what its security groups do.
 
-import { groupsOf } from "./groups-of.ts";
-import type { Direction, Layer, NamedPort, PolicyPod, PortMatch, Rule } from "./model.ts";
+import { groupsOf, type RefusedGroup } from "./groups-of.ts";
+import { namespaceNameLabel } from "./membership.ts";
+import { missingNames } from "./missing-names.ts";
+import type { Direction, Layer, NamedPort, PolicyPod, PortMatch, RefusedHint, Rule, SubjectHints } from "./model.ts";
 import { protocolText } from "./port.ts";
 import { type Problem, objectTitle } from "./problem.ts";
 import type { ReadObjects } from "./read-objects.ts";
@@ -14,6 +16,7 @@ export interface PodLayers {
   ingress: readonly Layer[];
   /** Groups that an object binds the pod to and that it does not get. */
   problems: readonly Problem[];
+  hints: SubjectHints;
 }
 
 /** What of a pod decides its layers. */
@@ -28,7 +31,13 @@ export function layersOf(pod: JudgedPod, objects: ReadObjects): PodLayers {
   const groups = groupLayers(pod, objects);
   const layers = (direction: Direction): Layer[] =>
     [policyLayer(policies, direction, pod.ports), groups[direction]].filter((layer) => layer !== undefined);
-  return { egress: layers("egress"), ingress: layers("ingress"), problems: groups.problems };
+  const { problems, refused } = groups;
+  return {
+    egress: layers("egress"),
+    ingress: layers("ingress"),
+    problems,
+    hints: { refused, ports: pod.ports, unnamed: unnamedRules(policies, pod.ports) },
+  };
 }
 
 /**
@@ -59,7 +68,12 @@ export function layersOfUnknown(namespace: string, objects: ReadObjects): PodLay
     ),
     ...closed("groups", direction, bindings),
   ];
-  return { egress: layers("egress"), ingress: layers("ingress"), problems: [] };
+  return {
+    egress: layers("egress"),
+    ingress: layers("ingress"),
+    problems: [],
+    hints: { refused: [], ports: [], unnamed: [] },
+  };
 }
 
 function policyLayer(
@@ -111,23 +125,23 @@ function withNumbers(rules: readonly Rule[], podPorts: readonly NamedPort[]): { 
   return { rules: numbered, numbers: said.length === 0 ? "" : ` with ${said.join(", ")}` };
 }
 
+/** Of the policies of a pod, rules of ingress that name a port which it has not got. */
+function unnamedRules(policies: readonly ReadRules[], podPorts: readonly NamedPort[]): Rule[] {
+  return policies.flatMap(({ ingress = [] }) => ingress.filter((rule) => missingNames(rule, podPorts).length > 0));
+}
+
 interface GroupLayers {
   egress: Layer | undefined;
   ingress: Layer | undefined;
   problems: readonly Problem[];
+  refused: readonly RefusedHint[];
 }
 
 function groupLayers(pod: JudgedPod, read: ReadObjects): GroupLayers {
   const { bound, groups, refused } = groupsOf(pod, read);
-  if (!bound) return { egress: undefined, ingress: undefined, problems: [] };
-  const objects = [
-    ...groups.map(({ title }) => title),
-    ...refused.map(({ name, why }) => {
-      const title = objectTitle("SecurityGroup", { name });
-      // One that comes to be changes no name. The others depend on the pod, whose layer must then have a name of its own.
-      return why === "unknown" ? title : `${title} (${why})`;
-    }),
-  ].sort(order);
+  if (!bound) return { egress: undefined, ingress: undefined, problems: [], refused: [] };
+  const hints = refused.map(hintOf);
+  const objects = [...groups.map(({ title }) => title), ...hints.map(({ object }) => object)].sort(order);
   const layer = (direction: Direction): Layer => ({
     kind: "groups",
     direction,
@@ -141,5 +155,16 @@ function groupLayers(pod: JudgedPod, read: ReadObjects): GroupLayers {
     egress: groups.some(({ egress }) => egress === undefined) ? undefined : layer("egress"),
     ingress: layer("ingress"),
     problems: refused.map(({ problem }) => problem),
+    refused: hints,
   };
+}
+
+function hintOf({ name, why, group }: RefusedGroup): RefusedHint {
+  const title = objectTitle("SecurityGroup", { name });
+  // One that comes to be changes no name. The others depend on the pod, whose layer must then have a name of its own.
+  const object = why === "unknown" ? title : `${title} (${why})`;
+  if (group === undefined) return { name, why, object };
+  const { ingress, egress, bindableFrom } = group;
+  const byName = bindableFrom.some(({ key }) => key === namespaceNameLabel);
+  return { name, why, object, byName, rules: { ingress, ...(egress === undefined ? {} : { egress }) } };
 }

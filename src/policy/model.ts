@@ -141,6 +141,29 @@ export interface Subject {
   breakGlass?: BreakGlass;
   /** It may send from any address: what comes back to it need not be its own, so it is judged. Absent: it may not. */
   isUnguarded?: boolean;
+  /** For people, where the whole cluster is known; nothing is decided by it. */
+  hints?: SubjectHints;
+}
+
+/** What of a pod, and of what was written for it, is not in its layers. */
+export interface SubjectHints {
+  refused: readonly RefusedHint[];
+  /** Its named ports. */
+  ports: readonly NamedPort[];
+  /** Rules of its ingress that name ports which it has not got; a layer has them without these names, or not at all. */
+  unnamed: readonly Rule[];
+}
+
+/** A group that an object binds the pod to, and that it does not get. */
+export interface RefusedHint {
+  name: string;
+  why: "unknown" | "not bindable" | "too many";
+  /** As `Layer.objects` has it. */
+  object: string;
+  /** Where the group is there: what it would let the pod do, all of it where egress is absent. */
+  rules?: { ingress: readonly Rule[]; egress?: readonly Rule[] };
+  /** Its bindableFrom asks for names, which no label changes. */
+  byName?: boolean;
 }
 
 /** Everything that decides. A cluster's model knows all pods as subjects; that of an agent those of its node. */

@@ -20,8 +20,8 @@ export function hasPorts(protocol: number): boolean {
   return protocol === protocols.tcp || protocol === protocols.udp || protocol === protocols.sctp;
 }
 
-/** A name as Kubernetes admits it (RFC 6335): at most 15 characters, a letter among them. */
-const portNameForm = /^(?=.{1,15}$)(?=.*[a-z])[a-z0-9]+(?:-[a-z0-9]+)*$/;
+/** The name of a port as Kubernetes admits it (RFC 6335): at most 15 characters, a letter among them. */
+export const portNameForm = /^(?=.{1,15}$)(?=.*[a-z])[a-z0-9]+(?:-[a-z0-9]+)*$/;
 
 /** Reads an entry of `ports`; a name stands as `peerPort`, whichever end it is about. */
 export function readPolicyPort(

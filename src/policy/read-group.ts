@@ -90,6 +90,24 @@ function reportHostBits(text: string, path: string, report: Report): void {
   if (parseCidr(text) === undefined && readCidr(text) !== undefined) report(path, notCidr(text));
 }
 
+/** Peers that name a group which is not among `groups`. Only who has all of them can say so. */
+export function peersOfUnknownGroups(groups: readonly SecurityGroup[]): Problem[] {
+  const known = new Set(groups.map(({ metadata }) => metadata.name));
+  const problems: Problem[] = [];
+  for (const { metadata, spec } of groups) {
+    const report = reporter(objectTitle("SecurityGroup", { name: metadata.name }), problems);
+    const look = (peers: readonly GroupPeer[], path: string): void =>
+      peers.forEach(({ securityGroup }, at) => {
+        if (securityGroup === undefined || known.has(securityGroup)) return;
+        const title = objectTitle("SecurityGroup", { name: securityGroup });
+        report(`${path}[${at}].securityGroup`, `there is no ${title}; the peer allows nobody`);
+      });
+    spec.ingress?.forEach(({ from }, at) => look(from, `spec.ingress[${at}].from`));
+    spec.egress?.forEach(({ to }, at) => look(to, `spec.egress[${at}].to`));
+  }
+  return problems;
+}
+
 /** Reads a SecurityGroupBinding. */
 export function readBinding({ metadata, spec }: SecurityGroupBinding, problems: Problem[]): ReadBinding | undefined {
   return bindingOf(

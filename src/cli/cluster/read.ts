@@ -25,6 +25,8 @@ export interface ClusterObjects {
   leases: readonly Lease[] | string;
   /** Fairlead's own pods, where it runs in pods. */
   programs: readonly ProgramPod[];
+  /** There is no cluster: files say all of it. */
+  fromFiles?: true;
 }
 
 /** Reads everything, newest versions, all kinds at once; Leases only where a name is given. @throws Fault of one plain sentence: see `readFault` */

@@ -38,8 +38,11 @@ export function placeNamed(text: string, view: ClusterView, namespace?: string):
   }
   if (nodeWords.has(first)) return oneNode(second, view);
   if (podWords.has(first)) return podPlace(onePod(second, view, namespace), view);
-  if (serviceWords.has(first)) throw serviceFault(second, namespace);
+  if (serviceWords.has(first)) throw view.fromFiles ? fileServiceFault(second) : serviceFault(second, namespace);
   if (ownerWords.has(first)) {
+    const same = podsNamed(second, view, namespace).map(keyOfPod);
+    if (view.fromFiles && same.length > 0)
+      throw new Fault("unsupported-value", `${quote(text)} is ${offer(same, "", "")} in the files; write that`);
     const own = view.pods.filter((pod) => pod.metadata.name.startsWith(`${second}-`)).map(keyOfPod);
     throw new Fault(
       "unsupported-value",
@@ -56,6 +59,10 @@ export function serviceFault(name: string, namespace = "NAMESPACE"): Fault {
     `service ${quote(name)} is no place: kube-proxy, on the node of whoever calls, turns its address into that of one of its pods; ` +
       `name such a pod: kubectl -n ${namespace} get endpointslices -l kubernetes.io/service-name=${name} -o wide`,
   );
+}
+
+function fileServiceFault(name: string): Fault {
+  return new Fault("unsupported-value", `service ${quote(name)} is no place; ask for one of its pods`);
 }
 
 function noName(text: string): Fault {
@@ -101,7 +108,11 @@ function noPod(name: string, view: ClusterView, namespace: string | undefined): 
   const lost =
     namespace !== undefined && !view.pods.some((pod) => pod.metadata.namespace === namespace)
       ? "that namespace has no pods; is its name right?"
-      : "kubectl get pods -A lists all pods";
+      : namespace === undefined && name.includes(".")
+        ? "names are not resolved; give an address"
+        : view.fromFiles
+          ? offer(view.pods.map(keyOfPod), "the files have", "the files have no pods")
+          : "kubectl get pods -A lists all pods";
   const hint = namesakes.length > 0 ? offer(namesakes, "there is", "") : offer(near, "names that begin so:", lost);
   return new Fault("not-found", `there is no pod${where} ${quote(name)}${within}; ${hint}`);
 }
@@ -115,7 +126,7 @@ function podsNamed(name: string, view: ClusterView, namespace: string | undefine
 const keyOfPod = ({ metadata }: Pod): string => podKey(metadata.namespace ?? "", metadata.name);
 
 /** Some of the names after `before`, or `none`. */
-function offer(names: readonly string[], before: string, none: string): string {
+export function offer(names: readonly string[], before: string, none: string): string {
   if (names.length === 0) return none;
   const shown = names.toSorted().slice(0, offeredMax);
   const more = names.length - shown.length;

@@ -64,6 +64,7 @@ export function podPlace(pod: Pod, view: ClusterView): PodPlace | NodePlace {
   const key = podKey(namespace, name);
   const { nodeName } = pod.spec;
   if (pod.spec.hostNetwork === true && nodeName !== undefined && !hasEnded(pod)) {
+    if (view.fromFiles && view.node(nodeName) === undefined) return onUnknownNode(key, nodeName);
     const place = nodePlace(nodeName, view);
     const note = `pod ${key} uses its node's network (hostNetwork): this is the way of node ${nodeName}`;
     return { ...place, title: `pod ${key} on the network of ${nodeName}`, notes: [note, ...place.notes] };
@@ -89,6 +90,20 @@ export function podPlace(pod: Pod, view: ClusterView): PodPlace | NodePlace {
         : []),
       ...(node === undefined ? [] : notesOnNode(node, view)),
     ],
+  };
+}
+
+/** Of files, which need not have nodes. */
+function onUnknownNode(key: string, node: string): NodePlace {
+  const says = `pod ${key} is on its node's network, and no file has ${node === "" ? "that node" : `Node ${node}`}`;
+  const cure = `give ${node === "" ? "spec.nodeName and a Node" : "it"}, with its status.addresses`;
+  return {
+    kind: "node",
+    title: `pod ${key} on its node's network`,
+    node,
+    addresses: [],
+    problems: [{ says, cure }],
+    notes: [],
   };
 }
 
@@ -154,7 +169,9 @@ export function nodePlace(name: string, view: ClusterView): NodePlace {
   const status = view.network(name)?.status;
   const answered = status !== undefined && status.nodeUid === node?.metadata.uid && status.addresses.length > 0;
   const addresses = answered ? status.addresses : node === undefined ? [] : nodeAddresses(node);
-  const cure = `its kubelet has to report one: kubectl describe node ${name}`;
+  const cure = view.fromFiles
+    ? "give its Node status.addresses"
+    : `its kubelet has to report one: kubectl describe node ${name}`;
   return {
     kind: "node",
     title: `node ${name}`,

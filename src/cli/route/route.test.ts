@@ -331,6 +331,7 @@ const refused: [text: string, code: "not-found" | "unsupported-value", words: Re
   ["node-1", "unsupported-value", /"node-1" is a node and a pod; write one of node\/node-1, pod\/shop\/node-1$/],
   ["we", "not-found", /no pod or node "we"; names that begin so: blog\/web, blog\/web-1, shop\/web$/],
   ["nosuch", "not-found", /no pod or node "nosuch"; kubectl get pods -A lists all pods$/],
+  ["db.example.com", "not-found", /no pod or node "db\.example\.com"; names are not resolved; give an address$/],
   ["blog/db", "not-found", /no pod "db" in namespace "blog"; there is shop\/db$/],
   ["db", "not-found", /no pod "db" in namespace "nope"; there is shop\/db$/, "nope"],
   ["nope/x", "not-found", /in namespace "nope"; that namespace has no pods; is its name right\?$/],
@@ -354,5 +355,20 @@ for (const [text, code, words, namespace] of refused) {
     assert.throws(
       () => placeNamed(text, viewCluster(twins), namespace),
       (error) => isFault(error, code) && words.test(error.message),
+    ));
+}
+
+const refusedOfFiles: [text: string, words: RegExp][] = [
+  ["nosuch", /no pod or node "nosuch"; the files have blog\/web, blog\/web-1, shop\/api,/],
+  ["deployment/db", /^"deployment\/db" is shop\/db in the files; write that$/],
+  ["sts/nope", /"sts\/nope" is no place; name one of its pods$/],
+  ["svc/api", /service "api" is no place; ask for one of its pods$/],
+];
+
+for (const [text, words] of refusedOfFiles) {
+  void test(`of files, refuses ${text} and names what files can tell`, () =>
+    assert.throws(
+      () => placeNamed(text, viewCluster({ ...twins, fromFiles: true })),
+      (error) => isFault(error) && words.test(error.message),
     ));
 }

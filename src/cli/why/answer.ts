@@ -33,6 +33,11 @@ export interface WhyAnswer {
   always?: string;
   /** The four, in the order in which they are asked, after that on metadata where the traffic is for its address. */
   judgements: WhyJudgement[];
+  /** The question's line, where it stands in a file. */
+  line?: number;
+  /** What was expected, where anything was, and whether it is so. */
+  expected?: "allow" | "deny";
+  asExpected?: boolean;
 }
 
 export interface WhyJudgement {

@@ -1,18 +1,39 @@
 // A cluster out of YAML files, for reviewers who have none. Addresses are made up.
 
-import { type FileObjects, readObjectFiles } from "../../kube/files.ts";
+import { Fault } from "../../base/fault.ts";
+import { objectFilesBelow, readObjectFiles } from "../../kube/files.ts";
+import { type ServiceNames, services, servicesOfFiles } from "../route/services.ts";
 import type { Deciding } from "./objects.ts";
 
 export interface FromFiles extends Deciding {
   /** What a reader of answers should know of them. */
   notes: string[];
+  services: ServiceNames;
 }
 
-/** Reads files and directories. @throws Fault "not-found", "bad-config": see `readObjectFiles` */
+/**
+ * Reads files and directories.
+ * @throws Fault "not-found" where there is no file in one of them, or no pod in all; that and "bad-config" as `readObjectFiles` says
+ */
 export function readFromFiles(paths: readonly string[]): FromFiles {
-  const { pods, nodes, policy, namespacesMissing: missing, problems }: FileObjects = readObjectFiles(paths, madeUp);
+  for (const path of paths)
+    if (objectFilesBelow(path).length === 0) throw new Fault("not-found", `${path} has no *.yaml, *.yml or *.json`);
+  const {
+    pods,
+    nodes,
+    policy,
+    namespacesMissing: missing,
+    further,
+    count,
+    problems,
+  } = readObjectFiles(paths, madeUp, services);
+  if (pods.length === 0) {
+    const cure = "name files that have some, or what makes pods (a Deployment, say)";
+    throw new Fault("not-found", `${paths.join(", ")}: ${count} objects read, no pods among them; ${cure}`);
+  }
   return {
-    cluster: { nodes, networks: [], endpoints: [], ledgers: [], programs: [], leases: [], pods },
+    services: servicesOfFiles(further, pods),
+    cluster: { nodes, networks: [], endpoints: [], ledgers: [], programs: [], leases: [], pods, fromFiles: true },
     policy,
     problems,
     notes: [

@@ -1,12 +1,12 @@
 // The agents' keys of policy, which an answer depends on: from their configuration in the cluster, or from a file of theirs.
 
-import { readFileSync } from "node:fs";
 import { z } from "zod";
 import { parseConfig } from "../../base/config.ts";
 import { describe, isFault } from "../../base/fault.ts";
 import { configMaps } from "../../kube/core-objects.ts";
 import { defaultKeys, type PolicyKeys, policyKeys } from "../../policy/keys.ts";
 import type { OpenCluster } from "../cluster/open.ts";
+import { readText } from "./read-text.ts";
 
 /** As deploy/fairlead.yaml names the agents' configuration. */
 const where = { namespace: "fairlead-system", name: "fairlead-config" };
@@ -15,9 +15,14 @@ const fileOfAgents = "agent.yaml";
 /** Of the rest of the file nothing is looked at: the agent itself does that. */
 const configuration = z.looseObject({ policy: policyKeys.prefault({}) });
 
-/** Reads them from an agent's configuration. @throws Fault "bad-config" that names what is wrong */
+/** Reads them from an agent's configuration. @throws Fault "not-found" where there is none, "bad-config" that names what is wrong */
 export function keysInFile(file: string): PolicyKeys {
-  return parseConfig(configuration, readFileSync(file, "utf8"), file).policy;
+  const text = readText(
+    file,
+    `the agents' configuration ${file}`,
+    "name their agent.yaml, or leave --agent-config away",
+  );
+  return parseConfig(configuration, text, file).policy;
 }
 
 /** Reads them where the cluster has them; where it has none, or does not tell, what holds without any, and a note that says so. */

@@ -4,6 +4,7 @@ import { formatTable } from "../../base/table.ts";
 import type { Problem } from "../../policy/problem.ts";
 import { foreign } from "../cluster/finding.ts";
 import type { WhyAnswer, WhyJudgement } from "./answer.ts";
+import type { Question } from "./questions.ts";
 
 /** Objects that do not count in full, told after an answer; the rest is counted. */
 const problemsShownMax = 10;
@@ -61,9 +62,46 @@ function adviceOn({ judgement, outcome, near, cures }: WhyJudgement): string[] {
 /** Objects that do not count in full; "" where all do. */
 export function problemsText(problems: readonly Problem[]): string {
   if (problems.length === 0) return "";
-  const shown = problems
-    .slice(0, problemsShownMax)
-    .map(({ object, path, message }) => `  ${object}: ${path}: ${foreign(message)}`);
+  const shown = problems.slice(0, problemsShownMax).map((one) => `  ${problemText(one)}`);
   const more = problems.length - shown.length;
-  return ["not all that was written counts:", ...shown, ...(more > 0 ? [`  and ${more} more`] : [])].join("\n");
+  return [`${uncountedWords}:`, ...shown, ...(more > 0 ? [`  and ${more} more`] : [])].join("\n");
+}
+
+const uncountedWords = "not all that was written counts";
+
+const problemText = ({ object, path, message }: Problem): string => `${object}: ${path}: ${foreign(message)}`;
+
+/** All of them, a line each. */
+export const problemLines = (problems: readonly Problem[]): string[] =>
+  problems.map((one) => `${uncountedWords}: ${problemText(one)}`);
+
+/** An answer that is another than was expected, and to which question. */
+export function wrongText({ line, expect = "allow" }: Question, answer: WhyAnswer): string {
+  const { from, to, family, passes } = answer;
+  const where = line === undefined ? "" : `line ${line}: `;
+  const got = passes ? "allow" : "deny";
+  return `NOT as expected: ${where}${from} -> ${to}, ${trafficText(answer)} over IPv${family}: expected ${expect}, got ${got}`;
+}
+
+/** Questions of a file. */
+export interface Counts {
+  /** With an expectation, and of these with another answer. */
+  expected: number;
+  wrong: number;
+  /** Without an expectation. */
+  free: number;
+  unanswered: number;
+  /** Problems of objects that keep expectations from being worth something. */
+  uncounted: number;
+}
+
+/** The last line about a file of questions: "1 of 3 questions not as expected". */
+export function summaryText({ expected, wrong, free, unanswered, uncounted }: Counts): string {
+  const parts = [
+    ...(expected > 0 ? [`${wrong} of ${expected} questions not as expected`] : []),
+    ...(free > 0 ? [`of ${free} nothing was expected`] : []),
+    ...(unanswered > 0 ? [`${unanswered} could not be answered`] : []),
+    ...(uncounted > 0 ? [uncountedWords] : []),
+  ];
+  return parts.join("; ");
 }

@@ -4,7 +4,7 @@ import { Fault } from "../../base/fault.ts";
 import { quote } from "../../cni/quote.ts";
 import { type Ip, ipFamily } from "../../net/ip.ts";
 import type { NamedPort, Packet } from "../../policy/model.ts";
-import { protocols, protocolText } from "../../policy/port.ts";
+import { portNameForm, protocols, protocolText } from "../../policy/port.ts";
 
 /** An echo request, or a port of TCP, UDP or SCTP. */
 export type Traffic = "icmp" | { protocol: number; port: number };
@@ -26,9 +26,11 @@ export function readTraffic(text: string, ports: readonly NamedPort[]): Traffic 
   if (text === "icmp") return "icmp";
   const [port = "", protocolWord = "tcp", ...more] = text.split("/");
   const protocol = withPorts.get(protocolWord.toLowerCase());
-  if (protocol === undefined || more.length > 0 || port === "")
+  const isNumber = /^\d+$/.test(port);
+  const isName = portNameForm.test(port) && !withPorts.has(port) && port !== "icmp";
+  if (protocol === undefined || more.length > 0 || !(isNumber || isName))
     throw new Fault("unsupported-value", `${quote(text)} is no traffic; ${forms}`);
-  if (/^\d+$/.test(port)) {
+  if (isNumber) {
     if (Number(port) < 1 || Number(port) > portMax)
       throw new Fault("unsupported-value", `${quote(text)}: ports are 1 to ${portMax}`);
     return { protocol, port: Number(port) };
