@@ -1,7 +1,7 @@
 // What goes on behind the calls: every background activity of the agent but the reaper and the sockets, which its start needs.
 
 import { createBrake } from "../base/brake.ts";
-import { type Loop, type LoopPass, startLoop } from "../base/loop.ts";
+import { type Loop, type LoopPass, restOf, startLoop } from "../base/loop.ts";
 import type { Metrics } from "../base/metrics.ts";
 import { attachmentIdOf } from "./attach.ts";
 import { detach } from "./detach.ts";
@@ -27,7 +27,7 @@ import { startVanished } from "./vanished.ts";
 const slowLoop = { minMs: 200, retryMs: 500, retryMaxMs: 30_000, maxMs: 30_000 };
 
 /** Each commit of another program asks for a look, and kube-proxy's tables have many chains: it has a fiftieth of the time at most. */
-const obstaclesRestMs = (tookMs: number): number => Math.max(slowLoop.minMs, tookMs * 50);
+const obstaclesRestMs = restOf({ times: 50, leastMs: slowLoop.minMs, mostMs: slowLoop.maxMs });
 
 export interface BackgroundParts {
   options: AgentOptions;

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { startFakeNode } from "../../test/model/fake-node.ts";
 import { present } from "../base/assert.ts";
+import { Fault } from "../base/fault.ts";
 import type { Address, Kernel, Op } from "../kernel/contract.ts";
 import { hostCidr } from "../net/cidr.ts";
 import { parseIp } from "../net/ip.ts";
@@ -131,4 +132,18 @@ test("CHECK while policy moves the pod to another class looks again when it has"
   const prevResult = await add("c1");
   group = 140;
   assert.equal((await call("CHECK", "c1", { prevResult })).code, 0);
+});
+
+test("CHECK tells why policy could not be settled, beside what differs", async () => {
+  const settling = { fails: false };
+  const settle = async (): Promise<number> => {
+    if (settling.fails) throw new Fault("kernel-refused", "the table cannot be loaded");
+    return openGroup;
+  };
+  const { add, call } = await startFakeNode({ policy: { ...openPolicy, groupOf: () => 140, settle } });
+  const prevResult = await add("c1");
+  settling.fails = true;
+  const { code, stdout } = await call("CHECK", "c1", { prevResult });
+  assert.equal(code, 106);
+  assert.match(stdout, /is 100, not 140; policy could not be settled: the table cannot be loaded/);
 });

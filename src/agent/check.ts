@@ -1,6 +1,6 @@
 // CHECK: compares what ADD made with what the kernel and the store hold now, and names everything that differs.
 
-import { Fault, isFault } from "../base/fault.ts";
+import { describe, Fault, isFault } from "../base/fault.ts";
 import type { AttachmentResult, CniRequest } from "../cni/types.ts";
 import type { Pool } from "../ipam/pool.ts";
 import { attachmentKey, isWired, type Wired } from "../ipam/store.ts";
@@ -56,9 +56,12 @@ export async function check(request: CniRequest, deps: CheckDeps): Promise<void>
     ];
     if ((await look()).length === 0) return;
     // Policy may be on its way from one class to the next.
-    await deps.policy.settle(attachment).catch(() => undefined);
+    const unsettled = await deps.policy.settle(attachment).then(
+      () => [],
+      (error: unknown) => [`policy could not be settled: ${describe(error)}`],
+    );
     const problems = await look();
-    if (problems.length > 0) throw checkFailed(attachment, problems);
+    if (problems.length > 0) throw checkFailed(attachment, [...problems, ...unsettled]);
   } finally {
     netns.close();
   }

@@ -38,9 +38,10 @@ export async function collect(request: CniRequest, deps: CollectDeps): Promise<v
     try {
       await gate.run(one.containerId, async () => {
         // In its turn it may be another one of the same name.
-        if (pool.find(one)?.attachment === one) await detach(one, deps);
+        if (pool.find(one)?.attachment !== one) return;
+        await detach(one, deps);
+        log.info({ attachment: attachmentKey(one) }, "collected: the runtime no longer lists it");
       });
-      log.info({ attachment: attachmentKey(one) }, "collected: the runtime no longer lists it");
     } catch (error) {
       failures.push(describe(error));
     }

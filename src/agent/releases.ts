@@ -9,7 +9,7 @@ import { startLoop, type Loop, type LoopPass } from "../base/loop.ts";
 import { attachmentKey } from "../ipam/store.ts";
 import { attachmentIdOf } from "./attach.ts";
 import { createDirectoryWatch } from "./directory-watch.ts";
-import { createTurns } from "../base/shared-passes.ts";
+import { createSharedPasses } from "../base/shared-passes.ts";
 import { parseRequest } from "../cni/request.ts";
 import { decodeRequest } from "../cni/wire.ts";
 import type { CniRequest } from "../cni/types.ts";
@@ -45,7 +45,7 @@ export function startReleases(deps: ReleasesDeps, signal: AbortSignal, onPass: (
   const directory = releasesDirectory(deps.socket);
   const watching = createDirectoryWatch({ directory, log: deps.log, signal, onChange: () => loop.trigger() });
   // One pass at a time: a file that one pass has read must not be carried out after another pass has ended.
-  const passes = createTurns(() => applyReleases(directory, deps, signal));
+  const passes = createSharedPasses(() => applyReleases(directory, deps, signal));
   const loop = startLoop({
     name: "releases",
     sync: async () => {

@@ -1,6 +1,6 @@
 // Passes in turn: one at a time, shared by all who ask before the next one has begun.
 
-export interface Turns {
+export interface SharedPasses {
   /** A pass that begins after this call. */
   next: () => Promise<void>;
   /** Settles when the pass under way, if any, has ended, however it ended. */
@@ -9,7 +9,7 @@ export interface Turns {
 }
 
 /** One pass at a time; all who ask before the next one has begun share it. */
-export function createTurns(pass: () => Promise<void>): Turns {
+export function createSharedPasses(pass: () => Promise<void>): SharedPasses {
   let running: Promise<unknown> = Promise.resolve();
   let waiting: Promise<void> | undefined;
   let busy = false;

@@ -21,7 +21,7 @@ const known: readonly Kind<KubeObject>[] = [...ourNames, networkPolicies, namesp
 /** Groups that Kubernetes' own kinds were in, or are thought to be in. */
 const formerGroups = new Set(["", "core", "extensions"]);
 /** What makes pods, by kind. */
-const makers = new Map([
+export const podMakers = new Map([
   ...["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"].map((kind) => [kind, "apps/v1"] as const),
   ...["Job", "CronJob"].map((kind) => [kind, "batch/v1"] as const),
 ]);
@@ -34,7 +34,7 @@ export function versionOf({ group, version }: Pick<Kind<KubeObject>, "group" | "
 /** What an object of that kind has as apiVersion; undefined for a kind that is not read. */
 export function usualVersion(kind: string): string | undefined {
   const found = known.find((one) => one.kind === kind);
-  return found === undefined ? (makers.get(kind) ?? (kind === "List" ? "v1" : undefined)) : versionOf(found);
+  return found === undefined ? (podMakers.get(kind) ?? (kind === "List" ? "v1" : undefined)) : versionOf(found);
 }
 
 /**

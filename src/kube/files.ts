@@ -10,7 +10,7 @@ import type { PolicyObjects } from "../policy/model.ts";
 import { objectTitle, type Problem } from "../policy/problem.ts";
 import type { Kind, KubeObject } from "./contract.ts";
 import { type Node, nodes, type Pod, pods } from "./core-objects.ts";
-import { isPolicyOfOthers, usualVersion, versionOf, wrongKind } from "./file-kinds.ts";
+import { isPolicyOfOthers, podMakers, usualVersion, versionOf, wrongKind } from "./file-kinds.ts";
 import {
   namespaces,
   networkPolicies,
@@ -54,7 +54,6 @@ const cronSchema = z.looseObject({
   metadata: metaSchema,
   spec: z.looseObject({ jobTemplate: z.looseObject({ spec: z.looseObject({ template }) }) }),
 });
-const workloads = new Set(["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job"]);
 
 const readKinds: readonly Kind<KubeObject>[] = [
   pods,
@@ -204,12 +203,8 @@ function titleOf(kind: string, value: unknown): string {
 
 /** A pod as the workload's template makes it, under the workload's name. */
 function podOf(raw: Raw): Raw[] {
-  const read = workloads.has(raw.kind)
-    ? workloadSchema.safeParse(raw.value)
-    : raw.kind === "CronJob"
-      ? cronSchema.safeParse(raw.value)
-      : undefined;
-  if (read === undefined) return [];
+  if (!podMakers.has(raw.kind)) return [];
+  const read = (raw.kind === "CronJob" ? cronSchema : workloadSchema).safeParse(raw.value);
   if (!read.success)
     throw new Fault("bad-config", `${raw.where}: ${raw.kind} without a name, or without a pod template`);
   const { metadata, spec } = read.data;

@@ -69,7 +69,7 @@ const labelled = z.looseObject({ labels: z.record(z.string(), z.string()).option
 /** Text by the path of what is wrong. */
 type Problems = Map<string, string>;
 
-/** As `kind.parse`, and of the kinds that say who may talk to whom nothing that a server would refuse. @throws Fault "bad-config": what is wrong, a line each */
+/** As `kind.parse`, and of the kinds that say who may talk to whom nothing that a server would refuse. @throws Fault "bad-config": what is wrong, in one line */
 export function parseStrictly<T extends KubeObject>(
   kind: Kind<T>,
   { status, ...value }: Readonly<Record<string, unknown>>,
@@ -138,7 +138,7 @@ function wordsOf(issue: z.core.$ZodIssue, value: unknown): string {
 function textOf(problems: Problems): string {
   const lines = [...problems].map(([path, words]) => `${path}: ${words}`);
   const more = lines.length - problemsShownMax;
-  return [...lines.slice(0, problemsShownMax), ...(more > 0 ? [`and ${more} more`] : [])].join("\n  ");
+  return [...lines.slice(0, problemsShownMax), ...(more > 0 ? [`and ${more} more`] : [])].join("; ");
 }
 
 function addNames(kind: Kind<KubeObject>, { metadata: { name, namespace } }: KubeObject, problems: Problems): void {

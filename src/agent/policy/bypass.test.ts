@@ -9,19 +9,23 @@ import { isWired } from "../../ipam/store.ts";
 import type { Kernel } from "../../kernel/contract.ts";
 import { createBypassLook, lookForBypasses } from "./bypass.ts";
 
-void test("a program that tcx attached to a pod's link is told while it is there, by a pass too", async () => {
+/** A node with one attached pod, and the node's end of its link. */
+async function stand() {
   const node = await startFakeNode();
   await node.add("db");
   const { machine, core } = node;
-  const { kernel } = machine;
   const { attachment } = present(core.pool.all()[0], "attachment");
   assert.ok(isWired(attachment));
-  const { hostIndex, hostLink } = attachment.wire;
+  return { kernel: machine.kernel, pool: core.pool, ...attachment.wire };
+}
+
+void test("a program that tcx attached to a pod's link is told while it is there, by a pass too", async () => {
+  const { kernel, pool, hostIndex, hostLink } = await stand();
   let nowMs = 0;
-  const look = createBypassLook({ kernel, pool: core.pool, log: silentLog(), clock: () => nowMs });
+  const look = createBypassLook({ kernel, pool, log: silentLog(), clock: () => nowMs });
   const told = async (): Promise<(string | undefined)[]> => {
     nowMs += 60_000;
-    const [finding] = await lookForBypasses(kernel, core.pool);
+    const [finding] = await lookForBypasses(kernel, pool);
     const seen = await look(await kernel.node.links());
     return [finding?.says, typeof seen === "object" ? seen.why : seen];
   };
@@ -35,39 +39,29 @@ void test("a program that tcx attached to a pod's link is told while it is there
 });
 
 void test("where programs that tcx attaches may not be asked for, all else is told", async () => {
-  const node = await startFakeNode();
-  await node.add("db");
-  const { machine, core } = node;
-  const { attachment } = present(core.pool.all()[0], "attachment");
-  assert.ok(isWired(attachment));
-  const { hostIndex } = attachment.wire;
+  const { kernel: real, pool, hostIndex } = await stand();
   const kernel: Kernel = {
-    ...machine.kernel,
-    node: { ...machine.kernel.node, programs: async () => [hostIndex], tcxPrograms: async () => undefined },
+    ...real,
+    node: { ...real.node, programs: async () => [hostIndex], tcxPrograms: async () => undefined },
   };
-  const says = (await lookForBypasses(kernel, core.pool)).map((finding) => finding.says);
+  const says = (await lookForBypasses(kernel, pool)).map((finding) => finding.says);
   assert.equal(says.length, 1);
   assert.match(says[0] ?? "", /^eBPF programs \(tc\) are on pods' links/);
 });
 
 void test("before anybody could look nothing is said; a look that fails leaves what was seen; no other program's rules are asked for", async () => {
-  const node = await startFakeNode();
-  await node.add("db");
-  const { machine, core } = node;
-  const { attachment } = present(core.pool.all()[0], "attachment");
-  assert.ok(isWired(attachment));
-  const { hostIndex } = attachment.wire;
+  const { kernel: real, pool, hostIndex } = await stand();
   let nowMs = 0;
   const asked = { fails: true };
   const kernel: Kernel = {
-    ...machine.kernel,
+    ...real,
     node: {
-      ...machine.kernel.node,
+      ...real.node,
       programs: () => (asked.fails ? Promise.reject(new Error("not now")) : Promise.resolve([hostIndex])),
     },
     untrackedRules: () => Promise.reject(new Error("they change all the time")),
   };
-  const look = createBypassLook({ kernel, pool: core.pool, log: silentLog(), clock: () => nowMs });
+  const look = createBypassLook({ kernel, pool, log: silentLog(), clock: () => nowMs });
   const links = await kernel.node.links();
   assert.equal(await look(links), "not known");
   asked.fails = false;

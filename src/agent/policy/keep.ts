@@ -6,6 +6,7 @@ import type { Log } from "../../base/log.ts";
 import { type Loop, type LoopPass, startLoop } from "../../base/loop.ts";
 import type { Metrics } from "../../base/metrics.ts";
 import { sameItems } from "../../base/same-items.ts";
+import { createSharedPasses } from "../../base/shared-passes.ts";
 import type { Pool } from "../../ipam/pool.ts";
 import { type Attachment, attachmentKey } from "../../ipam/store.ts";
 import type { Kernel, Link } from "../../kernel/contract.ts";
@@ -34,7 +35,6 @@ import { policyReport, type PolicyReport } from "./report.ts";
 import type { PolicySource } from "./sources.ts";
 import { createSubjects, type Judged } from "./subjects.ts";
 import { createUnguarded } from "./unguarded.ts";
-import { createTurns } from "../../base/shared-passes.ts";
 import { createView, type View, viewWithin, waitingMs } from "./view.ts";
 
 export interface PolicyDeps {
@@ -154,7 +154,7 @@ export function keepPolicy(deps: PolicyDeps): Policy {
     return links;
   }
 
-  const turns = createTurns(pass);
+  const turns = createSharedPasses(pass);
 
   const passForPod = (): Promise<void> => {
     due.changed("attachments"); // else it would be a look at all that the kernel holds
